@@ -1,0 +1,1 @@
+"""grug steers a house's energy over Modbus."""

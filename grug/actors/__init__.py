@@ -1,0 +1,1 @@
+"""One actor per file: receive, call pure logic, send. Actors never import each other."""

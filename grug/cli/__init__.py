@@ -1,0 +1,1 @@
+"""The grug command: a few lines each."""

@@ -1,0 +1,1 @@
+"""Words to physical values and back; loading and checking register maps. Pure."""

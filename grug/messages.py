@@ -1,0 +1,277 @@
+"""Every message that may cross a channel, and the codec that carries them between processes.
+
+Facts are in the past tense, requests in the imperative. All are frozen and hold plain values, so
+that the same message crosses an in-memory channel and a Unix socket. Times named ``_s`` are seconds
+of the runtime's monotonic clock, the same in all of grug's processes.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Union
+
+import msgspec
+
+from grug.model import FailureKind, Priority, Quality, Span, Table, UnitHealth, Value
+
+
+class Message(msgspec.Struct, frozen=True, tag=True, array_like=True, gc=False):
+    """Base of all messages."""
+
+
+# Poller, controllers, command line -> bus, and back
+
+
+class ReadRegisters(Message, frozen=True):
+    """Anyone -> bus: read these spans of one unit. Answered by RegistersRead or ReadFailed."""
+
+    unit_id: int
+    spans: tuple[Span, ...]
+    deadline_s: float
+    """An answer after this is worth nothing; the bus may drop the request."""
+    priority: Priority = Priority.NORMAL
+    who: str = ""
+
+
+class RegistersRead(Message, frozen=True):
+    """Bus -> asker: the contents of all the spans that were asked for."""
+
+    blocks: tuple[bytes, ...]
+    """One per span, in the order asked: big-endian words as on the wire (2 bytes each), or for
+    coils and discrete inputs one byte (0 or 1) per bit."""
+    read_s: float
+    """End of the transaction that read the oldest of it."""
+
+
+class ReadFailed(Message, frozen=True):
+    """Bus -> asker: no answer, and why."""
+
+    kind: FailureKind
+    text: str
+    failed_s: float
+
+
+class WriteRegisters(Message, frozen=True):
+    """Controllers -> bus: write one contiguous block. Answered by WriteDone or WriteFailed."""
+
+    unit_id: int
+    table: Table
+    address: int
+    block: bytes
+    """Big-endian words, or one byte per coil, as in RegistersRead.blocks."""
+    deadline_s: float
+    """A write that could not start by then is dropped: an old command is not obeyed."""
+    who: str
+    why: str
+
+
+class WriteDone(Message, frozen=True):
+    """Bus -> asker, recorder (write ledger): the unit acknowledged the write."""
+
+    line: str
+    request: WriteRegisters
+    done_s: float
+
+
+class WriteFailed(Message, frozen=True):
+    """Bus -> asker, recorder (write ledger): the write was refused, expired or not acknowledged."""
+
+    line: str
+    request: WriteRegisters
+    kind: FailureKind
+    text: str
+    failed_s: float
+
+
+# Published on the feed
+
+
+class Readings(Message, frozen=True):
+    """Poller -> everyone: values of one device, read together."""
+
+    device: str
+    read_s: float
+    names: tuple[str, ...]
+    """Register names of the device's map; the tuple is the same object from poll to poll."""
+    values: tuple[Value, ...]
+    """In the registers' units; where the quality is not GOOD the value is the raw number."""
+    qualities: tuple[Quality, ...] = ()
+    """Empty when all are GOOD, as nearly always."""
+
+
+class ReadingsMissing(Message, frozen=True):
+    """Poller -> everyone: a poll of these registers failed; their last values are growing old."""
+
+    device: str
+    names: tuple[str, ...]
+    kind: FailureKind
+    text: str
+    failed_s: float
+
+
+class SetOffset(Message, frozen=True):
+    """Config, command line, later MQTT and page -> offset controller: ask for a power offset."""
+
+    power_w: float
+    """Added to the grid power that the inverters see; plus makes them export, minus absorb."""
+    expires_s: float
+    who: str
+    why: str
+
+
+class MeterImage(Message, frozen=True):
+    """Offset controller -> fake meter: what to tell the inverter, and until when it is true."""
+
+    fakemeter: str
+    names: tuple[str, ...]
+    """Register names of the fake meter's profile."""
+    values: tuple[float, ...]
+    read_s: float
+    """When the real measurement behind it was read."""
+    valid_until_s: float
+    """The fake meter is silent after this."""
+
+
+class Decided(Message, frozen=True):
+    """Any controller -> recorder, view: what was decided, from what, and why."""
+
+    controller: str
+    decided_s: float
+    names: tuple[str, ...]
+    values: tuple[float, ...]
+    reason: str
+    """The cause, as text; repeated unchanged while nothing changes."""
+
+
+class FakeMeterCounted(Message, frozen=True):
+    """Fake meter -> recorder, view: once a second, what the inverter asked and got."""
+
+    fakemeter: str
+    counted_s: float
+    queries_per_s: float
+    answered: int
+    """Since start, like the other counters."""
+    silent_stale: int
+    """Queries for this meter left unanswered because the image had expired."""
+    refused: int
+    foreign: int
+    """Frames for other unit ids."""
+    age_s: float
+    """Age of the image's measurement at the last query; NaN before the first image."""
+
+
+class LineCounted(Message, frozen=True):
+    """Bus -> recorder, view: once a second, how the line is doing."""
+
+    line: str
+    counted_s: float
+    utilisation_pct: float
+    """Share of the last second in which the line was busy."""
+    transactions: int
+    """Since start, like the other counters."""
+    failures: int
+    waiting: int
+    """Requests in the queue."""
+
+
+class LineChanged(Message, frozen=True):
+    """Bus, fake meter -> everyone: the line was opened or lost."""
+
+    line: str
+    is_up: bool
+    cause: str
+    changed_s: float
+
+
+class UnitChanged(Message, frozen=True):
+    """Bus -> everyone: a unit's health changed."""
+
+    line: str
+    unit_id: int
+    health: UnitHealth
+    cause: str
+    changed_s: float
+
+
+class FakeMeterChanged(Message, frozen=True):
+    """Fake meter -> everyone: it went live or silent."""
+
+    fakemeter: str
+    is_live: bool
+    cause: str
+    changed_s: float
+
+
+class ActorFailed(Message, frozen=True):
+    """Supervisor -> everyone: an actor crashed on a bug; it restarts after the delay."""
+
+    actor: str
+    text: str
+    restart_delay_s: float
+    failed_s: float
+
+
+class Lagged(Message, frozen=True):
+    """Feed -> one slow reader: this many messages were dropped for it."""
+
+    reader: str
+    count: int
+
+
+class Noted(Message, frozen=True):
+    """Anyone -> recorder, view: something a person may want to know, as text."""
+
+    source: str
+    text: str
+    noted_s: float
+
+
+class LogCounted(Message, frozen=True):
+    """Recorder -> view, summary: the state of the log on disk."""
+
+    blocks: int
+    samples: int
+    """Samples accepted since start, with those that the log already had."""
+    bytes_written: int
+    total_bytes: int
+    last_seq: int
+    counted_s: float
+
+
+class ShipCounted(Message, frozen=True):
+    """Shipper -> view, summary: how far the database is."""
+
+    rows: int
+    """Rows acknowledged by the database since start."""
+    shipped_seq: int
+    waiting_blocks: int
+    cause: str
+    """Empty while all is well."""
+    counted_s: float
+
+
+class StopRecording(Message, frozen=True):
+    """Control process -> data process: the run is over: flush, ship what can be, count, end."""
+
+    ship: bool
+
+
+_ALL: Any = Message.__subclasses__()
+_DECODER: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(
+    type=Union[tuple(_ALL)]  # noqa: UP007  the members are only known at run time
+)
+_ENCODER = msgspec.msgpack.Encoder()
+
+
+def encode_message(message: Message) -> bytes:
+    """Turn a message into msgpack bytes, its type included."""
+    return _ENCODER.encode(message)
+
+
+def decode_message(data: bytes) -> Message:
+    """Turn what ``encode_message`` made back into the message.
+
+    Raises:
+        msgspec.DecodeError: the bytes are not a message of this version.
+    """
+    message: Message = _DECODER.decode(data)
+    return message

@@ -1,0 +1,87 @@
+"""Value types that everything speaks of: register tables, spans, qualities.
+
+Values only: nothing here decides, waits or touches the world.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TypeAlias
+
+import msgspec
+
+Value: TypeAlias = float | int | bool | str
+"""One physical value, in the register's unit; text registers give ``str``."""
+
+
+class Table(enum.StrEnum):
+    """The four Modbus tables.
+
+    Source: MODBUS Application Protocol V1.1b3, 4.3.
+    """
+
+    COIL = "coil"
+    DISCRETE_INPUT = "discrete_input"
+    HOLDING_REGISTER = "holding_register"
+    INPUT_REGISTER = "input_register"
+
+    @property
+    def is_bits(self) -> bool:
+        """Whether an address of this table holds one bit instead of one word."""
+        return self in (Table.COIL, Table.DISCRETE_INPUT)
+
+
+class Span(msgspec.Struct, frozen=True, order=True, array_like=True, gc=False):
+    """``count`` neighbouring addresses of one table, from a 0-based ``address``."""
+
+    table: Table
+    address: int
+    count: int
+
+    @property
+    def end(self) -> int:
+        """The first address after the span."""
+        return self.address + self.count
+
+
+class Quality(enum.StrEnum):
+    """How far a value may be trusted. Control acts on ``GOOD`` alone."""
+
+    GOOD = "good"
+    BAD = "bad"
+    """The device sent a sentinel or something implausible."""
+    MISSING = "missing"
+    """Nobody answered."""
+    STALE = "stale"
+    """It was good, longer ago than the consumer accepts."""
+
+
+class Priority(enum.IntEnum):
+    """Order of waiting requests on a line; a lower number goes first."""
+
+    WRITE = 0
+    CONTROL = 1
+    """Reads that a control loop waits for."""
+    NORMAL = 2
+    BACKGROUND = 3
+    """Dumps, probes, and whoever is curious."""
+
+
+class UnitHealth(enum.StrEnum):
+    """What the bus thinks of a unit."""
+
+    HEALTHY = "healthy"
+    SUSPECT = "suspect"
+    OFFLINE = "offline"
+
+
+class FailureKind(enum.StrEnum):
+    """Why a request was not answered; the kind says what to do next."""
+
+    NO_REPLY = "no_reply"
+    GARBLED = "garbled"
+    REFUSED = "refused"
+    LINE_DOWN = "line_down"
+    UNIT_OFFLINE = "unit_offline"
+    EXPIRED = "expired"
+    """Its deadline passed before the line was free."""

@@ -1,0 +1,1 @@
+"""Which reads, in which transactions, and when. Pure."""

@@ -1,0 +1,1 @@
+"""Sans-IO Modbus, client and server side; the only package that imports pymodbus."""

@@ -1,0 +1,1 @@
+"""What all actors share: feeds, calls, clocks, supervision, the link between processes."""

@@ -1,0 +1,1 @@
+"""The simulated house: public, seeded, and what every test stands on."""

@@ -1,0 +1,1 @@
+"""The log format: blocks, segments, recovery, cursors. Pure."""

@@ -1,0 +1,1 @@
+"""Every file descriptor and socket: serial ports, pseudo-terminals, files, databases."""

@@ -1,0 +1,49 @@
+"""What a line is: bytes out, bytes in, over whatever carries them.
+
+Serial ports, pseudo-terminals, TCP connections and simulated lines all look like this. A line knows
+nothing of Modbus.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Line(Protocol):
+    """One open half-duplex line, owned by one task."""
+
+    async def send_all(self, data: bytes) -> None:
+        """Hand all bytes to the line.
+
+        Raises:
+            LineError: the adapter or connection is gone.
+        """
+
+    async def receive_some(self) -> bytes:
+        """Wait for bytes and return what is there, at least one.
+
+        Raises:
+            LineError: the adapter or connection is gone.
+        """
+
+    async def discard_input(self) -> int:
+        """Throw away what has arrived unasked; returns how many bytes that was.
+
+        Raises:
+            LineError: the adapter or connection is gone.
+        """
+
+    async def aclose(self) -> None:
+        """Close it; closing twice is fine."""
+
+
+class LineOpener(Protocol):
+    """Opens the same line again and again, as adapters come and go."""
+
+    async def __call__(self) -> Line:
+        """Open the line.
+
+        Raises:
+            LineError: it is not there, is busy, or may not be opened; the text says which and what
+                to do.
+        """
