@@ -103,6 +103,8 @@ class EvseConfig(Struct, frozen=True):
     """One charger, held at a fixed limit."""
 
     device: str
+    meter: str = ""
+    """The device that measures what the car takes; empty when there is none."""
     limit: float
     """Current limit in A; below 6 pauses the car."""
     resend: Seconds = Seconds(10.0)

@@ -3,16 +3,16 @@
 ::
 
     GrugError ── MapError             a map row is wrong      NEVER: all rows are reported at once
-          ├─ ConfigError          a config line is wrong  NEVER: all lines are reported at once
-          ├─ EncodeError          a value does not fit    NEVER
-          ├─ LocalProtocolError   we broke Modbus         NEVER: a bug, crash
-          ├─ BusError ── NoReplyError         silence     AFTER_BACKOFF, per unit
-          │           ├─ RemoteProtocolError  noise       NEXT_CYCLE
-          │           ├─ ExceptionReply       refusal     NEVER; codes 5 and 6 NEXT_CYCLE
-          │           └─ LineError            adapter     AFTER_BACKOFF, whole line
-          ├─ StorageError         disk full, torn segment AFTER_BACKOFF; torn: skipped
-          ├─ ShipError            unreachable, rejected   AFTER_BACKOFF; the batch is kept
-          └─ LinkError            the other process went  AFTER_BACKOFF
+              ├─ ConfigError          a config line is wrong  NEVER: all lines are reported at once
+              ├─ EncodeError          a value does not fit    NEVER
+              ├─ LocalProtocolError   we broke Modbus         NEVER: a bug, crash
+              ├─ BusError ── NoReplyError         silence     AFTER_BACKOFF, per unit
+              │           ├─ RemoteProtocolError  noise       NEXT_CYCLE
+              │           ├─ ExceptionReply       refusal     NEVER; codes 5 and 6 NEXT_CYCLE
+              │           └─ LineError            adapter     AFTER_BACKOFF, whole line
+              ├─ StorageError         disk full, torn segment AFTER_BACKOFF; torn: skipped
+              ├─ ShipError            unreachable, rejected   AFTER_BACKOFF; the batch is kept
+              └─ LinkError            the other process went  AFTER_BACKOFF
 """
 
 from __future__ import annotations

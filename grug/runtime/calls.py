@@ -5,9 +5,18 @@ The asker's cancellation leaves no trace: the answering actor sees ``is_abandone
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 import trio
+
+from grug.messages import (
+    ReadFailed,
+    ReadRegisters,
+    RegistersRead,
+    WriteDone,
+    WriteFailed,
+    WriteRegisters,
+)
 
 Request = TypeVar("Request")
 Reply = TypeVar("Reply")
@@ -64,3 +73,9 @@ def open_calls(
     """Make the two ends: one to ask, one for the answering actor."""
     send, receive = trio.open_memory_channel[Call[Request, Reply]](bound)
     return Caller(send), receive
+
+
+BusRequest: TypeAlias = ReadRegisters | WriteRegisters
+BusReply: TypeAlias = RegistersRead | ReadFailed | WriteDone | WriteFailed
+BusCaller: TypeAlias = Caller[BusRequest, BusReply]
+BusCalls: TypeAlias = trio.MemoryReceiveChannel[Call[BusRequest, BusReply]]
