@@ -103,10 +103,10 @@ class EvseConfig(Struct, frozen=True):
     """One charger, held at a fixed limit."""
 
     device: str
-    meter: str = ""
-    """The device that measures what the car takes; empty when there is none."""
     limit: float
     """Current limit in A; below 6 pauses the car."""
+    meter: str = ""
+    """The device that measures what the car takes; empty when there is none."""
     resend: Seconds = Seconds(10.0)
     on_stop: float | None = None
     """Limit in A to leave behind when grug stops; None leaves the last one."""
