@@ -1,0 +1,123 @@
+"""Forwarder actor: carries the control process's messages to the data process, and keeps that alive.
+
+In:    everything published on the control process's feed
+Out:   to the data process, in order; back from it LogCounted and ShipCounted
+Owns:  the data process and the link to it
+Stops: when ``stopping`` is set: sends what is left, lets the data process finish, returns
+
+Control never waits for data: the subscription is a bounded buffer, and while the data process is
+slow or restarting the oldest messages make room and are accounted for by a ``Lagged``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+
+import trio
+
+from grug.errors import LinkError
+from grug.messages import LogCounted, Message, Noted, ShipCounted, StopRecording
+from grug.runtime.feed import Feed, Subscription
+from grug.transport.process import DataProcess
+
+WAITING_MESSAGES_MAX = 50_000
+"""Some 15 minutes of a large house: longer than any restart of the data process."""
+FORWARDED = tuple(
+    kind
+    for kind in Message.__subclasses__()
+    if kind not in (LogCounted, ShipCounted, StopRecording)
+)
+"""What crosses the link: all but what comes from there."""
+RESTART_DELAY_S = 2.0
+RESTART_DELAY_S_MAX = 300.0
+HEALTHY_AFTER_S = 60.0
+END_WAIT_S = 8.0
+"""For the data process to flush and end when the house stops."""
+SHIP_WAIT_S = 600.0
+"""The same when it is to bring the database up to date first."""
+
+
+async def run(
+    source: Subscription,
+    feed: Feed,
+    *,
+    start: Callable[[], DataProcess],
+    stopping: trio.Event,
+    batch_s: float,
+    ship_at_end: bool,
+) -> None:
+    """Forward until ``stopping``.
+
+    Args:
+        source: a subscription to ``FORWARDED``.
+        feed: for what comes back, and for notes.
+        start: starts a data process.
+        stopping: set when all others have stopped.
+        batch_s: pause between two batches; saves wake-ups and costs the display this much delay.
+        ship_at_end: wait at the end until the database has everything.
+    """
+    failures = 0
+    while True:
+        exchange = _Exchange(start(), source, feed, stopping)
+        started_s = trio.current_time()
+        await exchange.run(batch_s, ship_at_end)
+        status = await exchange.process.aclose()
+        if stopping.is_set():
+            return
+        now_s = trio.current_time()
+        failures = 1 if now_s - started_s > HEALTHY_AFTER_S else failures + 1
+        delay_s = min(RESTART_DELAY_S * failures, RESTART_DELAY_S_MAX)
+        text = f"ended with status {status}; starts again in {delay_s:.0f} s"
+        feed.publish(Noted("data process", text, now_s))
+        with trio.move_on_after(delay_s):
+            await stopping.wait()
+
+
+class _Exchange:
+    """The exchange with one data process, until it dies or all is said."""
+
+    def __init__(
+        self, process: DataProcess, source: Subscription, feed: Feed, stopping: trio.Event
+    ) -> None:
+        self.process = process
+        self._source = source
+        self._feed = feed
+        self._stopping = stopping
+
+    async def run(self, batch_s: float, ship_at_end: bool) -> None:
+        """Send and receive until either side has finished."""
+        async with trio.open_nursery() as nursery:
+            if self.process.link.is_blocking:
+                await self._send(batch_s, ship_at_end)
+                await self._receive()
+                return
+
+            async def receive() -> None:
+                await self._receive()
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(receive)
+            await self._send(batch_s, ship_at_end)
+            if self._stopping.is_set():
+                nursery.cancel_scope.deadline = trio.current_time() + (
+                    SHIP_WAIT_S if ship_at_end else END_WAIT_S
+                )
+
+    async def _send(self, batch_s: float, ship_at_end: bool) -> None:
+        with contextlib.suppress(
+            LinkError
+        ):  # Its receiving half says so too, and ends the exchange.
+            while not self._stopping.is_set():
+                if batch := self._source.drain():
+                    await self.process.link.send(batch)
+                with trio.move_on_after(batch_s):
+                    await self._stopping.wait()
+            await self.process.link.send([*self._source.drain(), StopRecording(ship_at_end)])
+            await self.process.link.finish()
+
+    async def _receive(self) -> None:
+        with contextlib.suppress(LinkError):
+            while messages := await self.process.link.receive():
+                for message in messages:
+                    self._feed.publish(message)

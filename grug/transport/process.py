@@ -1,0 +1,61 @@
+"""The data process: started with one end of a socket pair, found dead by the silence on it."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import subprocess
+import sys
+
+from grug.transport.link import BlockingLink, Link
+
+END_WAIT_S = 10.0
+"""How long a data process may take to end by itself after it was told to; then it is killed. What
+it had not flushed by then is at most one block."""
+
+
+class DataProcess:
+    """A running data process and the link to it."""
+
+    def __init__(self, child: subprocess.Popen[bytes], link: Link | BlockingLink) -> None:
+        self._child = child
+        self.link = link
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._child.pid
+
+    async def aclose(self, wait_s: float = END_WAIT_S) -> int:
+        """Wait until it has ended, kill it when it does not; returns its exit status.
+
+        The wait holds the loop: it comes last, when nothing else is left to do, or after the link
+        has shown that the process is dead.
+        """
+        await self.link.aclose()
+        try:
+            return self._child.wait(wait_s)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            return self._child.wait()
+
+
+def start_data_process(settings: bytes, *, in_virtual_time: bool) -> DataProcess:
+    """Start ``python -m grug.app.data`` on one end of a socket pair.
+
+    Args:
+        settings: handed to it on its standard input, so that no secret shows in a process list.
+        in_virtual_time: make the link a blocking one.
+    """
+    here, there = socket.socketpair()
+    with there:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "grug.app.data", str(there.fileno())],
+            stdin=subprocess.PIPE,
+            pass_fds=[there.fileno()],
+        )
+    assert child.stdin is not None, "asked for a pipe"
+    with contextlib.suppress(BrokenPipeError):  # It died at once: the link will show it.
+        child.stdin.write(settings)
+        child.stdin.close()
+    return DataProcess(child, BlockingLink(here) if in_virtual_time else Link(here))
