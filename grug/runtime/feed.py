@@ -27,12 +27,14 @@ class Subscription:
         kinds: tuple[type[Message], ...],
         bound: int,
         key: Callable[[Message], Hashable] | None,
+        wanted: Callable[[Message], bool] | None = None,
     ) -> None:
         self.name = name
         self.kinds = kinds
         self._feed = feed
         self._bound = bound
         self._key = key
+        self._wanted = wanted
         self._queue: deque[Message] = deque()
         self._latest: dict[Hashable, Message] = {}
         self._dropped = 0
@@ -44,6 +46,8 @@ class Subscription:
 
     def put(self, message: Message) -> None:
         """Called by the feed; never blocks."""
+        if self._wanted is not None and not self._wanted(message):
+            return
         if self._key is not None:
             self._latest[self._key(message)] = message
         else:
@@ -125,6 +129,7 @@ class Feed:
         *kinds: type[Message],
         bound: int = 1000,
         key: Callable[[Message], Hashable] | None = None,
+        wanted: Callable[[Message], bool] | None = None,
     ) -> Subscription:
         """Subscribe to messages of these kinds (``Message`` itself means all).
 
@@ -133,8 +138,10 @@ class Feed:
             kinds: message types.
             bound: how many messages may wait; unused when conflated.
             key: conflate: of messages with equal keys only the latest is kept.
+            wanted: messages for which it is false neither wait nor wake the reader; it is called
+                within ``publish`` and must be quick.
         """
-        subscription = Subscription(self, name, kinds, bound, key)
+        subscription = Subscription(self, name, kinds, bound, key, wanted)
         self._subscriptions.append(subscription)
         self._by_kind.clear()
         return subscription

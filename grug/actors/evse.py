@@ -1,0 +1,119 @@
+"""EVSE actor: keeps one charger at its current limit, by sending it again and again.
+
+In:    nothing yet but its settings
+Out:   WriteRegisters to the charger's bus; Decided at every sending, Noted when writes begin to
+       fail or work again
+Owns:  the charger's current limit; nothing else of the charger is ever written
+Stops: when asked; leaves the limit of ``on_stop_a`` behind if there is one, within 2 s
+
+A charger forgets its limit now and then (field notes of the seed system), hence the repetition. A
+write is dropped when the next one is due: an old limit is never obeyed late.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import trio
+
+from grug.codec.registers import Register
+from grug.control.evse import Limit, decide_limit
+from grug.messages import Decided, Noted, WriteDone, WriteFailed
+from grug.runtime.calls import BusCaller
+from grug.runtime.feed import Feed
+from grug.runtime.writes import make_write
+
+STOP_S_MAX = 2.0
+"""The last write must not hold up the end of the run."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvseSettings:
+    """The part of the configuration that one charger's controller needs."""
+
+    device: str
+    unit_id: int
+    register: Register
+    """The map's current limit, in A."""
+    limit_a: float
+    """Under 6 pauses the car."""
+    resend_s: float = 10.0
+    on_stop_a: float | None = None
+    """Limit to leave behind when grug stops; None leaves the last one."""
+
+
+async def run(bus: BusCaller, feed: Feed, *, settings: EvseSettings, stopping: trio.Event) -> None:
+    """Send the limit every ``resend_s`` until ``stopping``."""
+    sender = _Sender(bus, feed, settings)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(sender.keep_sending)
+        await stopping.wait()
+        nursery.cancel_scope.cancel()
+    if settings.on_stop_a is not None:
+        limit = decide_limit(settings.on_stop_a, "limit to leave behind")
+        with trio.move_on_after(STOP_S_MAX):
+            await sender.send(limit, trio.current_time() + STOP_S_MAX)
+
+
+class _Sender:
+    """Writes limits and keeps track of how that goes."""
+
+    def __init__(self, bus: BusCaller, feed: Feed, settings: EvseSettings) -> None:
+        self._bus = bus
+        self._feed = feed
+        self._settings = settings
+        self._who = f"evse {settings.device}"
+        self._failures = 0
+
+    async def keep_sending(self) -> None:
+        """Send the fixed limit at its period, whatever became of the one before."""
+        limit = decide_limit(self._settings.limit_a)
+        due_s = trio.current_time()
+        while True:
+            due_s = max(due_s + self._settings.resend_s, trio.current_time())
+            with trio.move_on_at(due_s) as period:
+                await self.send(limit, due_s)
+            if period.cancelled_caught:
+                self._take_failure("no answer from the bus until the next was due")
+            await trio.sleep_until(due_s)
+
+    async def send(self, limit: Limit, deadline_s: float) -> None:
+        """Write one limit and tell what was decided."""
+        settings = self._settings
+        self._feed.publish(
+            Decided(
+                self._who,
+                trio.current_time(),
+                ("current_limit_a", "failures"),
+                (limit.current_a, self._failures),
+                limit.reason,
+            )
+        )
+        request = make_write(
+            settings.register,
+            limit.current_a,
+            unit_id=settings.unit_id,
+            who=self._who,
+            why=limit.reason,
+            deadline_s=deadline_s,
+        )
+        match await self._bus.ask(request):
+            case WriteDone():
+                self._take_success()
+            case WriteFailed() as failed:
+                self._take_failure(f"{failed.kind}: {failed.text}")
+            case reply:
+                raise AssertionError(f"a write is not answered with {type(reply).__name__}")
+
+    def _take_success(self) -> None:
+        if self._failures:
+            self._note(f"limit is taken again, after {self._failures} failed writes")
+        self._failures = 0
+
+    def _take_failure(self, text: str) -> None:
+        if not self._failures:
+            self._note(f"limit was not taken: {text}")
+        self._failures += 1
+
+    def _note(self, text: str) -> None:
+        self._feed.publish(Noted(self._who, text, trio.current_time()))

@@ -1,0 +1,175 @@
+"""Offset actor: tells every fake meter what to say, each time the grid's power was read.
+
+In:    Readings and ReadingsMissing of the grid meter, SetOffset, UnitChanged of the inverters
+Out:   MeterImage per fake meter and one Decided, per reading of the grid's power; Noted
+Owns:  nothing but its memory
+Stops: when asked, with a last image of offset 0; a crash leaves the fake meters to fall silent
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import trio
+
+from grug.control.offset import (
+    GridOthers,
+    GridReading,
+    OffsetSettings,
+    OffsetState,
+    Outcome,
+    SteeredInverter,
+    decide,
+    decide_stop,
+    problem_of,
+    take_command,
+    take_health,
+)
+from grug.messages import Message, Noted, Readings, ReadingsMissing, SetOffset, UnitChanged
+from grug.model import Quality, UnitHealth
+from grug.runtime.feed import Feed
+
+NAME = "offset"
+
+
+async def run(feed: Feed, *, settings: OffsetSettings, stopping: trio.Event) -> None:
+    """Decide at every reading of the grid's power until ``stopping``."""
+    controller = _Controller(feed, settings)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(controller.serve)
+        await stopping.wait()
+        nursery.cancel_scope.cancel()
+    controller.stop()
+
+
+class _Controller:
+    """The inputs as they came in, and the state between decisions."""
+
+    def __init__(self, feed: Feed, settings: OffsetSettings) -> None:
+        self._feed = feed
+        self._settings = settings
+        self._state = OffsetState()
+        self._grid: GridReading | None = None
+        self._others = GridOthers()
+        self._inverters: dict[tuple[str, int], SteeredInverter] = {
+            (inverter.line, inverter.unit_id): inverter for inverter in settings.inverters
+        }
+        passed_on = {
+            settings.voltage_register: "voltage_v",
+            settings.frequency_register: "frequency_hz",
+            settings.import_energy_register: "import_energy_kwh",
+            settings.export_energy_register: "export_energy_kwh",
+        }
+        passed_on.pop("", None)
+        self._passed_on = passed_on
+        self._layouts: dict[tuple[str, ...], _Layout] = {}
+
+    async def serve(self) -> None:
+        """Wait for what matters and decide when the grid was read, or could not be."""
+        kinds = (Readings, ReadingsMissing, SetOffset, UnitChanged)
+        with self._feed.subscribe(NAME, *kinds, wanted=self._is_wanted) as subscription:
+            while True:
+                is_due = False
+                for message in await subscription.receive_batch():
+                    is_due |= self._take(message)
+                if is_due and self._grid is not None:
+                    now_s = trio.current_time()
+                    self._publish(
+                        decide(self._settings, self._state, self._grid, self._others, now_s)
+                    )
+
+    def stop(self) -> None:
+        """Publish the last images."""
+        if self._grid is not None:
+            now_s = trio.current_time()
+            self._publish(decide_stop(self._settings, self._state, self._grid, self._others, now_s))
+
+    def _is_wanted(self, message: Message) -> bool:
+        """Leave out the other devices' readings: they would wake us ten times as often."""
+        if isinstance(message, Readings | ReadingsMissing):
+            return message.device == self._settings.grid_device
+        return True
+
+    def _publish(self, outcome: Outcome) -> None:
+        self._state = outcome.state
+        for image in outcome.images:
+            self._feed.publish(image)
+        self._feed.publish(outcome.decided)
+
+    def _take(self, message: Message) -> bool:
+        """Note one message; returns whether the grid's power is known anew."""
+        match message:
+            case Readings():
+                return self._take_readings(message)
+            case ReadingsMissing():
+                if self._settings.grid_register not in message.names:
+                    return False
+                fault = f"{message.device} not read: {message.kind}"
+                last = self._grid
+                power_w, read_s = (
+                    (0.0, message.failed_s) if last is None else (last.power_w, last.read_s)
+                )
+                self._grid = GridReading(power_w, read_s, fault)
+                return True
+            case SetOffset():
+                self._take_command(message)
+            case UnitChanged():
+                inverter = self._inverters.get((message.line, message.unit_id))
+                if inverter is not None:
+                    is_offline = message.health is UnitHealth.OFFLINE
+                    self._state = take_health(self._state, inverter.name, is_offline)
+        return False
+
+    def _take_command(self, command: SetOffset) -> None:
+        problem = problem_of(command)
+        if problem:
+            self._feed.publish(Noted(NAME, problem, trio.current_time()))
+        self._state = take_command(self._state, command)
+
+    def _take_readings(self, readings: Readings) -> bool:
+        layout = self._layouts.get(readings.names)
+        if layout is None:
+            layout = _Layout(readings.names, self._settings.grid_register, self._passed_on)
+            if len(self._layouts) >= LAYOUTS_MAX:
+                self._layouts.clear()
+            self._layouts[readings.names] = layout
+        if layout.others:
+            self._others = layout.others_of(readings, self._others)
+        if layout.grid_index is None:
+            return False
+        self._grid = _grid_reading(readings, layout.grid_index)
+        return True
+
+
+LAYOUTS_MAX = 64
+"""A device has a handful of poll groups; a publisher of ever new ones must not fill us."""
+
+
+class _Layout:
+    """Where in one poll group's values the wanted ones are."""
+
+    def __init__(self, names: tuple[str, ...], grid: str, passed_on: dict[str, str]) -> None:
+        self.grid_index = names.index(grid) if grid in names else None
+        self.others = tuple(
+            (index, passed_on[name]) for index, name in enumerate(names) if name in passed_on
+        )
+
+    def others_of(self, readings: Readings, before: GridOthers) -> GridOthers:
+        """What was known before, with the good values of these readings."""
+        fresh: dict[str, tuple[float, float]] = {}
+        for index, field in self.others:
+            value = readings.values[index]
+            is_good = not readings.qualities or readings.qualities[index] is Quality.GOOD
+            if is_good and isinstance(value, float | int):
+                fresh[field] = (float(value), readings.read_s)
+        return replace(before, **fresh)
+
+
+def _grid_reading(readings: Readings, index: int) -> GridReading:
+    """The grid's power out of readings that hold it."""
+    value = readings.values[index]
+    if readings.qualities and readings.qualities[index] is not Quality.GOOD:
+        return GridReading(0.0, readings.read_s, f"reading is {readings.qualities[index]}")
+    if isinstance(value, bool) or not isinstance(value, float | int):
+        return GridReading(0.0, readings.read_s, "grid power is not a number")
+    return GridReading(float(value), readings.read_s)
