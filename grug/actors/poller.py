@@ -1,0 +1,113 @@
+"""Poller actor: reads groups of one device's registers, each on its own fixed grid of time.
+
+In:    nothing; the clock
+Out:   ReadRegisters to the bus; Readings, ReadingsMissing on the feed
+Owns:  the schedule of one device
+Stops: when cancelled; crashes only on a bug
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import trio
+
+from grug.codec.block import BlockDecoder
+from grug.codec.registers import Register
+from grug.messages import ReadFailed, Readings, ReadingsMissing, ReadRegisters, RegistersRead
+from grug.model import Priority, Span
+from grug.runtime.calls import BusCaller
+from grug.runtime.feed import Feed
+
+MISSING_EVERY_S = 10.0
+"""While a group stays unread it is said this often, so that a dead unit does not flood the log."""
+
+
+@dataclass(frozen=True, slots=True)
+class PollGroup:
+    """Registers that are read together."""
+
+    every_s: float
+    registers: tuple[Register, ...]
+    runs: tuple[Span, ...]
+    """From ``codec.block.runs_of`` of the registers."""
+    priority: Priority = Priority.NORMAL
+
+
+async def run(
+    bus: BusCaller,
+    feed: Feed,
+    *,
+    device: str,
+    unit_id: int,
+    groups: Sequence[PollGroup],
+) -> None:
+    """Poll until cancelled."""
+    if not groups:
+        return
+    start_s = trio.current_time() + _phase_s(device, groups)
+    async with trio.open_nursery() as nursery:
+        for group in groups:
+            poll = _Poll(bus, feed, device, unit_id, group)
+            nursery.start_soon(poll.repeat, start_s, name=f"poll {device} each {group.every_s:g} s")
+
+
+def _phase_s(device: str, groups: Sequence[PollGroup]) -> float:
+    """Where on the grid a device's ticks lie.
+
+    Devices are spread, by a number that is the same in every run; the groups of one device fall
+    together, so that the bus can let the slow ones ride with the fast.
+    """
+    return min(group.every_s for group in groups) * (zlib.crc32(device.encode()) / 2**32)
+
+
+class _Poll:
+    """One group's endless polling."""
+
+    def __init__(
+        self, bus: BusCaller, feed: Feed, device: str, unit_id: int, group: PollGroup
+    ) -> None:
+        self._bus = bus
+        self._feed = feed
+        self._device = device
+        self._unit_id = unit_id
+        self._group = group
+        self._decoder = BlockDecoder(group.registers, group.runs)
+        self._names = tuple(register.name for register in group.registers)
+        self._told_s = -math.inf
+        """When it was last said that the group is missing; minus infinity while all is well."""
+
+    async def repeat(self, start_s: float) -> None:
+        """Poll at ``start_s`` plus whole periods; a tick that was missed is not made up for."""
+        every_s = self._group.every_s
+        tick = 0
+        while True:
+            await trio.sleep_until(start_s + tick * every_s)
+            await self._once(start_s + (tick + 1) * every_s)
+            tick = max(tick + 1, math.ceil((trio.current_time() - start_s) / every_s))
+
+    async def _once(self, deadline_s: float) -> None:
+        group = self._group
+        reply = await self._bus.ask(
+            ReadRegisters(self._unit_id, group.runs, deadline_s, group.priority, self._device)
+        )
+        if isinstance(reply, RegistersRead):
+            values, qualities = self._decoder.decode(reply.blocks)
+            self._told_s = -math.inf
+            self._feed.publish(Readings(self._device, reply.read_s, self._names, values, qualities))
+        else:
+            assert isinstance(reply, ReadFailed), (
+                "a read is answered by RegistersRead or ReadFailed"
+            )
+            self._missing(reply)
+
+    def _missing(self, failed: ReadFailed) -> None:
+        if failed.failed_s < self._told_s + MISSING_EVERY_S:
+            return
+        self._told_s = failed.failed_s
+        self._feed.publish(
+            ReadingsMissing(self._device, self._names, failed.kind, failed.text, failed.failed_s)
+        )

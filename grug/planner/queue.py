@@ -1,0 +1,417 @@
+"""Everything a bus owner decides: who is next on the line, who is answered what, who is alive.
+
+Pure: time is an argument, and the only effects are the replies and facts handed to what the queue
+was given. One request is on the wire at a time: ``pick`` a job, carry it out, then report how it
+ended with ``succeeded``, ``failed`` or ``line_lost``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Protocol, TypeAlias
+
+from grug.errors import BusError, ExceptionReply, LocalProtocolError
+from grug.messages import (
+    LineCounted,
+    Message,
+    ReadFailed,
+    ReadRegisters,
+    RegistersRead,
+    WriteDone,
+    WriteFailed,
+    WriteRegisters,
+)
+from grug.model import FailureKind, Span
+from grug.planner.plan import Transaction, check_span
+from grug.planner.units import Unit, UnitTraits, WireTiming
+
+ILLEGAL_CODES = (2, 3)
+"""Illegal data address, illegal data value (some units say this of a count or a hole).
+Source: MODBUS Application Protocol V1.1b3, 7."""
+
+
+class Asker(Protocol):
+    """Who waits for an answer: a ``grug.runtime.calls.Call``."""
+
+    @property
+    def request(self) -> ReadRegisters | WriteRegisters:
+        """What is asked."""
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether nobody waits any more."""
+
+    def reply(self, reply: RegistersRead | ReadFailed | WriteDone | WriteFailed) -> None:
+        """Answer; exactly once."""
+
+
+class _Read:
+    """A read that waits, and what of it has been read already."""
+
+    __slots__ = ("asker", "blocks", "missing", "read_s", "request", "unit", "urgency")
+
+    def __init__(self, asker: Asker, request: ReadRegisters, unit: Unit, order: int) -> None:
+        self.asker = asker
+        self.request = request
+        self.unit = unit
+        self.urgency = (request.priority, request.deadline_s, order)
+        self.missing = list(range(len(request.spans)))
+        self.blocks = [b""] * len(request.spans)
+        self.read_s = math.inf
+
+    def take(self, span: Span, block: bytes, read_s: float) -> bool:
+        """Keep what serves this read of a block just read; tells whether that completes it."""
+        spans = self.request.spans
+        if len(self.missing) == 1 and spans[self.missing[0]] == span:
+            self.blocks[self.missing[0]] = block
+            self.missing.clear()
+            self.read_s = min(self.read_s, read_s)
+            return True
+        width = 1 if span.table.is_bits else 2
+        start, end, table = span.address, span.end, span.table
+        still: list[int] = []
+        for at in self.missing:
+            wanted = spans[at]
+            if wanted.table is table and start <= wanted.address and wanted.end <= end:
+                first = (wanted.address - start) * width
+                self.blocks[at] = block[first : first + wanted.count * width]
+                self.read_s = min(self.read_s, read_s)
+            else:
+                still.append(at)
+        self.missing = still
+        return not still
+
+    def wants_of(self, span: Span) -> bool:
+        """Whether something still missing lies within the span."""
+        return any(_lies_within(self.request.spans[at], span) for at in self.missing)
+
+    def wants(self, span: Span) -> bool:
+        """Whether exactly this span is still missing."""
+        return any(self.request.spans[at] == span for at in self.missing)
+
+
+class _Write:
+    """A write that waits."""
+
+    __slots__ = ("asker", "request", "unit")
+
+    def __init__(self, asker: Asker, request: WriteRegisters, unit: Unit) -> None:
+        self.asker = asker
+        self.request = request
+        self.unit = unit
+
+
+class ReadJob:
+    """One read for the wire."""
+
+    __slots__ = ("transaction", "unit")
+
+    def __init__(self, unit: Unit, transaction: Transaction) -> None:
+        self.unit = unit
+        self.transaction = transaction
+
+
+class WriteJob:
+    """One write for the wire."""
+
+    __slots__ = ("asker", "request", "unit")
+
+    def __init__(self, write: _Write) -> None:
+        self.unit = write.unit
+        self.asker = write.asker
+        self.request = write.request
+
+
+Job: TypeAlias = ReadJob | WriteJob
+
+
+class BusQueue:
+    """The requests that wait for one line, and the health of its units."""
+
+    def __init__(
+        self,
+        line: str,
+        timing: WireTiming,
+        traits: Mapping[int, UnitTraits],
+        publish: Callable[[Message], None],
+    ) -> None:
+        self.wake_s = math.inf
+        """After a ``pick`` that gave nothing: when to pick again, if nothing is added before."""
+        self._line = line
+        self._timing = timing
+        self._publish = publish
+        self._units = {
+            unit_id: Unit(line, unit_id, each, timing, publish) for unit_id, each in traits.items()
+        }
+        self._reads: list[_Read] = []
+        self._writes: list[_Write] = []
+        self._order = 0
+        self._down_cause: str | None = "not open yet"
+        self._transactions = 0
+        self._failures = 0
+        self._busy_s = 0.0
+        self._counted_s = -math.inf
+
+    def __len__(self) -> int:
+        """Requests waiting."""
+        return len(self._reads) + len(self._writes)
+
+    # Requests come in
+
+    def add(self, asker: Asker, now_s: float) -> None:
+        """Take a request; it is answered at once if it cannot be carried out."""
+        request = asker.request
+        unit = self._units.get(request.unit_id)
+        if unit is None:
+            unit = Unit(self._line, request.unit_id, UnitTraits(), self._timing, self._publish)
+            self._units[request.unit_id] = unit
+        if isinstance(request, WriteRegisters):
+            write = _Write(asker, request, unit)
+            if self._down_cause is not None:
+                self._fail_write(write, FailureKind.LINE_DOWN, self._down_cause, now_s)
+                return
+            self._supersede(request, now_s)
+            self._writes.append(write)
+            return
+        self._order += 1
+        read = _Read(asker, request, unit, self._order)
+        if self._down_cause is not None:
+            _fail_read(read, FailureKind.LINE_DOWN, self._down_cause, now_s)
+            return
+        try:
+            for span in request.spans:
+                check_span(span, unit.limits)
+        except LocalProtocolError as error:
+            _fail_read(read, FailureKind.REFUSED, str(error), now_s)
+            return
+        if request.spans:
+            self._reads.append(read)
+        else:
+            asker.reply(RegistersRead((), now_s))
+
+    def _supersede(self, request: WriteRegisters, now_s: float) -> None:
+        """A write that wholly overwrites one that still waits makes that pointless."""
+        for at, write in enumerate(self._writes):
+            old = write.request
+            if (
+                old.unit_id == request.unit_id
+                and old.table is request.table
+                and old.address == request.address
+                and len(old.block) <= len(request.block)
+            ):
+                del self._writes[at]
+                self._fail_write(write, FailureKind.EXPIRED, f"superseded by {request.who}", now_s)
+                return
+
+    # The line becomes free
+
+    def pick(self, now_s: float) -> Job | None:
+        """Choose what goes on the wire now: writes first, then the most urgent read's unit.
+
+        Requests that have expired, were abandoned, or are for a unit that is offline are answered
+        or dropped on the way.
+        """
+        self.wake_s = math.inf
+        if self._writes:
+            self._writes = [write for write in self._writes if self._is_live_write(write, now_s)]
+            for at, write in enumerate(self._writes):
+                if write.unit.ready_s <= now_s:
+                    del self._writes[at]
+                    return WriteJob(write)
+                self.wake_s = min(self.wake_s, write.unit.ready_s, write.request.deadline_s)
+        if not self._reads:
+            return None
+        self._reads = [read for read in self._reads if _is_live_read(read, now_s)]
+        urgent: _Read | None = None
+        for read in self._reads:
+            if read.unit.ready_s > now_s:
+                self.wake_s = min(self.wake_s, read.unit.ready_s, read.request.deadline_s)
+            elif urgent is None or read.urgency < urgent.urgency:
+                urgent = read
+        return None if urgent is None else ReadJob(urgent.unit, self._transaction_for(urgent))
+
+    def _transaction_for(self, urgent: _Read) -> Transaction:
+        """The first transaction of the unit's plan that serves the most urgent read."""
+        unit = urgent.unit
+        spans = urgent.request.spans
+        if unit.is_offline:  # A probe: as short as what was asked allows.
+            span = spans[urgent.missing[0]]
+            return Transaction(span, (span,))
+        wanted = frozenset(
+            [
+                read.request.spans[at]
+                for read in self._reads
+                if read.unit is unit
+                for at in read.missing
+            ]
+        )
+        plan = unit.plan(wanted)
+        if len(plan) == 1:
+            return plan[0]
+        for transaction in plan:
+            for at in urgent.missing:
+                if _lies_within(spans[at], transaction.span):
+                    return transaction
+        raise AssertionError("a plan covers everything that is wanted")
+
+    def _is_live_write(self, write: _Write, now_s: float) -> bool:
+        if write.asker.is_abandoned:
+            return False
+        if write.request.deadline_s < now_s:
+            self._fail_write(write, FailureKind.EXPIRED, "the line was not free in time", now_s)
+            return False
+        if write.unit.is_resting(now_s):
+            self._fail_write(write, FailureKind.UNIT_OFFLINE, write.unit.cause, now_s)
+            return False
+        return True
+
+    # A job has ended
+
+    def succeeded(self, job: Job, block: bytes, started_s: float, ended_s: float) -> None:
+        """The unit answered: hand out what it said.
+
+        Args:
+            job: what ``pick`` gave.
+            block: what was read; ignored for a write.
+            started_s: when the request began.
+            ended_s: when the reply had arrived.
+        """
+        self._count(job.unit, started_s, ended_s)
+        job.unit.answered(ended_s)
+        if isinstance(job, WriteJob):
+            done = WriteDone(self._line, job.request, ended_s)
+            job.asker.reply(done)
+            self._publish(done)
+            return
+        unit = job.unit
+        span = job.transaction.span
+        unit.proved(span)
+        is_one_done = False
+        for read in self._reads:
+            if read.unit is unit and read.take(span, block, ended_s):
+                read.asker.reply(RegistersRead(tuple(read.blocks), read.read_s))
+                is_one_done = True
+        if is_one_done:
+            self._reads = [read for read in self._reads if read.missing]
+
+    def failed(self, job: Job, error: BusError, started_s: float, ended_s: float) -> None:
+        """The unit stayed silent, refused or was not understood."""
+        self._count(job.unit, started_s, ended_s)
+        self._failures += 1
+        if isinstance(error, ExceptionReply):
+            job.unit.answered(ended_s)
+        else:
+            job.unit.missed(str(error), ended_s, self._offline_others(job.unit))
+        if isinstance(job, WriteJob):
+            self._fail_write(job, error.kind, str(error), ended_s)
+        elif isinstance(error, ExceptionReply) and error.code in ILLEGAL_CODES:
+            self._refused_address(job, error, ended_s)
+        else:
+            span = job.transaction.span
+            self._fail_reads(
+                [read for read in self._reads if read.unit is job.unit and read.wants_of(span)],
+                error.kind,
+                str(error),
+                ended_s,
+            )
+
+    def refused(self, job: Job, text: str, now_s: float) -> None:
+        """It cannot be said in Modbus, and so never went on the wire."""
+        assert isinstance(job, WriteJob), "reads are checked when they come in"
+        self._fail_write(job, FailureKind.REFUSED, text, now_s)
+
+    def _refused_address(self, job: ReadJob, error: ExceptionReply, now_s: float) -> None:
+        """Split what was merged and try again; what was refused alone is what the asker gets."""
+        span = job.transaction.span
+        if job.unit.split(job.transaction):
+            return  # Those who wait still do, and the next plan has it in pieces.
+        text = f"{error} for {span.table} {span.address}+{span.count}"
+        self._fail_reads(
+            [read for read in self._reads if read.unit is job.unit and read.wants(span)],
+            error.kind,
+            text,
+            now_s,
+        )
+
+    def _offline_others(self, unit: Unit) -> int:
+        return sum(each.is_offline for each in self._units.values() if each is not unit)
+
+    # The line comes and goes
+
+    def line_opened(self, now_s: float) -> None:
+        """From now on requests wait for the line."""
+        self._down_cause = None
+        for unit in self._units.values():
+            unit.ready_s = now_s
+
+    def line_lost(self, cause: str, now_s: float, job: Job | None = None) -> None:
+        """Answer everything that waits, and from now on at once.
+
+        Args:
+            cause: why.
+            now_s: now.
+            job: what was on the wire, if anything.
+        """
+        self._down_cause = cause
+        if isinstance(job, WriteJob):
+            self._fail_write(job, FailureKind.LINE_DOWN, cause, now_s)
+        writes, self._writes = self._writes, []
+        for write in writes:
+            self._fail_write(write, FailureKind.LINE_DOWN, cause, now_s)
+        self._fail_reads(self._reads, FailureKind.LINE_DOWN, cause, now_s)
+
+    # Answers and counters
+
+    def _fail_write(
+        self, write: _Write | WriteJob, kind: FailureKind, text: str, now_s: float
+    ) -> None:
+        failed = WriteFailed(self._line, write.request, kind, text, now_s)
+        write.asker.reply(failed)
+        self._publish(failed)
+
+    def _fail_reads(self, reads: list[_Read], kind: FailureKind, text: str, now_s: float) -> None:
+        for read in reads:
+            _fail_read(read, kind, text, now_s)
+        failed = {id(read) for read in reads}
+        self._reads = [read for read in self._reads if id(read) not in failed]
+
+    def _count(self, unit: Unit, started_s: float, ended_s: float) -> None:
+        self._transactions += 1
+        self._busy_s += ended_s - started_s + self._timing.gap_s
+        unit.ready_s = ended_s + unit.traits.gap_s
+
+    def counted(self, now_s: float) -> LineCounted:
+        """The line's counters; utilisation is that since the last call of this."""
+        elapsed_s = now_s - self._counted_s
+        busy_pct = 100 * self._busy_s / elapsed_s if elapsed_s > 0 else 0.0
+        self._busy_s = 0.0
+        self._counted_s = now_s
+        return LineCounted(
+            line=self._line,
+            counted_s=now_s,
+            utilisation_pct=min(100.0, busy_pct),
+            transactions=self._transactions,
+            failures=self._failures,
+            waiting=len(self),
+        )
+
+
+def _is_live_read(read: _Read, now_s: float) -> bool:
+    if read.asker.is_abandoned:
+        return False
+    if read.request.deadline_s < now_s:
+        _fail_read(read, FailureKind.EXPIRED, "the line was not free in time", now_s)
+        return False
+    if read.unit.is_resting(now_s):
+        _fail_read(read, FailureKind.UNIT_OFFLINE, read.unit.cause, now_s)
+        return False
+    return True
+
+
+def _fail_read(read: _Read, kind: FailureKind, text: str, now_s: float) -> None:
+    read.asker.reply(ReadFailed(kind, text, now_s))
+
+
+def _lies_within(inner: Span, outer: Span) -> bool:
+    return inner.table is outer.table and outer.address <= inner.address and inner.end <= outer.end
