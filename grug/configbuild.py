@@ -6,7 +6,6 @@ as broken, and whoever asked refuses the whole file in the end. So one look show
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 import types
@@ -16,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from grug.codec.hints import did_you_mean
 from grug.config import Seconds, Struct
 from grug.errors import Problem
 from grug.model import Priority
@@ -65,7 +65,7 @@ PRIORITIES = {
 
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|min|h)")
 _UNIT_S = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0}
-_DURATION_FORMS = 'seconds as a number, or a text such as "200ms", "10s", "5min", "2h"'
+_DURATION_FORMS = "seconds as a number, or a text such as '200ms', '10s', '5min', '2h'"
 
 
 class Report:
@@ -96,22 +96,9 @@ class Report:
         return self._lines.line_of(path)
 
 
-def did_you_mean(wrong: str, right: Iterable[str]) -> str:
-    """The end of a complaint about an unknown name: the likely one, or all when they are few."""
-    names = sorted(right)
-    close = difflib.get_close_matches(wrong.lower(), names, n=2, cutoff=0.6)
-    if close:
-        return f": did you mean {' or '.join(quoted(name) for name in close)}?"
-    if not names:
-        return "; there are none"
-    if len(names) <= 12:
-        return f"; there are {', '.join(names)}"
-    return ""
-
-
 def quoted(name: str) -> str:
-    """A name as the file would show it."""
-    return f'"{name}"'
+    """A name or text of the file, in quotes."""
+    return f"'{name}'"
 
 
 def parse_duration(raw: object) -> float | None:
@@ -224,7 +211,7 @@ def _unknown_key(key: str, path: KeyPath, known: Iterable[str]) -> str:
     where = f" in {_place(path)}" if path else ""
     what = f"unknown key {quoted(key)}" if path else f"unknown table or key {quoted(key)}"
     if ALIASES.get(key) in names:
-        return f"{what}{where}: did you mean {quoted(ALIASES[key])}?"
+        return f"{what}{where}; did you mean {quoted(ALIASES[key])}?"
     return f"{what}{where}{did_you_mean(key, names)}"
 
 

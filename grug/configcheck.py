@@ -13,9 +13,10 @@ import tomllib
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from grug.codec.hints import did_you_mean
 from grug.codec.registers import RegisterMap
 from grug.config import DeviceConfig, EvseConfig, FakeMeterConfig, HouseConfig, LineConfig
-from grug.configbuild import Report, build, did_you_mean, quoted
+from grug.configbuild import Report, build, quoted
 from grug.errors import ConfigError, Problem
 from grug.toml_lines import KeyPath, line_of_syntax_error, locate
 
@@ -182,11 +183,11 @@ class _Check:
         self._port((*path, "port"), line.port)
         if line.baudrate not in BAUDRATES and self._report.is_usable(*path, "baudrate"):
             near = min(BAUDRATES, key=lambda rate: abs(rate - line.baudrate))
-            text = f'"baudrate" {line.baudrate} is no usual speed: did you mean {near}?'
+            text = f"'baudrate' {line.baudrate} is no usual speed; did you mean {near}?"
             self._report.refuse((*path, "baudrate"), text)
         if not _FRAMING.fullmatch(line.framing) and self._report.is_usable(*path, "framing"):
             near_framing = did_you_mean(line.framing, ("8N1", "8E1", "8O1", "8N2"))
-            text = f'"framing" {quoted(line.framing)} does not carry Modbus RTU{near_framing}'
+            text = f"'framing' {quoted(line.framing)} does not carry Modbus RTU{near_framing}"
             self._report.refuse((*path, "framing"), text)
         self._range((*path, "timeout"), line.timeout > 0, "must be longer than 0 s")
         self._range((*path, "gap"), line.gap is None or line.gap >= 0, "cannot be negative")
@@ -320,7 +321,7 @@ class _Check:
         period_s = self._grid_period_s()
         if period_s is not None and self._report.is_usable(*here) and period_s >= meter.max_age:
             text = (
-                f'"max_age" of {meter.max_age:g} s is over before the grid meter is read again, '
+                f"'max_age' of {meter.max_age:g} s is over before the grid meter is read again, "
                 f"every {period_s:g} s: the fake meter would fall silent each time"
             )
             self._report.refuse(here, text)
@@ -389,7 +390,7 @@ class _Check:
         self._range(("log", "max_age_days"), log.max_age_days > 0, "must be more than 0")
         self._range(("log", "reserve_bytes"), log.reserve_bytes >= 0, "cannot be negative")
         is_known = _SHIP_TO.fullmatch(ship.to) is not None
-        text = f'{quoted(ship.to)} is no database: "chdb:", "http://host:8123/database" or ""'
+        text = f"{quoted(ship.to)} is no database: 'chdb:', 'http://host:8123/database' or ''"
         self._range(("ship", "to"), is_known, text)
 
     def _loads(self) -> dict[str, float]:

@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from grug.codec.registers import DeviceFacts, Kind, Register, RegisterMap
 from grug.config import HouseConfig
 from grug.configbuild import parse_duration
-from grug.configcheck import check_house, parse_house, read_cost_s
+from grug.configcheck import TURNAROUND_S, check_house, parse_house, read_cost_s
 from grug.errors import ConfigError, Problem
 from grug.model import Priority, Table
+from grug.planner.plan import ReadCost, ReadLimits, plan_reads, plan_s
+from grug.transport.maps import load_map, map_models
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = (ROOT / "examples" / "house.toml").read_text()
@@ -142,25 +144,25 @@ def test_all_problems_come_at_once_in_the_order_of_the_file() -> None:
         line_with(text, part) + more for part, more in zip(blamed, below, strict=True)
     ]
     assert all(problem.file == "house.toml" for problem in problems)
-    assert 'did you mean "baudrate"?' in problems[0].text
+    assert "did you mean 'baudrate'?" in problems[0].text
     assert "[line.com] (line 6)" in problems[1].text
-    assert 'did you mean "voltage"?' in problems[2].text
-    assert 'is device "sun" already (line 19)' in problems[3].text
-    assert '"10s"' in problems[4].text
+    assert "did you mean 'voltage'?" in problems[2].text
+    assert "is device 'sun' already (line 19)" in problems[3].text
+    assert "'10s'" in problems[4].text
     assert "0..32" in problems[5].text
 
 
 # One wrong thing each: what to change, the line that is blamed, words of the complaint.
 WRONG = {
-    "unknown table": ("[grid]", "[gird]", "[gird]", 'did you mean "grid"?'),
-    "unknown key": ('profile = "meter"', 'profil = "meter"', "profil", 'mean "profile"?'),
-    "other program's key": ("unit = 8", "slave = 8", "slave", 'did you mean "unit"?'),
-    "missing key": ("unit = 8\n", "", "[device.car]", '[device.car] lacks "unit"'),
+    "unknown table": ("[grid]", "[gird]", "[gird]", "did you mean 'grid'?"),
+    "unknown key": ('profile = "meter"', 'profil = "meter"', "profil", "mean 'profile'?"),
+    "other program's key": ("unit = 8", "slave = 8", "slave", "did you mean 'unit'?"),
+    "missing key": ("unit = 8\n", "", "[device.car]", "[device.car] lacks 'unit'"),
     "missing key of a poll": (
         "every = 1\n",
         "",
         "[[device.sun.poll]]",
-        '[[device.sun.poll]] lacks "every"',
+        "[[device.sun.poll]] lacks 'every'",
     ),
     "text for a number": ("unit = 8", 'unit = "8"', 'unit = "8"', "a whole number"),
     "flag for a number": ("limit = 10", "limit = true", "limit = true", "a number, not true"),
@@ -173,30 +175,30 @@ WRONG = {
         "a list",
     ),
     "list for a table": ("[grid]\n", "[[grid]]\n", "[[grid]]", "must be a table"),
-    "number in a list of names": ('"pv_power",', "33057,", "33057", 'element 1 of "registers"'),
-    "bad duration": ("every = 1\n", 'every = "1 day"\n', "1 day", '"200ms"'),
+    "number in a list of names": ('"pv_power",', "33057,", "33057", "element 1 of 'registers'"),
+    "bad duration": ("every = 1\n", 'every = "1 day"\n', "1 day", "'200ms'"),
     "no time at all": ("every = 1\n", "every = 0\n", "every = 0", "longer than 0 s"),
-    "bad priority": ('"background"', '"write"', "priority", '"control", "normal", "background"'),
+    "bad priority": ('"background"', '"write"', "priority", "'control', 'normal', 'background'"),
     "odd baudrate": ("19200", "19000", "19000", "did you mean 19200?"),
     "seven data bits": (
         "baudrate = 19200",
         'baudrate = 19200\nframing = "7E1"',
         "framing",
-        'mean "8E1"',
+        "did you mean '8E1'?",
     ),
     "no port": ("/dev/serial/by-id/com", "ttyUSB0", "ttyUSB0", "/dev/serial/by-id/"),
-    "unknown map": ('"charger"', '"chargr"', "chargr", 'did you mean "charger"?'),
-    "unknown register": ('"battery_power"', '"batery_power"', "batery", '"battery_power"'),
+    "unknown map": ('"charger"', '"chargr"', "chargr", "did you mean 'charger'?"),
+    "unknown register": ('"battery_power"', '"batery_power"', "batery", "'battery_power'"),
     "no registers": ('registers = ["current"]', "registers = []", "registers = []", "no register"),
-    "unknown line": ('line = "fake"', 'line = "fakes"', "fakes", 'did you mean "fake"?'),
-    "unknown device": ('device = "car"', 'device = "cat"', '"cat"', 'did you mean "car"?'),
+    "unknown line": ('line = "fake"', 'line = "fakes"', "fakes", "did you mean 'fake'?"),
+    "unknown device": ('device = "car"', 'device = "cat"', '"cat"', "did you mean 'car'?"),
     "unknown fake meter": (
         'fakemeter = "fake_sun"',
         'fakemeter = "fake"',
         'fakemeter = "fake"',
-        'did you mean "fake_sun"?',
+        "did you mean 'fake_sun'?",
     ),
-    "unknown profile": ('profile = "meter"', 'profile = "metre"', "metre", '"meter"'),
+    "unknown profile": ('profile = "meter"', 'profile = "metre"', "metre", "'meter'"),
     "unit out of range": ("unit = 8", "unit = 256", "unit = 256", "1..247"),
     "broadcast unit": ("unit = 8", "unit = 0", "unit = 0", "1..247"),
     "no share": (
@@ -242,7 +244,7 @@ WRONG = {
         "limit = 10",
         'limit = 10\n[ship]\nto = "postgres://x"',
         "postgres",
-        '"chdb:"',
+        "'chdb:'",
     ),
 }
 
@@ -365,8 +367,6 @@ def test_whatever_the_file_says_it_is_a_house_or_refused(values: list[object]) -
 
 @pytest.fixture(scope="module")
 def shipped_maps() -> dict[str, RegisterMap]:
-    from grug.transport.maps import load_map, map_models
-
     return {model: load_map(model) for model in map_models()}
 
 
@@ -386,3 +386,20 @@ def test_the_example_house_asks_for_about_a_hundred_samples_a_second(
         len(poll.registers) / poll.every for device in house.device.values() for poll in device.poll
     )
     assert 80 < rate < 130
+
+
+def test_the_example_house_leaves_a_third_of_each_line_free(
+    shipped_maps: dict[str, RegisterMap],
+) -> None:
+    house = parse_house(EXAMPLE, "examples/house.toml", shipped_maps)
+    loads = dict.fromkeys(house.line, 0.0)
+    for device in house.device.values():
+        line = house.line[device.line]
+        cost = ReadCost(10 / line.baudrate, max(0.005, 38.5 / line.baudrate), TURNAROUND_S)
+        device_map = shipped_maps[device.map]
+        limits = ReadLimits(words_max=device_map.facts.words_max)
+        for poll in device.poll:
+            spans = [register.span for register in device_map.select(poll.registers)]
+            loads[device.line] += plan_s(plan_reads(spans, cost, limits), cost) / poll.every
+    assert max(loads.values()) < 0.67
+    assert loads["grid"] > 0.4
