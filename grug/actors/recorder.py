@@ -1,0 +1,221 @@
+"""Recorder actor: writes what happens into the log on disk.
+
+In:    every message that the log wants, from the feed; StopRecording
+Out:   ``on_block`` with the number of each block that is safe; LogCounted once a second; Noted when
+       the log cannot be kept, and when it can again
+Owns:  the log directory
+Stops: at StopRecording, after the last block is safe
+
+Blocks are cut by the messages' own time, so that a run in virtual time writes the same blocks.
+When the device is full or read-only the house goes on: the block is dropped, counted and reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+import trio
+
+from grug.errors import StorageError
+from grug.messages import LogCounted, Message, Noted, StopRecording
+from grug.runtime.clock import WallClock
+from grug.runtime.feed import Feed, Subscription
+from grug.storage.collect import Collector
+from grug.storage.series import LOGGED_KINDS, time_of
+from grug.storage.timeline import Timeline
+from grug.transport.logfiles import Limits, LogWriter
+
+KINDS: tuple[type[Message], ...] = (*LOGGED_KINDS, StopRecording)
+"""What to subscribe to for ``run``."""
+BLOCK_SAMPLES_MAX = 20_000
+_BLOCK_SPAN_MS_MAX = 86_400_000
+"""A block's times must lie close together; more means that the clock was set."""
+_COUNT_EVERY_S = 1.0
+_DAY_MS = 86_400_000
+
+
+class LogSettings(Protocol):
+    """The part of the configuration that is about the log; see ``grug.config.LogConfig``."""
+
+    @property
+    def block(self) -> float:
+        """Seconds of one block."""
+
+    @property
+    def max_bytes(self) -> int:
+        """Of all segments."""
+
+    @property
+    def max_age_days(self) -> float:
+        """Of a segment."""
+
+    @property
+    def reserve_bytes(self) -> int:
+        """Free space left to others."""
+
+
+async def run(
+    source: Subscription,
+    *,
+    log_directory: Path,
+    settings: LogSettings,
+    wall: WallClock,
+    feed: Feed,
+    on_block: Callable[[int], None] | None = None,
+    resume: bool = False,
+    is_durable: bool = True,
+) -> bool:
+    """Record until StopRecording.
+
+    Args:
+        source: a queued subscription to ``KINDS``.
+        log_directory: where the segments are.
+        settings: durations and limits.
+        wall: gives UTC.
+        feed: where LogCounted and Noted go.
+        on_block: told the sequence number of each block that is safe.
+        resume: the run repeats exactly what an earlier one did over the same log: what is there
+            already is not written again.
+        is_durable: wait for the device at each block, in a thread. False is for virtual time, where
+            waiting for a thread would let the clock run away.
+
+    Returns:
+        Whether the log shall be shipped before the end.
+
+    Raises:
+        StorageError: the log cannot be opened, or another process writes it.
+    """
+    limits = Limits(
+        settings.max_bytes, round(settings.max_age_days * _DAY_MS), settings.reserve_bytes
+    )
+    open_log = partial(LogWriter, log_directory, limits, is_durable=is_durable)
+    writer = await trio.to_thread.run_sync(open_log) if is_durable else open_log()
+    try:
+        if on_block is not None:
+            on_block(writer.next_seq - 1)
+        recorder = _Recorder(writer, feed, wall, float(settings.block), on_block, resume)
+        while True:
+            messages: list[Message] = []
+            with trio.move_on_after(recorder.block_s):
+                messages = await source.receive_batch()
+            for message in messages:
+                if isinstance(message, StopRecording):
+                    await recorder.write_block(is_durable)
+                    recorder.publish_count()
+                    return message.ship
+                if recorder.take(message):
+                    await recorder.write_block(is_durable)
+            if not messages:
+                await recorder.write_block(is_durable)
+            recorder.count_if_due(trio.current_time())
+    finally:
+        writer.close()
+
+
+class _Recorder:
+    """The state between two messages."""
+
+    def __init__(
+        self,
+        writer: LogWriter,
+        feed: Feed,
+        wall: WallClock,
+        block_s: float,
+        on_block: Callable[[int], None] | None,
+        resume: bool,
+    ) -> None:
+        self.block_s = block_s
+        self._writer = writer
+        self._feed = feed
+        self._wall = wall
+        self._on_block = on_block
+        self._collector = Collector(writer.recorded() if resume else None)
+        self._timeline = Timeline(None if resume else writer.last_ms)
+        self._now_s = trio.current_time()
+        self._block_s_start = self._now_s
+        self._block_ms_start: int | None = None
+        self._now_ms = 0
+        self._blocks = 0
+        self._counted_s = self._now_s
+        self._lost_samples = 0
+
+    def take(self, message: Message) -> bool:
+        """Gather one message; says whether a block is complete."""
+        at_s = time_of(message, self._now_s)
+        time_ms = self._timeline.at(at_s, self._wall.utc_ms(at_s))
+        self._collector.add(message, time_ms)
+        self._now_s = max(self._now_s, at_s)
+        self._now_ms = time_ms
+        if self._timeline.steps:
+            self._note_steps(at_s)
+        if self._block_ms_start is None:
+            self._block_ms_start = time_ms
+        return (
+            self._now_s - self._block_s_start >= self.block_s
+            or self._collector.count >= BLOCK_SAMPLES_MAX
+            or abs(time_ms - self._block_ms_start) > _BLOCK_SPAN_MS_MAX
+        )
+
+    async def write_block(self, is_in_thread: bool) -> None:
+        """Write what waits; a failure is reported, and what was not kept is counted."""
+        self._block_s_start = self._now_s
+        self._block_ms_start = None
+        samples, events = self._collector.count, len(self._collector.events)
+        if not samples and not events:
+            return
+        try:
+            if is_in_thread:
+                seq = await trio.to_thread.run_sync(self._append)
+            else:
+                seq = self._append()
+        except StorageError as error:
+            if not self._lost_samples:
+                self._note(f"{error}; samples are being lost until it can")
+            self._lost_samples += samples
+            return
+        if self._lost_samples:
+            self._note(f"the log is written again; {self._lost_samples} samples were lost")
+            self._lost_samples = 0
+        self._blocks += 1
+        if self._on_block is not None:
+            self._on_block(seq)
+
+    def count_if_due(self, now_s: float) -> None:
+        """Publish the counters about once a second."""
+        if now_s - self._counted_s >= _COUNT_EVERY_S:
+            self._counted_s = now_s
+            self.publish_count()
+
+    def publish_count(self) -> None:
+        """Publish the counters."""
+        self._feed.publish(
+            LogCounted(
+                blocks=self._blocks,
+                samples=self._collector.accepted,
+                bytes_written=self._writer.bytes_written,
+                total_bytes=self._writer.total_bytes,
+                last_seq=self._writer.next_seq - 1,
+                counted_s=trio.current_time(),
+            )
+        )
+
+    def _append(self) -> int:
+        collector, boot_id = self._collector, self._writer.boot_id
+        return self._writer.append(
+            lambda seq: collector.cut(seq, boot_id=boot_id, monotonic_s=self._now_s),
+            lambda seq: collector.table_frame(
+                seq, boot_id=boot_id, time_ms=self._now_ms, monotonic_s=self._now_s
+            ),
+            now_ms=self._now_ms,
+        )
+
+    def _note_steps(self, at_s: float) -> None:
+        for step_ms in self._timeline.steps:
+            self._note(f"the system's clock was set by {step_ms / 1000:+.3f} s")
+        self._timeline.steps.clear()
+
+    def _note(self, text: str) -> None:
+        self._feed.publish(Noted("recorder", text, trio.current_time()))

@@ -1,0 +1,272 @@
+"""From messages to blocks: gathers samples and events until a block is cut. Pure.
+
+A poll is appended as it is (one time, one tuple of numbers); columns are made when the block is
+cut. Names become series ids once, when a group of names is first seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from grug.messages import (
+    Decided,
+    Lagged,
+    Message,
+    Readings,
+    ReadingsMissing,
+    SetOffset,
+)
+from grug.model import Quality, Value
+from grug.storage.block import Poll, encode_samples
+from grug.storage.segment import (
+    Event,
+    FrameKind,
+    SeriesTable,
+    encode_events,
+    encode_frame,
+    encode_series,
+)
+from grug.storage.series import counts_of, event_of
+
+
+class Recorded:
+    """What the log had before a run that repeats itself exactly was started again."""
+
+    def __init__(self, horizon_ms: int, newest_ms: dict[str, int], events: set[Event]) -> None:
+        """Remember.
+
+        Args:
+            horizon_ms: everything up to this time is there.
+            newest_ms: by series, the newest time after the horizon.
+            events: those after the horizon.
+        """
+        self._horizon_ms = horizon_ms
+        self._newest_ms = newest_ms
+        self._last_ms = max(newest_ms.values(), default=horizon_ms)
+        self._events = events
+
+    def has_poll(self, series: Sequence[str], time_ms: int) -> bool:
+        """Whether a poll is there: each series was recorded in the order of its times."""
+        if time_ms > self._last_ms:
+            return False
+        return all(time_ms <= self._newest_ms.get(name, self._horizon_ms) for name in series)
+
+    def has_event(self, event: Event) -> bool:
+        """Whether the event is there."""
+        return event.time_ms <= self._horizon_ms or event in self._events
+
+
+class _Stamp:
+    """The last time given to polls that have a series in common: no two may be equal."""
+
+    __slots__ = ("last_ms",)
+
+    def __init__(self) -> None:
+        self.last_ms = -(1 << 62)
+
+
+class _Group(NamedTuple):
+    poll: Poll
+    stamp: list[_Stamp]
+    """One element, replaced when groups turn out to share a series."""
+    series: tuple[str, ...]
+    texts: tuple[int, ...]
+    """Positions that hold text; then ``numbers`` are the others."""
+    numbers: tuple[int, ...]
+
+
+class Collector:
+    """What waits for the next block, and the series table of this writer."""
+
+    def __init__(self, recorded: Recorded | None = None) -> None:
+        self.names: list[str] = []
+        """Series by id; ids are the writer's own and mean nothing to another."""
+        self.count = 0
+        """Samples that wait."""
+        self.accepted = 0
+        """Samples taken since start, with those that the log already had."""
+        self.events: list[Event] = []
+        self._recorded = recorded
+        self._ids: dict[str, int] = {}
+        self._groups: dict[tuple[str, tuple[str, ...]], _Group] = {}
+        self._states: dict[str, str] = {}
+        """Last text of what is only noted when it changes."""
+        self._unread: set[str] = set()
+        """Devices with a poll unanswered or a value not good, to be looked at when they answer."""
+        self._kinds: dict[int, int] = {}
+        self._listed = 0
+
+    def add(self, message: Message, time_ms: int) -> None:
+        """Take what the log wants of a message; ``time_ms`` is UTC."""
+        if type(message) is Readings:
+            if message.qualities or message.device in self._unread:
+                self._add_mixed(message, time_ms)
+            else:
+                self._add_poll(message.device, message.names, message.values, time_ms)
+            return
+        counts = counts_of(message)
+        if counts is not None:
+            self._add_poll(*counts, time_ms)
+        event = event_of(message)
+        if event is not None:
+            self._add_event(Event(time_ms, event.source, event.kind, event.text))
+        match message:
+            case Decided():
+                self._add_change(message.controller, "reason", message.reason, time_ms)
+            case ReadingsMissing():
+                self._unread.add(message.device)
+                source = f"{message.device}/{'+'.join(message.names[:3])}"
+                self._add_change(source, "missing", f"{message.kind}: {message.text}", time_ms)
+            case SetOffset():
+                text = f"{message.power_w:g} W by {message.who}: {message.why}"
+                self._add_event(Event(time_ms, "offset", "set_offset", text))
+            case Lagged():
+                text = f"{message.count} messages were dropped"
+                self._add_event(Event(time_ms, message.reader, "lagged", text))
+
+    def cut(self, seq: int, *, boot_id: str, monotonic_s: float) -> list[bytes]:
+        """Turn what waits into frames, numbered from ``seq``; nothing waits afterwards."""
+        frames: list[bytes] = []
+        monotonic_ms = max(0, round(monotonic_s * 1000))
+        polls = [group.poll for group in self._groups.values() if group.poll.times]
+        times_ms = [poll.times[0] for poll in polls] + [poll.times[-1] for poll in polls]
+        if self._listed < len(self.names):
+            newest_ms = max(times_ms, default=0)
+            frames.append(self._table(self._listed, seq, boot_id, newest_ms, monotonic_ms))
+        if polls:
+            frames.append(
+                encode_frame(
+                    FrameKind.SAMPLES,
+                    encode_samples(polls, self._kinds),
+                    seq=seq + len(frames),
+                    count=self.count,
+                    t_min_ms=min(times_ms),
+                    t_max_ms=max(times_ms),
+                    monotonic_ms=monotonic_ms,
+                )
+            )
+            for poll in polls:
+                poll.times.clear()
+                poll.rows.clear()
+            self.count = 0
+        if self.events:
+            times_ms = [event.time_ms for event in self.events]
+            frames.append(
+                encode_frame(
+                    FrameKind.EVENTS,
+                    encode_events(self.events),
+                    seq=seq + len(frames),
+                    count=len(self.events),
+                    t_min_ms=min(times_ms),
+                    t_max_ms=max(times_ms),
+                    monotonic_ms=monotonic_ms,
+                )
+            )
+            self.events.clear()
+        return frames
+
+    def table_frame(self, seq: int, *, boot_id: str, time_ms: int, monotonic_s: float) -> bytes:
+        """The whole series table, with which every segment begins."""
+        return self._table(0, seq, boot_id, time_ms, max(0, round(monotonic_s * 1000)))
+
+    def _table(self, first: int, seq: int, boot_id: str, time_ms: int, monotonic_ms: int) -> bytes:
+        names = tuple(self.names[first:])
+        self._listed = len(self.names)
+        return encode_frame(
+            FrameKind.SERIES,
+            encode_series(SeriesTable(first, boot_id, names)),
+            seq=seq,
+            count=len(names),
+            t_min_ms=time_ms,
+            t_max_ms=time_ms,
+            monotonic_ms=monotonic_ms,
+        )
+
+    def _add_poll(
+        self, prefix: str, names: tuple[str, ...], values: tuple[Value, ...], time_ms: int
+    ) -> None:
+        group = self._groups.get((prefix, names))
+        if group is None:
+            group = self._new_group(prefix, names, values)
+        stamp = group.stamp[0]
+        if time_ms <= stamp.last_ms:
+            time_ms = stamp.last_ms + 1
+        stamp.last_ms = time_ms
+        if group.texts:
+            for position in group.texts:
+                self._add_change(
+                    f"{prefix}/{names[position]}", "text", str(values[position]), time_ms
+                )
+            values = tuple([values[position] for position in group.numbers])
+        self.accepted += len(values)
+        if not values:
+            return
+        if self._recorded is not None and self._recorded.has_poll(group.series, time_ms):
+            return
+        group.poll.times.append(time_ms)
+        group.poll.rows.append(values)
+        self.count += len(values)
+
+    def _new_group(self, prefix: str, names: tuple[str, ...], values: tuple[Value, ...]) -> _Group:
+        """Name the series of a group. Which of its registers are text does not change: maps say."""
+        texts = tuple(index for index, value in enumerate(values) if isinstance(value, str))
+        numbers = tuple(index for index in range(len(names)) if index not in texts)
+        series = tuple([f"{prefix}/{names[index]}" for index in numbers])
+        for name in series:
+            if name not in self._ids:
+                self._ids[name] = len(self.names)
+                self.names.append(name)
+        ids = tuple(self._ids[name] for name in series)
+        stamp = _Stamp()
+        group = _Group(Poll(ids), [stamp], series, texts, numbers)
+        shared = [
+            other for other in self._groups.values() if not set(ids).isdisjoint(other.poll.ids)
+        ]
+        replaced = {id(other.stamp[0]) for other in shared}
+        for other in self._groups.values():
+            if id(other.stamp[0]) in replaced:
+                stamp.last_ms = max(stamp.last_ms, other.stamp[0].last_ms)
+                other.stamp[0] = stamp
+        self._groups[(prefix, names)] = group
+        return group
+
+    def _add_mixed(self, message: Readings, time_ms: int) -> None:
+        """Take the good values as samples; note which others became bad or good again."""
+        qualities = message.qualities or (Quality.GOOD,) * len(message.names)
+        names: list[str] = []
+        values: list[Value] = []
+        for name, value, quality in zip(message.names, message.values, qualities, strict=True):
+            source = f"{message.device}/{name}"
+            if quality is Quality.GOOD:
+                names.append(name)
+                values.append(value)
+                if f"{source} quality" in self._states:
+                    self._add_change(source, "quality", "good", time_ms)
+                    del self._states[f"{source} quality"]
+            else:
+                self._unread.add(message.device)
+                self._add_change(source, "quality", str(quality), time_ms)
+        missing = f"{message.device}/{'+'.join(message.names[:3])}"
+        if f"{missing} missing" in self._states:
+            self._add_change(missing, "missing", "answers again", time_ms)
+            del self._states[f"{missing} missing"]
+        if names:
+            good = message.names if len(names) == len(message.names) else tuple(names)
+            self._add_poll(message.device, good, tuple(values), time_ms)
+        prefix = message.device + "/"
+        if not any(
+            key.startswith(prefix) and key.endswith((" quality", " missing"))
+            for key in self._states
+        ):
+            self._unread.discard(message.device)
+
+    def _add_change(self, source: str, kind: str, text: str, time_ms: int) -> None:
+        key = f"{source} {kind}"
+        if self._states.get(key) != text:
+            self._states[key] = text
+            self._add_event(Event(time_ms, source, kind, text))
+
+    def _add_event(self, event: Event) -> None:
+        if self._recorded is None or not self._recorded.has_event(event):
+            self.events.append(event)

@@ -1,0 +1,173 @@
+"""What of each message goes into the log: which series get a sample, and which events a line.
+
+Series are named ``<device>/<register>``, ``<controller>/<name>``, ``fakemeter/<name>/<count>`` and
+``line/<name>/<count>``. Samples are numbers read well; all else is an event, and only when it
+changes: a text register, a value that is not good, a poll without an answer, the reason of a
+decision. Writes are all events: that is the ledger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from grug.messages import (
+    ActorFailed,
+    Decided,
+    FakeMeterChanged,
+    FakeMeterCounted,
+    Lagged,
+    LineChanged,
+    LineCounted,
+    Message,
+    Noted,
+    Readings,
+    ReadingsMissing,
+    SetOffset,
+    UnitChanged,
+    WriteDone,
+    WriteFailed,
+    WriteRegisters,
+)
+
+
+class TextEvent(NamedTuple):
+    """One thing that happened, in words."""
+
+    at_s: float
+    """Monotonic."""
+    source: str
+    kind: str
+    text: str
+
+
+LOGGED_KINDS = (
+    Readings,
+    ReadingsMissing,
+    Decided,
+    SetOffset,
+    WriteDone,
+    WriteFailed,
+    FakeMeterCounted,
+    FakeMeterChanged,
+    LineCounted,
+    LineChanged,
+    UnitChanged,
+    ActorFailed,
+    Noted,
+    Lagged,
+)
+"""Messages that the log wants; ``Readings`` first, since nearly all are."""
+
+
+def event_of(message: Message) -> TextEvent | None:
+    """The event that a message is by itself; None for those of another kind or without a time."""
+    make = _EVENTS.get(type(message))
+    return None if make is None else make(message)
+
+
+def time_of(message: Message, otherwise_s: float) -> float:
+    """When a message's fact was so, monotonic; ``otherwise_s`` for those that do not say."""
+    name = _TIMES.get(type(message))
+    if name is None:
+        return otherwise_s
+    at_s: float = getattr(message, name)
+    return at_s
+
+
+def counts_of(message: Message) -> tuple[str, tuple[str, ...], tuple[float, ...]] | None:
+    """Prefix, names and numbers of a message that counts or decides; None for others.
+
+    A number that is not known yet (NaN) is left out, so that it spoils no average.
+    """
+    fields: tuple[str, ...]
+    match message:
+        case Decided():
+            return message.controller, message.names, message.values
+        case FakeMeterCounted():
+            fields = _FAKEMETER_FIELDS if message.age_s == message.age_s else _FAKEMETER_FIELDS[:-1]
+            prefix = f"fakemeter/{message.fakemeter}"
+        case LineCounted():
+            fields, prefix = _LINE_FIELDS, f"line/{message.line}"
+        case _:
+            return None
+    return prefix, fields, tuple([getattr(message, field) for field in fields])
+
+
+_FAKEMETER_FIELDS = ("queries_per_s", "answered", "silent_stale", "refused", "foreign", "age_s")
+_LINE_FIELDS = ("utilisation_pct", "transactions", "failures", "waiting")
+
+
+def _request_text(request: WriteRegisters) -> str:
+    contents = request.block.hex()
+    return (
+        f"unit {request.unit_id} {request.table} {request.address} = {contents}"
+        f" by {request.who}: {request.why}"
+    )
+
+
+def _write_done(message: WriteDone) -> TextEvent:
+    return TextEvent(
+        message.done_s, f"line/{message.line}", "write", _request_text(message.request)
+    )
+
+
+def _write_failed(message: WriteFailed) -> TextEvent:
+    text = f"{_request_text(message.request)}: {message.kind}: {message.text}"
+    return TextEvent(message.failed_s, f"line/{message.line}", "write_failed", text)
+
+
+def _line_changed(message: LineChanged) -> TextEvent:
+    text = _with_cause("up" if message.is_up else "down", message.cause)
+    return TextEvent(message.changed_s, f"line/{message.line}", "line", text)
+
+
+def _unit_changed(message: UnitChanged) -> TextEvent:
+    text = _with_cause(f"unit {message.unit_id} {message.health}", message.cause)
+    return TextEvent(message.changed_s, f"line/{message.line}", "unit", text)
+
+
+def _fakemeter_changed(message: FakeMeterChanged) -> TextEvent:
+    text = _with_cause("live" if message.is_live else "silent", message.cause)
+    return TextEvent(message.changed_s, f"fakemeter/{message.fakemeter}", "fakemeter", text)
+
+
+def _actor_failed(message: ActorFailed) -> TextEvent:
+    text = f"{message.text}; it starts again in {message.restart_delay_s:g} s"
+    return TextEvent(message.failed_s, message.actor, "actor_failed", text)
+
+
+def _noted(message: Noted) -> TextEvent:
+    return TextEvent(message.noted_s, message.source, "note", message.text)
+
+
+def _with_cause(text: str, cause: str) -> str:
+    return f"{text}: {cause}" if cause else text
+
+
+_EVENTS: dict[type[Message], Callable[..., TextEvent]] = {
+    WriteDone: _write_done,
+    WriteFailed: _write_failed,
+    LineChanged: _line_changed,
+    UnitChanged: _unit_changed,
+    FakeMeterChanged: _fakemeter_changed,
+    ActorFailed: _actor_failed,
+    Noted: _noted,
+}
+EVENT_KINDS: tuple[type[Message], ...] = tuple(_EVENTS)
+"""Messages that are events by themselves, for whoever shows events to a person."""
+
+_TIMES: dict[type[Message], str] = {
+    Readings: "read_s",
+    ReadingsMissing: "failed_s",
+    Decided: "decided_s",
+    WriteDone: "done_s",
+    WriteFailed: "failed_s",
+    FakeMeterCounted: "counted_s",
+    FakeMeterChanged: "changed_s",
+    LineCounted: "counted_s",
+    LineChanged: "changed_s",
+    UnitChanged: "changed_s",
+    ActorFailed: "failed_s",
+    Noted: "noted_s",
+}
