@@ -1,0 +1,221 @@
+"""Serial ports and pseudo-terminals as lines; the only importer of trio_serial.
+
+trio_serial opens and configures the port, but its reads and writes are not used: before each write
+it waits until the port is writable, which costs two more system calls and a turn of the event loop,
+and it takes a hangup for an empty read. Here a write is tried first, and a hangup is a LineError.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import errno
+import fcntl
+import os
+import termios
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import trio
+from trio_serial import SerialStream
+from trio_serial.abstract import Parity, StopBits
+from trio_serial.posix import PosixSerialStream
+
+from grug.errors import LineError
+from grug.transport.line import Line, LineOpener
+
+READ_BYTES = 4096
+"""What a terminal's input queue holds on Linux."""
+
+BY_ID = Path("/dev/serial/by-id")
+
+TIOCGSERIAL = 0x541E
+TIOCSSERIAL = 0x541F
+ASYNC_LOW_LATENCY = 1 << 13
+SERIAL_STRUCT_BYTES_MAX = 128
+"""It has 72 on 64-bit machines, fewer on others."""
+SERIAL_FLAGS_AT = 4
+"""Index of ``flags`` among the ints of serial_struct. Source: Linux, uapi/linux/serial.h and
+tty_flags.h."""
+
+FTDI_LATENCY_MS = 1
+"""An FTDI chip holds received bytes back for up to 16 ms unless told otherwise; 1 is its least."""
+
+_PARITIES = {"N": Parity.NONE, "E": Parity.EVEN, "O": Parity.ODD}
+_STOP_BITS = {"1": StopBits.ONE, "2": StopBits.TWO}
+
+
+def serial_opener(port: str, baudrate: int, framing: str = "8N1") -> LineOpener:
+    """Make what opens a port, again and again.
+
+    Args:
+        port: path of the port, or of a link to it; a pseudo-terminal will do.
+        baudrate: bits per second.
+        framing: data bits, parity (N, E, O) and stop bits, such as ``8N1`` or ``8E1``.
+
+    Raises:
+        ValueError: there is no such framing.
+    """
+    framing = framing.upper()
+    if len(framing) != 3 or framing[0] not in "78" or framing[1] not in _PARITIES:
+        raise ValueError(f"framing {framing!r} is not like 8N1, 8E1, 8O1 or 8N2")
+    if framing[2] not in _STOP_BITS:
+        raise ValueError(f"framing {framing!r} has {framing[2]} stop bits, not 1 or 2")
+
+    async def open_line() -> Line:
+        stream = SerialStream(
+            port,
+            exclusive=True,
+            baudrate=baudrate,
+            bytesize=int(framing[0]),
+            parity=_PARITIES[framing[1]],
+            stopbits=_STOP_BITS[framing[2]],
+        )
+        assert isinstance(stream, PosixSerialStream), "grug runs where ports are files"
+        try:
+            await stream.aopen()
+            try:
+                _configure(stream.fd)
+            except BaseException:
+                await stream.aclose()
+                raise
+        except (OSError, termios.error, ValueError) as error:
+            raise LineError(_advice(port, error)) from error
+        _lower_latency(stream.fd, port)
+        return _SerialLine(stream, port)
+
+    return open_line
+
+
+class _SerialLine:
+    """See ``Line``."""
+
+    def __init__(self, stream: PosixSerialStream, port: str) -> None:
+        self._stream = stream
+        self._fd = stream.fd
+        self._port = port
+
+    async def send_all(self, data: bytes) -> None:
+        """See ``Line.send_all``."""
+        while data:
+            try:
+                data = data[os.write(self._fd, data) :]
+            except BlockingIOError:
+                await self._ready(trio.lowlevel.wait_writable)
+            except OSError as error:
+                raise self._gone(error) from error
+
+    async def receive_some(self) -> bytes:
+        """See ``Line.receive_some``."""
+        while True:
+            await self._ready(trio.lowlevel.wait_readable)
+            try:
+                data = os.read(self._fd, READ_BYTES)
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                raise self._gone(error) from error
+            if not data:  # Readable, and nothing to read: a terminal says so after a hangup.
+                raise LineError(f"{self._port} was unplugged")
+            return data
+
+    async def discard_input(self) -> int:
+        """See ``Line.discard_input``."""
+        count = 0
+        try:
+            while data := os.read(self._fd, READ_BYTES):
+                count += len(data)
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            raise self._gone(error) from error
+        return count
+
+    async def aclose(self) -> None:
+        """See ``Line.aclose``."""
+        await self._stream.aclose()
+        self._fd = -1
+
+    async def _ready(self, wait: Callable[[int], Awaitable[None]]) -> None:
+        try:
+            await wait(self._fd)
+        except OSError as error:
+            raise self._gone(error) from error
+
+    def _gone(self, error: OSError) -> LineError:
+        return LineError(f"{self._port} was unplugged ({error.strerror})")
+
+
+def _configure(fd: int) -> None:
+    """What trio_serial leaves to do: locking and an unambiguous end of input."""
+    attributes = termios.tcgetattr(fd)
+    # With 0, as trio_serial sets it, a port without input reads as empty, just as one that hung up.
+    attributes[6][termios.VMIN] = 1
+    termios.tcsetattr(fd, termios.TCSANOW, attributes)
+    if not os.ttyname(fd).startswith("/dev/pts/"):
+        # A pseudo-terminal would stay exclusive for as long as its other end lives, though we
+        # crash; the lock on the file that trio_serial takes has to do there.
+        fcntl.ioctl(fd, termios.TIOCEXCL)
+    termios.tcflush(fd, termios.TCIOFLUSH)
+
+
+def _lower_latency(fd: int, port: str) -> None:
+    """Ask driver and chip to hand bytes over at once; some cannot, some will not let us."""
+    setting = array.array("i", [0] * (SERIAL_STRUCT_BYTES_MAX // 4))
+    with contextlib.suppress(OSError):
+        fcntl.ioctl(fd, TIOCGSERIAL, setting)
+        setting[SERIAL_FLAGS_AT] |= ASYNC_LOW_LATENCY
+        fcntl.ioctl(fd, TIOCSSERIAL, setting)
+    timer = Path("/sys/class/tty", os.path.basename(os.path.realpath(port)), "device/latency_timer")
+    with contextlib.suppress(OSError):
+        if int(timer.read_text()) > FTDI_LATENCY_MS:
+            timer.write_text(str(FTDI_LATENCY_MS))
+
+
+def port_advice(port: str, by_id: Path = BY_ID) -> str:
+    """What to write instead of a name that changes with the next plug; empty when all is well."""
+    if not port.startswith(("/dev/ttyUSB", "/dev/ttyACM")):
+        return ""
+    real = os.path.realpath(port)
+    for link in _entries(by_id):
+        if os.path.realpath(link) == real:
+            return f"{port} may be another adapter after the next plug; write {link}"
+    return f"{port} may be another adapter after the next plug; write its name in {by_id}"
+
+
+def _entries(directory: Path) -> list[Path]:
+    try:
+        return sorted(directory.iterdir())
+    except OSError:
+        return []
+
+
+def _advice(port: str, error: BaseException) -> str:
+    """Why a port could not be opened, and what a person can do about it."""
+    cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
+    number = cause.args[0] if cause.args else None
+    if number in (errno.ENOENT, errno.ENODEV, errno.ENXIO):
+        names = ", ".join(str(each) for each in _entries(BY_ID)) or "no adapter at all"
+        renamed = port_advice(port)
+        return f"{port} is not there; there is: {names}" + (f"; {renamed}" if renamed else "")
+    if number in (errno.EACCES, errno.EPERM):
+        return (
+            f"{port} may not be opened: add the user to the group dialout"
+            " (sudo usermod -aG dialout NAME) and log in again"
+        )
+    if number in (errno.EBUSY, errno.EAGAIN):
+        return f"{port} is in use by {_users_of(port) or 'another program'}"
+    if number == errno.ENOTTY:
+        return f"{port} is not a serial port"
+    return f"{port} could not be opened: {error}"
+
+
+def _users_of(port: str) -> str:
+    """Programs that have the port open, as far as we may see, such as ``mbpoll (4711)``."""
+    real = os.path.realpath(port)
+    users = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if any(os.path.realpath(fd) == real for fd in (process / "fd").iterdir()):
+                users.append(f"{(process / 'comm').read_text().strip()} ({process.name})")
+    return ", ".join(users)
