@@ -1,8 +1,8 @@
 """A charger like the ABB Terra AC, and the car on its cable. Pure.
 
-Source: the seed's notes on its own charger: below 6 A pauses; 10 to 30 s from paused to charging; then the
-car follows in 2 to 3 s, in steps of 1 A; a limit is forgotten now and then; silence for longer than
-the communication timeout stops it.
+Source: the seed's notes on its own charger: below 6 A pauses; 10 to 30 s from paused to charging;
+then the car follows in 2 to 3 s, in steps of 1 A; a limit is forgotten now and then; silence for
+longer than the communication timeout stops it.
 """
 
 from __future__ import annotations
@@ -65,6 +65,8 @@ class Charger:
         self._heard_s = 0.0
         self._forget_due_s = rng.expovariate(1.0 / setup.forget_s)
         self._follow_due_s = math.inf
+        self.is_enabled = True
+        """A hidden switch of the ABB Terra: a write to its stop register clears it for good."""
         self.due_s = 0.0
         """When ``think`` is to be called next."""
 
@@ -120,7 +122,8 @@ class Charger:
         """The whole A that the car would take now, 0 when it pauses or is full."""
         setup = self.setup
         is_silent = elapsed_s - self._heard_s > self.comm_timeout_s
-        if self.limit_a < LIMIT_A_MIN or is_silent or self.session_wh >= setup.wanted_wh:
+        is_full = self.session_wh >= setup.wanted_wh
+        if self.limit_a < LIMIT_A_MIN or is_silent or is_full or not self.is_enabled:
             return 0.0
         return float(math.floor(min(self.limit_a, setup.car_a_max) + 1e-6))
 

@@ -154,13 +154,11 @@ class House:
             self.import_ws += self.grid_w * step_s
         else:
             self.export_ws -= self.grid_w * step_s
-        phase = 0
-        for power_w in self.phase_w:
+        for phase, power_w in enumerate(self.phase_w):
             if power_w >= 0.0:
                 self.phase_import_ws[phase] += power_w * step_s
             else:
                 self.phase_export_ws[phase] -= power_w * step_s
-            phase += 1
 
     def truth(self) -> dict[str, float]:
         """Energies since the start in Wh, powers in W, and states of charge in per cent."""

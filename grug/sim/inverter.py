@@ -1,4 +1,4 @@
-"""A hybrid inverter like the Solis S5-EH1P-6K: two PV strings, a battery, a loop on its meter. Pure.
+"""A hybrid inverter like the Solis S5-EH1P-6K: two PV strings, a battery, a loop. Pure.
 
 The inner loop integrates the active power that its meter reports until that is zero. What it wants
 reaches the AC port after a dead time, with a lag, a slew limit and the limits of port, PV and
@@ -78,6 +78,7 @@ class Inverter:
         "pv_w",
         "pv_ws",
         "setup",
+        "slow_battery_w",
     )
 
     def __init__(self, setup: InverterSetup, rng: random.Random, step_s: float) -> None:
@@ -88,6 +89,8 @@ class Inverter:
         self.is_on = True
         self.ac_w = 0.0
         self.pv_w = 0.0
+        self.slow_battery_w = 0.0
+        """The battery's power as the inverter reports it: some seconds late."""
         self.pv_ws = self.export_ws = self.import_ws = 0.0
         """Energies since the start, in W s; export is out of the AC port."""
         self.belief_w = 0.0
@@ -126,7 +129,8 @@ class Inverter:
         self._forget(self.ac_w)
 
     def look_up(self, elapsed_s: float, sky: Sky) -> None:
-        """Once a second: what the strings get, and the MPPT's rescans."""
+        """Once a second: what the strings get, the MPPT's rescans, slow measurements."""
+        self.slow_battery_w += 0.4 * (self.battery.power_w - self.slow_battery_w)
         for index, string in enumerate(self._strings):
             if elapsed_s >= self._rescan_due_s[index]:
                 self._rescan_due_s[index] = (
