@@ -299,9 +299,17 @@ class _Check:
         if unit != "W":
             text = f"{quoted(grid.register)} is no power in W, its unit is {quoted(unit)}"
             self._report.refuse(path, text)
-        elif self._grid_period_s() is None:
+        elif self._grid_period_s() is None and self._has_good_polls(grid.device):
             text = f"no poll of device {quoted(grid.device)} reads {quoted(grid.register)}"
             self._report.refuse(path, text)
+
+    def _has_good_polls(self, device: str) -> bool:
+        """Whether no register name was refused: a misspelt one may be meant for the grid power."""
+        return all(
+            self._report.is_usable("device", device, "poll", index, "registers", i)
+            for index, poll in enumerate(self._house.device[device].poll)
+            for i in range(len(poll.registers))
+        )
 
     def _grid_period_s(self) -> float | None:
         """How often the grid power is read; None when it is not."""
