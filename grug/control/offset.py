@@ -30,6 +30,19 @@ SLEW_STEP_S_MAX = 1.0
 COMMANDS_MAX = 32
 """More sources than this do not ask for offsets; the oldest wish goes, a runaway cannot fill us."""
 
+IMAGE_NAMES = (
+    "voltage",
+    "current",
+    "active_power",
+    "reactive_power",
+    "apparent_power",
+    "power_factor",
+    "frequency",
+    "import_active_energy",
+    "export_active_energy",
+)
+"""Registers of a one-phase meter that an image can fill, as the maps name them."""
+
 CONTROLLER = "offset"
 """Name of this controller in its decisions."""
 
@@ -45,7 +58,7 @@ class SteeredInverter:
     max_age_s: float = 1.5
     """Its fake meter is silent when the grid's reading is older."""
     image_names: tuple[str, ...] = ("active_power",)
-    """Register names of the fake meter's profile, of which the known ones are filled."""
+    """Those of IMAGE_NAMES that the fake meter's profile has."""
     power_w_min: float = -32767.0
     power_w_max: float = 32767.0
     """What the profile's active_power register can carry; the Acrel's is 16 bits of 1 W."""

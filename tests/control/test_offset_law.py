@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grug.control.offset import (
+    IMAGE_NAMES,
     GridOthers,
     GridReading,
     OffsetSettings,
@@ -23,20 +24,9 @@ from grug.control.offset import (
 )
 from grug.messages import MeterImage, SetOffset
 
-NAMES = (
-    "voltage",
-    "current",
-    "active_power",
-    "reactive_power",
-    "apparent_power",
-    "power_factor",
-    "frequency",
-    "import_active_energy",
-    "export_active_energy",
-)
 SOLIS = (
-    SteeredInverter("solis1", "fake1", image_names=NAMES),
-    SteeredInverter("solis2", "fake2", image_names=NAMES),
+    SteeredInverter("solis1", "fake1", image_names=IMAGE_NAMES),
+    SteeredInverter("solis2", "fake2", image_names=IMAGE_NAMES),
 )
 SETTINGS = OffsetSettings("grid", "total_power", SOLIS)
 WATTS = st.floats(-30_000, 30_000)
@@ -239,7 +229,7 @@ def test_image_passes_on_what_is_fresh_and_leaves_the_rest_at_zero() -> None:
     others = GridOthers((230.0, 9.0), (50.02, 9.0), (1234.5, 1.0), (99.0, 1.0))
     settings = replace(SETTINGS, inverters=(SOLIS[0],))
     outcome = decide(settings, OffsetState(), GridReading(-460.0, 10.0), others, 10.0)
-    image = dict(zip(NAMES, outcome.images[0].values, strict=True))
+    image = dict(zip(IMAGE_NAMES, outcome.images[0].values, strict=True))
     assert image == {
         "voltage": 230.0,
         "current": 2.0,
@@ -252,7 +242,7 @@ def test_image_passes_on_what_is_fresh_and_leaves_the_rest_at_zero() -> None:
         "export_active_energy": 99.0,
     }
     outcome = decide(settings, OffsetState(), GridReading(-460.0, 99.0), others, 99.0)
-    image = dict(zip(NAMES, outcome.images[0].values, strict=True))
+    image = dict(zip(IMAGE_NAMES, outcome.images[0].values, strict=True))
     assert (image["voltage"], image["current"], image["frequency"]) == (0.0, 0.0, 0.0)
     assert (image["active_power"], image["import_active_energy"]) == (-460.0, 1234.5)
 
@@ -261,7 +251,7 @@ def test_image_passes_on_what_is_fresh_and_leaves_the_rest_at_zero() -> None:
 def test_broken_voltage_spoils_neither_current_nor_image(volts: float) -> None:
     others = GridOthers((volts, 10.0))
     outcome = decide(SETTINGS, OffsetState(), GridReading(500.0, 10.0), others, 10.0)
-    image = dict(zip(NAMES, outcome.images[0].values, strict=True))
+    image = dict(zip(IMAGE_NAMES, outcome.images[0].values, strict=True))
     assert image["current"] == 0.0
     assert 0.0 <= image["voltage"] <= 1000.0
     assert image["active_power"] == 250.0

@@ -1,0 +1,316 @@
+"""The fake meter: says what is fresh, at the right moment, and nothing else."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+import trio.testing
+
+from grug.actors import fakemeter
+from grug.errors import LineError
+from grug.messages import (
+    FakeMeterChanged,
+    FakeMeterCounted,
+    LineChanged,
+    Message,
+    MeterImage,
+    Noted,
+)
+from grug.protocol.rtu import crc_is_good, interframe_delay_s, with_crc
+from grug.runtime.feed import Feed
+from grug.transport.line import Line
+from grug.transport.maps import load_map
+
+UNIT = 1
+ASK = with_crc(bytes((UNIT, 3, 0, 0, 0, 65)))
+
+
+class MemoryLine:
+    """A meter port whose other end, the inverter, is the test."""
+
+    def __init__(self) -> None:
+        self.put, self._bytes = trio.open_memory_channel[bytes](100)
+        self.sent: list[tuple[float, bytes]] = []
+        self.is_closed = False
+
+    async def send_all(self, data: bytes) -> None:
+        await trio.lowlevel.checkpoint()
+        self.sent.append((trio.current_time(), data))
+
+    async def receive_some(self) -> bytes:
+        try:
+            return await self._bytes.receive()
+        except trio.EndOfChannel:
+            raise LineError("unplugged") from None
+
+    async def discard_input(self) -> int:
+        return 0
+
+    async def aclose(self) -> None:
+        self.is_closed = True
+
+    async def ask(self, adu: bytes) -> bytes | None:
+        """Ask like an inverter: the reply, or None after 0.3 s."""
+        before = len(self.sent)
+        self.put.send_nowait(adu)
+        await trio.sleep(0.3)
+        assert len(self.sent) <= before + 1
+        return self.sent[-1][1] if len(self.sent) > before else None
+
+
+class Port:
+    """Opens one line after another, or fails."""
+
+    def __init__(self) -> None:
+        self.lines: list[MemoryLine] = []
+        self.opened_s: list[float] = []
+        self.problem = ""
+
+    async def __call__(self) -> Line:
+        self.opened_s.append(trio.current_time())
+        await trio.lowlevel.checkpoint()
+        if self.problem:
+            raise LineError(self.problem)
+        self.lines.append(MemoryLine())
+        return self.lines[-1]
+
+    @property
+    def line(self) -> MemoryLine:
+        return self.lines[-1]
+
+
+class House:
+    """The actor with its feed and its port."""
+
+    def __init__(self, profile: str) -> None:
+        self.feed = Feed()
+        self.port = Port()
+        self.profile = load_map(profile)
+        self.heard = self.feed.subscribe("test", Message)
+
+    async def run(self) -> None:
+        await fakemeter.run(
+            self.feed,
+            name="fake1",
+            unit_id=UNIT,
+            profile=self.profile,
+            open_line=self.port,
+            baudrate=9600,
+            line_name="meter1",
+        )
+
+    def show(self, power_w: float, max_age_s: float = 1.5, **others: float) -> None:
+        """Publish an image of this moment."""
+        now_s = trio.current_time()
+        names, values = ("active_power", *others), (power_w, *others.values())
+        self.feed.publish(MeterImage("fake1", names, values, now_s, now_s + max_age_s))
+
+    def heard_of(self, kind: type[Message]) -> list[Message]:
+        return [message for message in self.heard.drain() if isinstance(message, kind)]
+
+
+@asynccontextmanager
+async def running(profile: str = "acrel_1_phase") -> AsyncIterator[House]:
+    house = House(profile)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(house.run)
+        await trio.testing.wait_all_tasks_blocked()
+        yield house
+        nursery.cancel_scope.cancel()
+
+
+def words_of(reply: bytes | None) -> list[int]:
+    assert reply is not None
+    assert crc_is_good(reply)
+    data = reply[3:-2]
+    return [int.from_bytes(data[i : i + 2], "big") for i in range(0, len(data), 2)]
+
+
+async def test_inverters_question_is_answered_with_zeros_in_the_gaps(autojump_clock) -> None:
+    async with running() as house:
+        house.show(-1234.0, voltage=230.1)
+        await trio.testing.wait_all_tasks_blocked()
+        words = words_of(await house.port.line.ask(ASK))
+        assert len(words) == 65
+        assert words[13] == 0x10000 - 1234
+        assert words[11] == 2301
+        assert not any(words[:11] + words[18:60])
+        house.show(50.0, voltage=230.1)
+        await trio.testing.wait_all_tasks_blocked()
+        assert words_of(await house.port.line.ask(ASK))[13] == 50
+        by_four = with_crc(bytes((UNIT, 4, 0, 13, 0, 1)))
+        assert words_of(await house.port.line.ask(by_four)) == [50]
+
+
+async def test_reply_waits_for_the_silence_that_ends_the_question(autojump_clock) -> None:
+    async with running() as house:
+        house.show(0.0)
+        asked_s = trio.current_time()
+        await house.port.line.ask(ASK)
+        (sent_s, _) = house.port.line.sent[0]
+        assert sent_s - asked_s == pytest.approx(interframe_delay_s(9600))
+
+
+async def test_silent_before_the_first_image_and_after_the_last_expired(autojump_clock) -> None:
+    async with running() as house:
+        assert await house.port.line.ask(ASK) is None
+        house.show(100.0)
+        assert await house.port.line.ask(ASK) is not None
+        # The offset actor hangs or has crashed: nothing comes any more.
+        await trio.sleep(1.5 - 0.3 - 0.004)
+        assert await house.port.line.ask(ASK) is None
+        assert await house.port.line.ask(with_crc(bytes((UNIT, 3, 9, 9, 0, 1)))) is None
+        await trio.sleep(1)
+        counted = house.heard_of(FakeMeterCounted)[-1]
+        assert (counted.answered, counted.silent_stale, counted.refused) == (1, 3, 0)
+
+
+async def test_freshness_is_checked_when_the_reply_leaves(autojump_clock) -> None:
+    async with running() as house:
+        house.show(100.0, max_age_s=interframe_delay_s(9600) / 2)
+        assert await house.port.line.ask(ASK) is None
+
+
+async def test_image_that_arrives_during_the_turnaround_is_the_one_that_is_told(
+    autojump_clock,
+) -> None:
+    async with running() as house:
+        house.show(1.0)
+        await house.port.line.ask(ASK)
+        house.port.line.put.send_nowait(ASK)
+        await trio.sleep(interframe_delay_s(9600) / 2)
+        house.show(2.0)
+        await trio.sleep(0.1)
+        assert [words_of(reply)[13] for _, reply in house.port.line.sent] == [1, 2]
+
+
+async def test_old_image_is_not_revived_by_the_next_one_that_is_refused(autojump_clock) -> None:
+    async with running() as house:
+        house.show(100.0)
+        await trio.sleep(0.1)
+        house.show(1e9)
+        assert await house.port.line.ask(ASK) is None
+        house.show(math.nan)
+        await trio.sleep(0.1)
+        heard = house.heard.drain()
+        notes = [message.text for message in heard if isinstance(message, Noted)]
+        assert all("active_power" in text for text in notes)
+        changes = [m.is_live for m in heard if isinstance(m, FakeMeterChanged)]
+        assert changes == [True, False]
+        house.show(100.0)
+        assert await house.port.line.ask(ASK) is not None
+
+
+async def test_silence_is_noticed_and_told_once_although_nobody_asks(autojump_clock) -> None:
+    async with running() as house:
+        house.show(100.0)
+        await trio.sleep(10)
+        house.show(100.0)
+        await trio.sleep(10)
+        changes = house.heard_of(FakeMeterChanged)
+        assert [change.is_live for change in changes] == [True, False, True, False]
+        assert changes[1].changed_s - changes[0].changed_s <= 1.5 + 1.0
+        assert "no fresh image" in changes[1].cause
+
+
+async def test_images_of_other_fake_meters_are_not_ours(autojump_clock) -> None:
+    async with running() as house:
+        now_s = trio.current_time()
+        house.feed.publish(MeterImage("fake2", ("active_power",), (7.0,), now_s, now_s + 9))
+        assert await house.port.line.ask(ASK) is None
+
+
+async def test_other_units_questions_and_replies_are_left_alone(autojump_clock) -> None:
+    async with running() as house:
+        house.show(100.0, max_age_s=100.0)
+        assert await house.port.line.ask(with_crc(bytes((9, 3, 0, 0, 0, 2)))) is None
+        assert await house.port.line.ask(with_crc(bytes((9, 3, 4, 1, 2, 3, 4)))) is None
+        assert await house.port.line.ask(b"\x00\x13\x37") is None
+        assert await house.port.line.ask(ASK) is not None
+        await trio.sleep(1)
+        counted = house.heard_of(FakeMeterCounted)[-1]
+        assert (counted.foreign, counted.answered) == (1, 1)
+
+
+async def test_writes_and_unknown_registers_are_refused(autojump_clock) -> None:
+    async with running() as house:
+        house.show(100.0, max_age_s=100.0)
+        ask = house.port.line.ask
+        assert await ask(with_crc(bytes((UNIT, 3, 9, 9, 0, 1)))) == with_crc(b"\x01\x83\x02")
+        assert await ask(with_crc(bytes((UNIT, 6, 0, 13, 0, 1)))) == with_crc(b"\x01\x86\x01")
+        assert await ask(with_crc(bytes((UNIT, 17)))) == with_crc(b"\x01\x91\x01")
+        assert await ask(with_crc(bytes((UNIT, 3, 0, 0, 0, 126)))) == with_crc(b"\x01\x83\x03")
+        assert words_of(await ask(ASK))[13] == 100
+        await trio.sleep(1)
+        counted = house.heard_of(FakeMeterCounted)[-1]
+        assert (counted.refused, counted.answered) == (4, 1)
+
+
+async def test_only_the_last_of_piled_up_questions_is_answered(autojump_clock) -> None:
+    """After a hang the inverter has given up on all but its last question."""
+    async with running() as house:
+        house.show(100.0)
+        assert await house.port.line.ask(ASK * 5) is not None
+        assert await house.port.line.ask(ASK + with_crc(bytes((9, 3, 0, 0, 0, 2)))) is None
+
+
+async def test_fourteen_questions_a_second_are_all_answered_and_counted(autojump_clock) -> None:
+    async with running() as house:
+        house.show(100.0, max_age_s=100.0)
+        for _ in range(140):
+            house.port.line.put.send_nowait(ASK[:3])
+            await trio.sleep(0.005)
+            house.port.line.put.send_nowait(ASK[3:])
+            await trio.sleep(1 / 14 - 0.005)
+        counted = house.heard_of(FakeMeterCounted)[-1]
+        assert len(house.port.line.sent) == 140
+        assert counted.queries_per_s == pytest.approx(14, abs=1)
+        assert 0 <= counted.age_s <= 11
+
+
+async def test_lost_line_is_told_once_and_opened_again_ever_more_slowly(autojump_clock) -> None:
+    async with running() as house:
+        house.show(100.0, max_age_s=1e6)
+        first = house.port.line
+        await first.ask(ASK)
+        house.port.problem = "no such port"
+        await first.put.aclose()
+        await trio.sleep(200)
+        assert first.is_closed
+        waits = [b - a for a, b in zip(house.port.opened_s, house.port.opened_s[1:], strict=False)]
+        assert waits[1:8] == pytest.approx([1, 2, 4, 8, 16, 30, 30])
+        house.port.problem = ""
+        await trio.sleep(31)
+        assert await house.port.line.ask(ASK) is not None
+        changes = house.heard_of(LineChanged)
+        assert [(change.is_up, change.cause) for change in changes] == [
+            (True, "opened"),
+            (False, "unplugged"),
+            (True, "opened"),
+        ]
+
+
+async def test_missing_port_is_told_once(autojump_clock) -> None:
+    house = House("acrel_1_phase")
+    house.port.problem = "no such port"
+    with trio.move_on_after(60):
+        await house.run()
+    (change,) = house.heard_of(LineChanged)
+    assert (change.is_up, change.cause) == (False, "no such port")
+
+
+async def test_sdm120_is_answered_as_floats(autojump_clock) -> None:
+    async with running("eastron_sdm120") as house:
+        house.show(-1.5)
+        words = words_of(await house.port.line.ask(with_crc(bytes((UNIT, 4, 0, 12, 0, 2)))))
+        assert words == [0xBFC0, 0]
+
+
+async def test_line_is_closed_when_cancelled(autojump_clock) -> None:
+    async with running() as house:
+        pass
+    assert house.port.line.is_closed

@@ -1,0 +1,185 @@
+"""The offset actor: an image per reading of the grid, and none without."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import trio
+import trio.testing
+
+from grug.actors import offset
+from grug.control.offset import IMAGE_NAMES, OffsetSettings, SteeredInverter
+from grug.messages import (
+    Decided,
+    Message,
+    MeterImage,
+    Noted,
+    Readings,
+    ReadingsMissing,
+    SetOffset,
+    UnitChanged,
+)
+from grug.model import FailureKind, Quality, UnitHealth, Value
+from grug.runtime.feed import Feed
+
+SETTINGS = OffsetSettings(
+    "grid",
+    "total_power",
+    (
+        SteeredInverter("solis1", "fake1", image_names=IMAGE_NAMES, line="com1", unit_id=1),
+        SteeredInverter("solis2", "fake2", image_names=IMAGE_NAMES, line="com2", unit_id=1),
+    ),
+    voltage_register="volts",
+    frequency_register="hertz",
+)
+FAST = ("volts", "total_power")
+
+
+class House:
+    def __init__(self) -> None:
+        self.feed = Feed()
+        self.stopping = trio.Event()
+        self.heard = self.feed.subscribe("test", MeterImage, Decided, Noted)
+        self.is_done = False
+
+    async def run(self) -> None:
+        await offset.run(self.feed, settings=SETTINGS, stopping=self.stopping)
+        self.is_done = True
+
+    async def read(self, power_w: Value, volts: Value = 230.0, **others: object) -> list[Message]:
+        """Let the grid be read; what the actor says to it."""
+        readings = Readings("grid", trio.current_time(), FAST, (volts, power_w), **others)
+        self.feed.publish(readings)
+        await trio.testing.wait_all_tasks_blocked()
+        return self.heard.drain()
+
+
+@asynccontextmanager
+async def running() -> AsyncIterator[House]:
+    house = House()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(house.run)
+        await trio.testing.wait_all_tasks_blocked()
+        yield house
+        nursery.cancel_scope.cancel()
+
+
+def served(heard: list[Message]) -> dict[str, float]:
+    return {
+        message.fakemeter: message.values[message.names.index("active_power")]
+        for message in heard
+        if isinstance(message, MeterImage)
+    }
+
+
+def reasons(heard: list[Message]) -> list[str]:
+    return [message.reason for message in heard if isinstance(message, Decided)]
+
+
+async def test_every_reading_of_the_grid_gives_images_and_one_decision(autojump_clock) -> None:
+    async with running() as house:
+        for power_w in (1000.0, -500.0):
+            heard = await house.read(power_w)
+            assert served(heard) == {"fake1": power_w / 2, "fake2": power_w / 2}
+            assert len(reasons(heard)) == 1
+            await trio.sleep(0.2)
+
+
+async def test_other_readings_do_not_even_wake_it(autojump_clock) -> None:
+    async with running() as house:
+        house.feed.publish(Readings("solis1", trio.current_time(), ("total_power",), (9.0,)))
+        house.feed.publish(Readings("grid", trio.current_time(), ("total_kwh",), (9.0,)))
+        await trio.testing.wait_all_tasks_blocked()
+        assert house.heard.drain() == []
+
+
+async def test_voltage_and_slow_frequency_reach_the_image(autojump_clock) -> None:
+    async with running() as house:
+        house.feed.publish(Readings("grid", trio.current_time(), ("hertz",), (49.9,)))
+        image = next(m for m in await house.read(460.0) if isinstance(m, MeterImage))
+        values = dict(zip(image.names, image.values, strict=True))
+        assert (values["frequency"], values["voltage"], values["current"]) == (49.9, 230.0, 1.0)
+
+
+async def test_bad_or_missing_readings_give_no_image(autojump_clock) -> None:
+    async with running() as house:
+        bad = (Quality.GOOD, Quality.BAD)
+        for power_w, qualities, why in (
+            (100.0, bad, "reading is bad"),
+            (float("nan"), (), "implausible"),
+            (True, (), "not a number"),
+            ("100", (), "not a number"),
+        ):
+            heard = await house.read(power_w, qualities=qualities)
+            assert served(heard) == {}
+            assert why in reasons(heard)[0]
+        missing = ReadingsMissing("grid", FAST, FailureKind.NO_REPLY, "silence", 5.0)
+        house.feed.publish(missing)
+        await trio.testing.wait_all_tasks_blocked()
+        heard = house.heard.drain()
+        assert served(heard) == {}
+        assert "grid not read: no_reply" in reasons(heard)[0]
+        assert served(await house.read(100.0)) == {"fake1": 50.0, "fake2": 50.0}
+
+
+async def test_offset_asked_for_is_slewed_to_and_ends(autojump_clock) -> None:
+    async with running() as house:
+        await house.read(0.0)
+        house.feed.publish(SetOffset(-2000.0, trio.current_time() + 10, "cli", "test"))
+        course = []
+        for _ in range(75):
+            await trio.sleep(0.2)
+            course.append(round(sum(served(await house.read(0.0)).values())))
+        assert course[:11] == [-200 * step for step in range(1, 11)] + [-2000]
+        assert course[45] == -2000
+        assert course[-1] == 0
+
+
+async def test_offset_that_is_no_number_is_noted_and_ignored(autojump_clock) -> None:
+    async with running() as house:
+        house.feed.publish(SetOffset(float("nan"), 100.0, "cli", "test"))
+        await trio.testing.wait_all_tasks_blocked()
+        (note,) = house.heard.drain()
+        assert isinstance(note, Noted)
+        assert "by cli ignored" in note.text
+
+
+async def test_offline_inverters_share_goes_to_the_others(autojump_clock) -> None:
+    async with running() as house:
+        for health, expected in (
+            (UnitHealth.SUSPECT, {"fake1": 500.0, "fake2": 500.0}),
+            (UnitHealth.OFFLINE, {"fake1": 0.0, "fake2": 1000.0}),
+            (UnitHealth.HEALTHY, {"fake1": 500.0, "fake2": 500.0}),
+        ):
+            house.feed.publish(UnitChanged("com1", 1, health, "", 0.0))
+            house.feed.publish(UnitChanged("elsewhere", 1, UnitHealth.OFFLINE, "", 0.0))
+            assert served(await house.read(1000.0)) == expected
+
+
+async def test_stop_leaves_the_true_power_behind_until_it_is_old(autojump_clock) -> None:
+    async with running() as house:
+        house.feed.publish(SetOffset(-2000.0, trio.current_time() + 1e3, "cli", "test"))
+        for _ in range(5):
+            await trio.sleep(1)
+            heard = await house.read(300.0)
+        assert served(heard) == {"fake1": -850.0, "fake2": -850.0}
+        read_s = trio.current_time()
+        await trio.sleep(0.1)
+        house.stopping.set()
+        await trio.testing.wait_all_tasks_blocked()
+        heard = house.heard.drain()
+        assert house.is_done
+        assert served(heard) == {"fake1": 150.0, "fake2": 150.0}
+        assert {m.valid_until_s for m in heard if isinstance(m, MeterImage)} == {read_s + 1.5}
+        assert await house.read(300.0) == []
+
+
+async def test_stop_without_a_fresh_reading_says_nothing(autojump_clock) -> None:
+    async with running() as house:
+        await house.read(300.0)
+        await trio.sleep(2)
+        house.stopping.set()
+        await trio.testing.wait_all_tasks_blocked()
+        assert house.is_done
+        assert served(house.heard.drain()) == {}
