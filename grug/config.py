@@ -1,17 +1,18 @@
-"""house.toml as typed values. Loading and checking, with every problem at once, is below.
+"""house.toml as typed values; ``configcheck`` reads and checks the file.
 
-Durations in the file are seconds as a number or texts such as "200ms", "10s", "2h"; here seconds.
+The values cross to the data process as JSON, so that everything here must survive that.
 """
 
 from __future__ import annotations
+
+from typing import NewType
 
 import msgspec
 
 from grug.model import Priority
 
-
-class Seconds(float):
-    """A duration in seconds."""
+Seconds = NewType("Seconds", float)
+"""A duration; the file may say it as a text, see ``configbuild.parse_duration``."""
 
 
 class Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -30,7 +31,7 @@ class LineConfig(Struct, frozen=True):
     """One RS485 line, that is one adapter."""
 
     port: str
-    """Path of a serial port (by-id, please), ``tcp://host:port`` or ``rtu+tcp://host:port``."""
+    """Path of a serial port (by-id, please) or of a pseudo-terminal."""
     baudrate: int = 9600
     framing: str = "8N1"
     timeout: Seconds = Seconds(0.3)

@@ -131,7 +131,7 @@ def build(kind: Any, raw: object, path: KeyPath, report: Report) -> Any:
         return _build_dict(typing.get_args(kind)[1], raw, path, report)
     if origin is tuple:
         return _build_tuple(typing.get_args(kind)[0], raw, path, report)
-    if issubclass(kind, Struct):
+    if isinstance(kind, type) and issubclass(kind, Struct):
         return _build_struct(kind, raw, path, report)
     return _build_scalar(kind, raw, path, report)
 
@@ -203,7 +203,7 @@ def _placeholder(kind: Any) -> Any:
     origin = typing.get_origin(kind) or kind
     if origin is Priority:
         return Priority.NORMAL
-    return origin()
+    return Seconds(0.0) if origin is Seconds else origin()
 
 
 def _unknown_key(key: str, path: KeyPath, known: Iterable[str]) -> str:

@@ -29,13 +29,17 @@ EVSE_LIMIT_A_MAX = 32.0
 MAX_AGE_S_SENSIBLE = 5.0
 """An inverter that is steered by measurements older than this overshoots visibly."""
 
+STEERING_REGISTER = "active_power"
+"""What inverters drive to zero; the profile of a fake meter must have it."""
+LIMIT_REGISTER = "current_limit"
+"""What a charger is held by; its map must have it."""
+
 READ_OVERHEAD_CHARS = 8 + 5
 """Request (8) and reply without its data (5), in characters. Source: MODBUS Application Protocol
 V1.1b3, 6.3 and 6.4, with RTU's address and CRC."""
 TURNAROUND_S = 0.015
 """A unit's usual time from request to reply: 10 to 20 ms with the seed's meters and inverters."""
 
-_TCP_PORT = re.compile(r"(?:rtu\+)?tcp://[^/:\s]+(?::\d{1,5})?")
 _NUMBERED_PORT = re.compile(r"/dev/tty(?:USB|ACM)\d+")
 _FRAMING = re.compile(r"8[NEO][12]")
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
@@ -196,10 +200,10 @@ class _Check:
     def _port(self, path: KeyPath, port: str) -> None:
         if not self._report.is_usable(*path):
             return
-        if not port.startswith("/") and not _TCP_PORT.fullmatch(port):
+        if not port.startswith("/"):
+            near = "; lines over TCP are not possible yet" if "tcp://" in port else ""
             text = (
-                f"{quoted(port)} is no port: give a path such as /dev/serial/by-id/..., "
-                "tcp://host:502 or rtu+tcp://host:port"
+                f"{quoted(port)} is no path of a serial port, such as /dev/serial/by-id/...{near}"
             )
             self._report.refuse(path, text)
         elif _NUMBERED_PORT.fullmatch(port):
@@ -323,7 +327,10 @@ class _Check:
     def _fakemeter(self, name: str, meter: FakeMeterConfig) -> None:
         path: KeyPath = ("fakemeter", name)
         self._refers((*path, "line"), meter.line, "line")
-        self._map((*path, "profile"), meter.profile)
+        profile = self._map((*path, "profile"), meter.profile)
+        if profile is not None and STEERING_REGISTER not in profile.registers:
+            text = f"{quoted(meter.profile)} has no register '{STEERING_REGISTER}' to steer by"
+            self._report.refuse((*path, "profile"), text)
         here = (*path, "max_age")
         self._range(here, meter.max_age > 0, "must be longer than 0 s")
         period_s = self._grid_period_s()
@@ -379,13 +386,24 @@ class _Check:
 
     def _evse(self, name: str, evse: EvseConfig) -> None:
         path: KeyPath = ("evse", name)
-        self._refers((*path, "device"), evse.device, "device")
+        if self._refers((*path, "device"), evse.device, "device"):
+            self._charger(path, evse.device)
         if evse.meter:
             self._refers((*path, "meter"), evse.meter, "device")
         self._range((*path, "resend"), evse.resend > 0, "must be longer than 0 s")
         for key, limit in (("limit", evse.limit), ("on_stop", evse.on_stop)):
             is_good = limit is None or 0 <= limit <= EVSE_LIMIT_A_MAX
             self._range((*path, key), is_good, f"{limit} A is not in 0..{EVSE_LIMIT_A_MAX:g}")
+
+    def _charger(self, path: KeyPath, device: str) -> None:
+        """A charger's map needs a current limit that may be written."""
+        register_map = self._maps.get(self._house.device[device].map)
+        if register_map is None:
+            return
+        register = register_map.registers.get(LIMIT_REGISTER)
+        if register is None or not register.is_writable:
+            text = f"map {quoted(register_map.model)} has no '{LIMIT_REGISTER}' that may be written"
+            self._report.refuse((*path, "device"), text)
 
     # Keeping
 

@@ -6,11 +6,12 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grug.codec.registers import DeviceFacts, Kind, Register, RegisterMap
+from grug.codec.registers import Access, DeviceFacts, Kind, Register, RegisterMap
 from grug.config import HouseConfig
 from grug.configbuild import parse_duration
 from grug.configcheck import TURNAROUND_S, check_house, parse_house, read_cost_s
@@ -23,11 +24,21 @@ ROOT = Path(__file__).parent.parent
 EXAMPLE = (ROOT / "examples" / "house.toml").read_text()
 
 
+ACCESS = {"current_limit": Access.FREE}
+
+
 def small_map(model: str, *registers: tuple[str, str], words_max: int = 125) -> RegisterMap:
     return RegisterMap(
         model,
         {
-            name: Register(name, Table.INPUT_REGISTER, 2 * i, Kind.F32, unit=unit)
+            name: Register(
+                name,
+                Table.INPUT_REGISTER,
+                2 * i,
+                Kind.F32,
+                unit=unit,
+                access=ACCESS.get(name, Access.READ),
+            )
             for i, (name, unit) in enumerate(registers)
         },
         DeviceFacts(words_max=words_max),
@@ -35,9 +46,9 @@ def small_map(model: str, *registers: tuple[str, str], words_max: int = 125) -> 
 
 
 MAPS: Mapping[str, RegisterMap] = {
-    "meter": small_map("meter", ("total_power", "W"), ("voltage", "V"), ("current", "A")),
+    "meter": small_map("meter", ("total_power", "W"), ("voltage", "V"), ("active_power", "W")),
     "inverter": small_map("inverter", ("pv_power", "W"), ("battery_power", "W")),
-    "charger": small_map("charger", ("current", "A")),
+    "charger": small_map("charger", ("current", "A"), ("current_limit", "A")),
     "large": small_map("large", *((f"r{i}", "W") for i in range(100))),
 }
 
@@ -128,6 +139,11 @@ def test_a_good_house_has_its_values_and_defaults() -> None:
     assert house.ship.to == ""
 
 
+def test_a_house_crosses_to_the_other_process_as_json() -> None:
+    house = parse_house(HOUSE, "house.toml", MAPS)
+    assert msgspec.json.decode(msgspec.json.encode(house), type=HouseConfig) == house
+
+
 def test_all_problems_come_at_once_in_the_order_of_the_file() -> None:
     text = (
         HOUSE.replace("baudrate = 19200", "baud = 19200")
@@ -187,6 +203,7 @@ WRONG = {
         "did you mean '8E1'?",
     ),
     "no port": ("/dev/serial/by-id/com", "ttyUSB0", "ttyUSB0", "/dev/serial/by-id/"),
+    "line over TCP": ("/dev/serial/by-id/com", "tcp://box:502", "tcp://", "not possible yet"),
     "unknown map": ('"charger"', '"chargr"', "chargr", "did you mean 'charger'?"),
     "unknown register": ('"battery_power"', '"batery_power"', "batery", "'battery_power'"),
     "no registers": ('registers = ["current"]', "registers = []", "registers = []", "no register"),
@@ -199,6 +216,18 @@ WRONG = {
         "did you mean 'fake_sun'?",
     ),
     "unknown profile": ('profile = "meter"', 'profile = "metre"', "metre", "'meter'"),
+    "profile that cannot steer": (
+        'profile = "meter"',
+        'profile = "charger"',
+        'profile = "charger"',
+        "'active_power'",
+    ),
+    "charger without a limit": (
+        'device = "car"',
+        'device  = "sun"',
+        "device  =",
+        "'current_limit'",
+    ),
     "unit out of range": ("unit = 8", "unit = 256", "unit = 256", "1..247"),
     "broadcast unit": ("unit = 8", "unit = 0", "unit = 0", "1..247"),
     "no share": (

@@ -29,7 +29,7 @@ def tables(kind: type[Struct], path: str = "") -> Iterator[tuple[str, type[Struc
             name, inner = f"{name}.NAME", typing.get_args(inner)[1]
         elif typing.get_origin(inner) is tuple:
             inner, heading = typing.get_args(inner)[0], "[[{}]]"
-        if issubclass(inner, Struct):
+        if isinstance(inner, type) and issubclass(inner, Struct):
             yield heading.format(name), inner
             yield from tables(inner, f"{name}.")
 
