@@ -280,7 +280,7 @@ class _Row:
         if kind in (Kind.BOOL, Kind.TEXT) and (scale != 1 or offset != 0):
             self.faults.append(f"scale: a {kind} has neither scale nor offset")
         if table in (Table.DISCRETE_INPUT, Table.INPUT_REGISTER) and access is not Access.READ:
-            self.faults.append(f"access: a {table} cannot be written; did you mean 'read'?")
+            self.faults.append(f"access: nobody can write to table {table}; did you mean 'read'?")
 
     def _check_limits(self, register: Register) -> None:
         minimum, maximum = register.minimum, register.maximum

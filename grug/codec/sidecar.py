@@ -90,8 +90,8 @@ def parse_sidecar(
         root = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         where = re.search(r"at line (\d+)", str(error))
-        problem = Problem(file_name, int(where[1]) if where else 0, f"not valid TOML: {error}")
-        return DeviceFacts(), {}, [problem]
+        line = int(where[1]) if where else len(reader.lines)  # Else it is "at end of document".
+        return DeviceFacts(), {}, [Problem(file_name, line, f"not valid TOML: {error}")]
     facts = _facts_of(root, reader)
     bits = _bits_of(root.pop("bits", {}), reader)
     known = (*_TEXTS, "words_max", "gap", "holes", "mirrors", "write_function", "serial", "bits")
