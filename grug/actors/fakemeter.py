@@ -92,10 +92,11 @@ async def _keep_line(
     is_up: bool | None = None
     delay_s = REOPEN_DELAY_S
     while True:
-        queries = meter.queries
+        queries, opened_s = meter.queries, math.inf
         try:
             line = await open_line()
-            feed.publish(LineChanged(line_name, True, "opened", trio.current_time()))
+            opened_s = trio.current_time()
+            feed.publish(LineChanged(line_name, True, "opened", opened_s))
             is_up = True
             try:
                 await _serve(meter, line, baudrate)
@@ -106,9 +107,9 @@ async def _keep_line(
             if is_up is not False:
                 feed.publish(LineChanged(line_name, False, str(error), trio.current_time()))
             is_up = False
-        # Only a line that carried a query has proved itself: one that opens and breaks at once is
-        # not tried any faster than one that does not open.
-        if meter.queries > queries:
+        # A line that carried a query or lasted has proved itself; one that opens and breaks at once
+        # is not tried any faster than one that does not open.
+        if meter.queries > queries or trio.current_time() - opened_s > REOPEN_DELAY_S_MAX:
             delay_s = REOPEN_DELAY_S
         await trio.sleep(delay_s)
         delay_s = min(2 * delay_s, REOPEN_DELAY_S_MAX)
@@ -248,10 +249,10 @@ class _Meter:
         self._feed.publish(FakeMeterChanged(self._name, is_live, cause, now_s))
 
     def _note(self, problem: str) -> None:
-        """Publish a problem once while it lasts."""
-        if problem != self._problem:
-            self._problem = problem
+        """Publish the first of a row of problems."""
+        if not self._problem:
             self._feed.publish(Noted(f"fakemeter {self._name}", problem, trio.current_time()))
+        self._problem = problem
 
     def _make_reply(self, request: ServerRequest) -> Reply:
         """Encode the reply from the image."""

@@ -130,8 +130,6 @@ class OffsetState:
     """The latest wish of each source, the newest last."""
     offline: frozenset[str] = frozenset()
     """Inverters that are known not to be there."""
-    phase: str = ""
-    """Which wish is active, as text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,8 +230,7 @@ def _move_offset(
     offset_w = min(max(target_w, state.offset_w - step_w), state.offset_w + step_w)
     if offset_w != target_w:
         phase = f"moving to: {phase}"
-    state = OffsetState(offset_w, now_s, commands, state.offline, phase)
-    return state, phase
+    return OffsetState(offset_w, now_s, commands, state.offline), phase
 
 
 def _active_wish(settings: OffsetSettings, commands: tuple[SetOffset, ...]) -> tuple[float, str]:

@@ -150,15 +150,15 @@ class RequestFramer:
             if is_awaited and _is_frame(frame, _reply_length(frame)):
                 return begin, begin + _reply_length(frame), True
             length = _request_length(frame, is_first)
-            if is_first and _is_write_under_way(frame, length):
-                return None
             if _is_frame(frame, length):
                 return begin, begin + length, False
-            length = _reply_length(frame)
-            if is_awaited and length > len(frame):
+            reply_length = _reply_length(frame)
+            if _is_frame(frame, reply_length):
+                return begin, begin + reply_length, True
+            if is_awaited and reply_length > len(frame):
                 return None
-            if _is_frame(frame, length):
-                return begin, begin + length, True
+            if is_first and _is_write_under_way(frame, length):
+                return None
         return None
 
     def _is_awaited_reply(self, frame: bytes | memoryview) -> bool:

@@ -176,6 +176,40 @@ def test_other_units_reply_holding_a_request_to_us_is_skipped() -> None:
         assert (framer.replies, framer.noise_bytes) == (1, 0)
 
 
+OURS = with_crc(bytes((1, 3, 0, 0, 0, 65)))
+
+
+@st.composite
+def foreign_exchanges(draw: st.DrawFn) -> bytes:
+    """Another master's question to another unit, and its answer, with our question inside it."""
+    unit_id = draw(st.integers(2, 247))
+    data = draw(st.binary(max_size=20)) + OURS + draw(st.binary(max_size=20))
+    data += b"\0" * (len(data) % 2)
+    count = len(data) // 2
+    head = bytes((draw(st.integers(0, 255)), draw(st.integers(0, 255)), 0, count))
+    if draw(st.booleans()):
+        function = draw(st.sampled_from([3, 4]))
+        asked = with_crc(bytes((unit_id, function)) + head)
+        return asked + with_crc(bytes((unit_id, function, 2 * count)) + data)
+    asked = with_crc(bytes((unit_id, 16)) + head + bytes((2 * count,)) + data)
+    return asked + with_crc(bytes((unit_id, 16)) + head)
+
+
+@given(st.lists(st.one_of(st.just(OURS), foreign_exchanges()), max_size=6), st.data())
+def test_on_a_shared_line_exactly_our_questions_are_found(
+    frames: list[bytes], data: st.DataObject
+) -> None:
+    stream = b"".join(frames)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=10)))
+    framer = RequestFramer(9600)
+    found = []
+    for begin, end in zip([0, *cuts], [*cuts, len(stream)], strict=True):
+        if begin != end:
+            found += framer.receive(stream[begin:end], 0.001)
+    assert [r.adu for r in found if r.unit_id == 1] == [f for f in frames if f == OURS]
+    assert framer.noise_bytes == 0
+
+
 def test_replies_refusals_and_echoes_are_no_requests() -> None:
     framer = RequestFramer(9600)
     asked = whole(with_crc(bytes((9, 1, 0, 0, 0, 20))))
