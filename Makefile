@@ -72,5 +72,5 @@ $(BIN)/python:
 	done; \
 	echo "grug needs Python 3.11 or newer with its venv module, and found none." >&2; \
 	echo "On Debian, Ubuntu or Raspberry Pi OS: sudo apt install python3-venv" >&2; \
-	echo "(found: $$(python3 --version 2>&1 || echo 'no python3'))" >&2; \
+	echo "(here: $$(python3 --version 2>/dev/null || echo 'no python3'))" >&2; \
 	exit 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator
+from typing import TypeVar
 
 import pytest
 from hypothesis import settings
@@ -11,6 +12,7 @@ from hypothesis import settings
 settings.register_profile("grug", deadline=None)  # A busy machine is no failure.
 settings.load_profile("grug")
 
+Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 IS_CI = os.environ.get("CI", "false") != "false"
 
 
@@ -20,7 +22,19 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Where CI runs, a test that skips itself has failed: what it needs must be there."""
     report = yield
-    if IS_CI and report.skipped and not hasattr(report, "wasxfail"):
+    return report if hasattr(report, "wasxfail") else _never_skipped_in_ci(report)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """The same for a whole file that skips itself."""
+    return _never_skipped_in_ci((yield))
+
+
+def _never_skipped_in_ci(report: Report) -> Report:
+    if IS_CI and report.skipped:
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
         report.outcome = "failed"
         report.longrepr = f"skipped where CI runs: {reason}"
