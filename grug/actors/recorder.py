@@ -134,17 +134,20 @@ class _Recorder:
         self._on_block = on_block
         self._collector = Collector(writer.recorded() if resume else None)
         self._timeline = Timeline(None if resume else writer.last_ms)
-        self._now_s = trio.current_time()
-        self._block_s_start = self._now_s
+        self._now_s: float | None = None
+        """The newest time that a message had; not this process' time when time is virtual."""
+        self._block_s_start = 0.0
         self._block_ms_start: int | None = None
         self._now_ms = 0
         self._blocks = 0
-        self._counted_s = self._now_s
+        self._counted_s = trio.current_time()
         self._lost_samples = 0
 
     def take(self, message: Message) -> bool:
         """Gather one message; says whether a block is complete."""
-        at_s = time_of(message, self._now_s)
+        at_s = time_of(message, trio.current_time() if self._now_s is None else self._now_s)
+        if self._now_s is None:
+            self._now_s = self._block_s_start = at_s
         time_ms = self._timeline.at(at_s, self._wall.utc_ms(at_s))
         self._collector.add(message, time_ms)
         self._now_s = max(self._now_s, at_s)
@@ -161,7 +164,8 @@ class _Recorder:
 
     async def write_block(self, is_in_thread: bool) -> None:
         """Write what waits; a failure is reported, and what was not kept is counted."""
-        self._block_s_start = self._now_s
+        if self._now_s is not None:
+            self._block_s_start = self._now_s
         self._block_ms_start = None
         samples, events = self._collector.count, len(self._collector.events)
         if not samples and not events:
@@ -203,11 +207,11 @@ class _Recorder:
         )
 
     def _append(self) -> int:
-        collector, boot_id = self._collector, self._writer.boot_id
+        collector, boot_id, now_s = self._collector, self._writer.boot_id, self._now_s or 0.0
         return self._writer.append(
-            lambda seq: collector.cut(seq, boot_id=boot_id, monotonic_s=self._now_s),
+            lambda seq: collector.cut(seq, boot_id=boot_id, monotonic_s=now_s),
             lambda seq: collector.table_frame(
-                seq, boot_id=boot_id, time_ms=self._now_ms, monotonic_s=self._now_s
+                seq, boot_id=boot_id, time_ms=self._now_ms, monotonic_s=now_s
             ),
             now_ms=self._now_ms,
         )

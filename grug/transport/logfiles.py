@@ -84,6 +84,11 @@ class Synced:
         """Wait until something is marked after this call."""
         await self._changed.wait()
 
+    async def wait_ended(self) -> None:
+        """Wait until the writer has ended."""
+        while not self.has_ended:
+            await self._changed.wait()
+
     def _wake(self) -> None:
         self._changed.set()
         self._changed = trio.Event()

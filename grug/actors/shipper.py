@@ -1,0 +1,217 @@
+"""Shipper actor: brings the log into the database, every row exactly once.
+
+In:    ``Synced``: how far the log is on the device, and its end; the log's files
+Out:   ShipCounted about once a second while there is work, and when its state changes
+Owns:  the place in the log up to which the database has it; that place is kept in the database
+Stops: when the log has ended: then it ships what is left, and gives up at the first failure
+
+A batch is announced, inserted, and repeated until the database has acknowledged it; only then comes
+the next. What the database announced last is sent once more at the start, since nobody knows
+whether it arrived.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import trio
+
+from grug.errors import ShipError, StorageError
+from grug.messages import Noted, ShipCounted
+from grug.runtime.feed import Feed
+from grug.storage.block import decode_samples
+from grug.storage.native import Rows, SampleBlock, events_rows, readings_rows
+from grug.storage.segment import FrameKind, decode_events
+from grug.transport.clickhouse import Database, SharedDatabase, Ship
+from grug.transport.logfiles import LogBlock, LogReader, Position, Synced, log_id_of
+
+ROWS_PER_BATCH = 200_000
+"""Where an insert's fixed cost no longer counts; some 20 MB of memory while it is made."""
+BACKOFF_S_MIN = 1.0
+BACKOFF_S_MAX = 60.0
+_COUNT_EVERY_S = 1.0
+
+
+async def run(*, log_directory: Path, database: SharedDatabase, synced: Synced, feed: Feed) -> None:
+    """Ship until the log has ended.
+
+    Args:
+        log_directory: where the segments are.
+        database: where the rows go.
+        synced: marked by the recorder.
+        feed: where the counters go.
+    """
+    shipper = _Shipper(log_directory, database, synced, feed)
+    backoff_s = BACKOFF_S_MIN
+    while True:
+        try:
+            await shipper.ship_all()
+        except (ShipError, StorageError) as error:
+            shipper.publish(str(error))
+            if synced.has_ended:
+                return
+            with trio.move_on_after(backoff_s):
+                await synced.wait_ended()
+            backoff_s = min(backoff_s * 2, BACKOFF_S_MAX)
+            continue
+        backoff_s = BACKOFF_S_MIN
+        if shipper.is_done:
+            shipper.publish("")
+            return
+
+
+class _Shipper:
+    """What has arrived, and what is on its way."""
+
+    def __init__(
+        self, log_directory: Path, database: SharedDatabase, synced: Synced, feed: Feed
+    ) -> None:
+        self.is_done = False
+        self._directory = log_directory
+        self._database = database
+        self._synced = synced
+        self._feed = feed
+        self._reader: LogReader | None = None
+        self._blocks: list[LogBlock] = []
+        """Read but not acknowledged."""
+        self._doubtful: Ship | None = None
+        """Announced, perhaps by an earlier process; perhaps inserted."""
+        self._rows = 0
+        self._seq = 0
+        self._counted_s = 0.0
+
+    async def ship_all(self) -> None:
+        """Ship everything that is safe, then wait for more, until the log has ended."""
+        while True:
+            has_ended, seq_max = self._synced.has_ended, self._synced.seq
+            if self._reader is None and seq_max > 0:
+                await self._begin()
+            while await self._fill(seq_max):
+                await self._ship_batch(*self._next_batch())
+                self._publish_if_due()
+            self.publish("")
+            if has_ended:
+                self.is_done = True
+                return
+            if self._synced.seq == seq_max and not self._synced.has_ended:
+                await self._synced.wait_changed()
+
+    def publish(self, cause: str) -> None:
+        """Publish the counters, and what is wrong."""
+        self._counted_s = trio.current_time()
+        waiting = max(0, self._synced.seq - self._seq)
+        self._feed.publish(
+            ShipCounted(
+                rows=self._rows,
+                shipped_seq=self._seq,
+                waiting_blocks=waiting,
+                cause=cause,
+                counted_s=self._counted_s,
+            )
+        )
+
+    def _publish_if_due(self) -> None:
+        if trio.current_time() - self._counted_s >= _COUNT_EVERY_S:
+            self.publish("")
+
+    async def _begin(self) -> None:
+        """Find out how far the database is, and go there in the log."""
+        log_id = log_id_of(self._directory)
+        if log_id is None:
+            return
+        self._doubtful = await self._database.call(
+            lambda database: database.last_ship(log_id.hex())
+        )
+        after = Position(0, 0)
+        if self._doubtful is not None:
+            after = Position(self._doubtful.epoch, self._doubtful.first - 1)
+            self._seq = after.seq
+        self._reader = LogReader(self._directory, after)
+
+    async def _fill(self, seq_max: int) -> bool:
+        """Read until there is enough for a batch; says whether there is anything to ship."""
+        if self._reader is None:
+            return False
+        while sum(block.frame.entries for block in self._blocks) < ROWS_PER_BATCH:
+            read = partial(self._reader.read, frames_max=60, seq_max=seq_max)
+            blocks = await trio.to_thread.run_sync(read)
+            if not blocks:
+                break
+            self._blocks += blocks
+        if self._doubtful is not None:
+            await self._settle_doubt(self._doubtful)
+        return bool(self._blocks)
+
+    async def _settle_doubt(self, ship: Ship) -> None:
+        """Go on after a doubtful batch that cannot be sent again as it was.
+
+        Its blocks may have been deleted by retention, or lost by a card that had acknowledged them.
+        """
+        batch = [block for block in self._blocks if _is_in(block, ship)]
+        if batch and _ship_of(batch) == ship:
+            return
+        self._doubtful = None
+        if not await self._database.call(lambda database: database.has_rows_of(ship)):
+            return
+        self._blocks = [block for block in self._blocks if not _is_in(block, ship)]
+        text = f"blocks {ship.first} to {ship.last} are no longer in the log as they were shipped"
+        self._feed.publish(Noted("shipper", text, trio.current_time()))
+
+    def _next_batch(self) -> tuple[Ship, list[LogBlock]]:
+        """The doubtful batch if there is one, otherwise blocks of one epoch up to the limit."""
+        if self._doubtful is not None:
+            return self._doubtful, [b for b in self._blocks if _is_in(b, self._doubtful)]
+        batch: list[LogBlock] = []
+        rows = 0
+        for block in self._blocks:
+            if batch and (block.epoch != batch[0].epoch or rows >= ROWS_PER_BATCH):
+                break
+            batch.append(block)
+            rows += block.frame.entries
+        return _ship_of(batch), batch
+
+    async def _ship_batch(self, ship: Ship, batch: list[LogBlock]) -> None:
+        if self._doubtful is None:
+            await self._database.call(lambda database: database.announce(ship))
+            self._doubtful = ship
+        rows = await self._database.call(lambda database: _insert(database, ship, batch))
+        self._doubtful = None
+        self._rows += rows
+        self._seq = ship.last
+        self._blocks = self._blocks[len(batch) :]
+
+
+def _insert(database: Database, ship: Ship, batch: Sequence[LogBlock]) -> int:
+    """Decode and insert a batch; gives its number of rows. Runs in a thread."""
+    readings, events = rows_of(ship.epoch, batch)
+    database.insert(ship, readings=readings, events=events)
+    return readings.entries + events.entries
+
+
+def rows_of(epoch: int, batch: Sequence[LogBlock]) -> tuple[Rows, Rows]:
+    """Decode a batch into rows of readings and of events."""
+    samples = [
+        SampleBlock(block.frame.seq, block.names, decode_samples(block.frame.unpack()))
+        for block in batch
+        if block.frame.kind == FrameKind.SAMPLES
+    ]
+    events = [
+        (block.frame.seq, decode_events(block.frame.unpack()))
+        for block in batch
+        if block.frame.kind == FrameKind.EVENTS
+    ]
+    return readings_rows(epoch, samples), events_rows(epoch, events)
+
+
+def _ship_of(batch: Sequence[LogBlock]) -> Ship:
+    crcs = struct.pack(f"<{len(batch)}I", *(block.frame.crc for block in batch))
+    first, last = batch[0], batch[-1]
+    return Ship(first.log_id.hex(), first.epoch, first.frame.seq, last.frame.seq, zlib.crc32(crcs))
+
+
+def _is_in(block: LogBlock, ship: Ship) -> bool:
+    return block.epoch == ship.epoch and ship.first <= block.frame.seq <= ship.last

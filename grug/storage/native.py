@@ -1,0 +1,117 @@
+"""Rows for the database, as blocks of ClickHouse's Native format. Pure.
+
+Log blocks are columns already, so nearly everything here is copying: a series' name, exponent and
+block number are repeated as bytes, times and integers are packed as they are. No number is divided
+on the way: the database keeps the integer and the exponent.
+
+Source: the layout was read off ClickHouse's own output (``SELECT ... FORMAT Native``): number of
+columns, number of rows, then per column its name, its type and its values.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from grug.storage.block import Column
+from grug.storage.segment import Event
+
+
+class SampleBlock(NamedTuple):
+    """One samples frame, decoded."""
+
+    seq: int
+    names: Sequence[str]
+    """Series by id."""
+    columns: Sequence[Column]
+
+
+class Rows(NamedTuple):
+    """Rows ready to be inserted."""
+
+    entries: int
+    names: tuple[str, ...]
+    data: bytes
+
+
+def readings_rows(epoch: int, blocks: Iterable[SampleBlock]) -> Rows:
+    """Lay out samples as rows of ``readings``, series by series, which the database likes best."""
+    by_series: dict[str, list[tuple[int, Column]]] = defaultdict(list)
+    for block in blocks:
+        for column in block.columns:
+            by_series[block.names[column.series]].append((block.seq, column))
+    names: list[bytes] = []
+    times: list[bytes] = []
+    exponents: list[bytes] = []
+    integers: list[bytes] = []
+    seqs: list[bytes] = []
+    packed_times: dict[int, bytes] = {}
+    count = 0
+    for name in sorted(by_series):
+        encoded = _text(name)
+        for seq, column in by_series[name]:
+            length = len(column.times)
+            packed = packed_times.get(id(column.times))
+            if packed is None:
+                packed = packed_times[id(column.times)] = struct.pack(f"<{length}q", *column.times)
+            count += length
+            names.append(encoded * length)
+            times.append(packed)
+            exponents.append(column.exponent.to_bytes(1, "little", signed=True) * length)
+            integers.append(struct.pack(f"<{length}q", *column.integers))
+            seqs.append(seq.to_bytes(8, "little") * length)
+    return _rows(
+        count,
+        (
+            ("series", "String", names),
+            ("ts", "DateTime64(3, 'UTC')", times),
+            ("e", "Int8", exponents),
+            ("m", "Int64", integers),
+            ("seq", "UInt64", seqs),
+            ("epoch", "UInt32", [epoch.to_bytes(4, "little") * count]),
+        ),
+    )
+
+
+def events_rows(epoch: int, blocks: Iterable[tuple[int, Sequence[Event]]]) -> Rows:
+    """Lay out events, given with their block's number, as rows of ``events``."""
+    rows = [(seq, event) for seq, events in blocks for event in events]
+    return _rows(
+        len(rows),
+        (
+            ("source", "String", [_text(event.source) for _, event in rows]),
+            ("ts", "DateTime64(3, 'UTC')", [_int64(event.time_ms) for _, event in rows]),
+            ("kind", "String", [_text(event.kind) for _, event in rows]),
+            ("text", "String", [_text(event.text) for _, event in rows]),
+            ("seq", "UInt64", [_int64(seq) for seq, _ in rows]),
+            ("epoch", "UInt32", [epoch.to_bytes(4, "little") * len(rows)]),
+        ),
+    )
+
+
+def _rows(count: int, columns: Sequence[tuple[str, str, list[bytes]]]) -> Rows:
+    parts = [_varint(len(columns)), _varint(count)]
+    for name, kind, values in columns:
+        parts += [_text(name), _text(kind), *values]
+    return Rows(count, tuple(name for name, _, _ in columns), b"".join(parts))
+
+
+def _text(text: str) -> bytes:
+    encoded = text.encode()
+    return _varint(len(encoded)) + encoded
+
+
+def _int64(number: int) -> bytes:
+    return number.to_bytes(8, "little", signed=True)
+
+
+def _varint(number: int) -> bytes:
+    """Unsigned LEB128."""
+    encoded = bytearray()
+    while number > 0x7F:
+        encoded.append(number & 0x7F | 0x80)
+        number >>= 7
+    encoded.append(number)
+    return bytes(encoded)
