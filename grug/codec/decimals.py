@@ -66,9 +66,9 @@ _SURE_BELOW = float(1 << 40)
 # neighbours are ulp = 2**(e-24) apart. With the most decimals d for which 10**-d > ulp, at most one
 # decimal lies in the half ulp to either side, so if it and all shorter ones are found in one try.
 # If none is there, one more decimal always fits, as 10**-(d+1) <= ulp. Multiplying 24 bits by up to
-# 10**10 is exact in a float, so nothing is lost on the way. At a power of two the lower neighbour
-# is nearer than ulp, but those within _FAST_EXPONENTS have no more than d decimals themselves.
-_FAST_EXPONENTS = range(-8, 24)
+# 10**12 is exact in a float, so nothing is lost on the way. At a power of two the lower neighbour
+# is nearer than ulp; a test compares all of them within _FAST_EXPONENTS with a search.
+_FAST_EXPONENTS = range(-15, 24)
 _WHOLE = 1.5 * 2.0**52
 """Adding and subtracting it rounds a float below 2**51 to a whole number."""
 _LARGEST = 2.0**24
@@ -128,11 +128,11 @@ def _shortened_slowly(value: float) -> float:
     """Find the fewest significant digits, from one up, that give the same float32."""
     if not math.isfinite(value):
         return value
-    for digits in range(9):
-        candidate = float(f"{value:.{digits}e}")
+    for decimals in range(8):
+        candidate = float(f"{value:.{decimals}e}")
         try:
             if _F32.unpack(_F32.pack(candidate))[0] == value:
                 return candidate
         except OverflowError:  # Rounded up beyond the largest float32.
             continue
-    return value
+    return float(f"{value:.8e}")  # Nine digits tell all float32 values apart.

@@ -41,6 +41,13 @@ def test_a_row_is_read_as_it_says() -> None:
     assert register.note == "why"
 
 
+def test_a_floats_sentinels_are_bit_patterns() -> None:
+    register_map = load(row("x,input,1,f32,,,,,,,0x7fc00000,,,"))
+    assert [register.invalid for register in register_map.select(["x"])] == [{0x7FC00000}]
+    (told,) = problems_of(row("x,input,1,f32,,,,,,,-1,,,"))
+    assert "invalid: -1 is no raw value of kind f32" in told
+
+
 def test_four_columns_are_enough() -> None:
     register = load("kind,name,table,address\nu16,x,holding,7\n")["x"]
     assert (register.access, register.storage) == (Access.READ, Storage.UNKNOWN)
@@ -106,6 +113,7 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
         ("x,input,1,text,2,,,,,,1", "invalid: 1 is no raw value of kind text"),
         ("x,input,1,u16,,,,,,,none", "invalid: 'none' is not a whole number"),
         ("x,coil,1,bool,,,,,,,,0,1", "min: a bool has no range"),
+        ("x,coil,1,bool,,,,,,,1", "invalid: 1 is no raw value of kind bool"),
         ("x,input,1,u16,,,,,,,,9,8", "min: the range between min and max holds no"),
         ("x,input,1,u16,,,,,,,,,,a,b", "15 cells for 14 columns"),
         ("x,input,1,u16,,,,,,eprom", "storage: unknown storage 'eprom'; did you mean 'eeprom'?"),
