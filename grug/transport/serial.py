@@ -109,27 +109,27 @@ class _SerialLine:
         """See ``Line.receive_some``."""
         while True:
             await self._ready(trio.lowlevel.wait_readable)
-            try:
-                data = os.read(self._fd, READ_BYTES)
-            except BlockingIOError:
-                continue
-            except OSError as error:
-                raise self._gone(error) from error
-            if not data:  # Readable, and nothing to read: a terminal says so after a hangup.
-                raise LineError(f"{self._port} was unplugged")
-            return data
+            if data := self._read():
+                return data
 
     async def discard_input(self) -> int:
         """See ``Line.discard_input``."""
         count = 0
+        while data := self._read():
+            count += len(data)
+        return count
+
+    def _read(self) -> bytes:
+        """What is there; empty when that is nothing."""
         try:
-            while data := os.read(self._fd, READ_BYTES):
-                count += len(data)
+            data = os.read(self._fd, READ_BYTES)
         except BlockingIOError:
-            pass
+            return b""
         except OSError as error:
             raise self._gone(error) from error
-        return count
+        if not data:  # A terminal's way to say that it was hung up, see _configure.
+            raise LineError(f"{self._port} was unplugged")
+        return data
 
     async def aclose(self) -> None:
         """See ``Line.aclose``."""

@@ -1,0 +1,159 @@
+"""The poller: on its grid, never piling up, and honest about what is missing."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+import trio
+import trio.testing
+from scripted_line import words_at
+
+from grug.actors import poller
+from grug.codec.block import runs_of
+from grug.codec.registers import Kind, Register
+from grug.messages import (
+    Message,
+    ReadFailed,
+    Readings,
+    ReadingsMissing,
+    ReadRegisters,
+    RegistersRead,
+)
+from grug.model import FailureKind, Table
+from grug.runtime.calls import BusCaller, BusCalls, open_calls
+from grug.runtime.feed import Feed
+
+
+def register(name: str, address: int, kind: Kind = Kind.U16) -> Register:
+    return Register(name, Table.HOLDING_REGISTER, address, kind, scale=Decimal("0.5"))
+
+
+POWER = register("power", 4, Kind.U32)
+VOLTAGE = register("voltage", 20)
+
+
+def group(every_s: float, *registers: Register) -> poller.PollGroup:
+    return poller.PollGroup(every_s, registers, runs_of(registers, 125))
+
+
+class ScriptedBus:
+    """Answers reads after a while, as a bus owner does."""
+
+    def __init__(self) -> None:
+        self.busy_s = 0.01
+        self.failure: FailureKind | None = None
+        self.asked: list[tuple[float, ReadRegisters]] = []
+
+    async def run(self, calls: BusCalls) -> None:
+        async for call in calls:
+            request = call.request
+            assert isinstance(request, ReadRegisters)
+            self.asked.append((trio.current_time(), request))
+            await trio.sleep(self.busy_s)
+            now_s = trio.current_time()
+            if self.failure is not None:
+                call.reply(ReadFailed(self.failure, "no luck", now_s))
+            else:
+                blocks = tuple(words_at(span.address, span.count) for span in request.spans)
+                call.reply(RegistersRead(blocks, now_s))
+
+
+@pytest.fixture
+def bus() -> ScriptedBus:
+    return ScriptedBus()
+
+
+async def poll_for(
+    seconds: float, bus: ScriptedBus, *groups: poller.PollGroup, feed: Feed | None = None
+) -> list[Message]:
+    feed = feed or Feed()
+    facts = feed.subscribe("test", Message, bound=100_000)
+    caller: BusCaller
+    caller, calls = open_calls()
+    with trio.move_on_after(seconds):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(bus.run, calls)
+            await poller.run(caller, feed, device="meter", unit_id=7, groups=groups)
+    return facts.drain()
+
+
+async def test_values_are_decoded_and_named_by_the_same_tuple(
+    bus: ScriptedBus, autojump_clock: trio.testing.MockClock
+) -> None:
+    facts = await poll_for(10, bus, group(1, POWER, VOLTAGE))
+    assert len(facts) == 10
+    first = facts[0]
+    assert isinstance(first, Readings)
+    assert first.names == ("power", "voltage")
+    assert first.values == ((4 * 65536 + 5) / 2, 10.0)
+    assert first.qualities == ()
+    assert first.read_s == pytest.approx(bus.asked[0][0] + 0.01)
+    assert all(isinstance(fact, Readings) and fact.names is first.names for fact in facts)
+
+
+async def test_ticks_stay_on_the_grid_and_end_before_the_next(
+    bus: ScriptedBus, autojump_clock: trio.testing.MockClock
+) -> None:
+    await poll_for(10, bus, group(0.2, POWER))
+    start_s = bus.asked[0][0]
+    for tick, (at_s, request) in enumerate(bus.asked):
+        assert at_s == pytest.approx(start_s + 0.2 * tick)
+        assert request.deadline_s == pytest.approx(start_s + 0.2 * (tick + 1))
+    assert len(bus.asked) >= 49
+
+
+async def test_a_missed_tick_is_skipped_not_piled_up(
+    bus: ScriptedBus, autojump_clock: trio.testing.MockClock
+) -> None:
+    bus.busy_s = 0.5
+    await poll_for(10, bus, group(0.2, POWER))
+    start_s = bus.asked[0][0]
+    ticks = [(at_s - start_s) / 0.2 for at_s, _ in bus.asked]
+    assert ticks == pytest.approx([3 * tick for tick in range(len(ticks))])
+
+
+async def test_groups_of_a_device_fall_together_so_that_they_can_be_merged(
+    bus: ScriptedBus, autojump_clock: trio.testing.MockClock
+) -> None:
+    bus.busy_s = 0.0
+    await poll_for(9.9, bus, group(0.5, POWER), group(2, VOLTAGE))
+    fast = {at_s for at_s, request in bus.asked if request.spans[0] == POWER.span}
+    slow = {at_s for at_s, request in bus.asked if request.spans[0] == VOLTAGE.span}
+    assert len(slow) == 5
+    assert slow < fast
+
+
+async def test_a_dead_device_is_told_at_once_and_then_every_ten_seconds(
+    bus: ScriptedBus, autojump_clock: trio.testing.MockClock
+) -> None:
+    bus.failure = FailureKind.NO_REPLY
+    facts = await poll_for(25, bus, group(0.2, POWER))
+    assert [type(fact) for fact in facts] == [ReadingsMissing] * 3
+    missing = facts[0]
+    assert isinstance(missing, ReadingsMissing)
+    assert (missing.names, missing.kind, missing.text) == (("power",), bus.failure, "no luck")
+
+
+async def test_each_new_failure_is_told(
+    bus: ScriptedBus, autojump_clock: trio.testing.MockClock
+) -> None:
+    async def flap() -> None:
+        for _ in range(3):
+            await trio.sleep(1)
+            bus.failure = FailureKind.GARBLED
+            await trio.sleep(1)
+            bus.failure = None
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(flap)
+        facts = await poll_for(10, bus, group(0.2, POWER))
+    assert sum(isinstance(fact, ReadingsMissing) for fact in facts) == 3
+    assert sum(isinstance(fact, Readings) for fact in facts) > 30
+
+
+async def test_a_device_without_groups_is_not_asked(
+    bus: ScriptedBus, autojump_clock: trio.testing.MockClock
+) -> None:
+    assert await poll_for(10, bus) == []
+    assert not bus.asked
