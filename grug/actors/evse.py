@@ -62,7 +62,7 @@ class _Sender:
         self._bus = bus
         self._feed = feed
         self._settings = settings
-        self._who = f"evse {settings.device}"
+        self._who = f"evse/{settings.device}"
         self._failures = 0
 
     async def keep_sending(self) -> None:

@@ -155,7 +155,7 @@ class _Meter:
     async def take_images(self) -> None:
         """Encode every image as it comes."""
         with self._feed.subscribe(
-            f"fakemeter {self._name}", MeterImage, key=_fakemeter_of, wanted=self._is_mine
+            f"fakemeter/{self._name}", MeterImage, key=_fakemeter_of, wanted=self._is_mine
         ) as subscription:
             while True:
                 for message in await subscription.receive_batch():
@@ -251,7 +251,7 @@ class _Meter:
     def _note(self, problem: str) -> None:
         """Publish the first of a row of problems."""
         if not self._problem:
-            self._feed.publish(Noted(f"fakemeter {self._name}", problem, trio.current_time()))
+            self._feed.publish(Noted(f"fakemeter/{self._name}", problem, trio.current_time()))
         self._problem = problem
 
     def _make_reply(self, request: ServerRequest) -> Reply:

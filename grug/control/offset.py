@@ -58,13 +58,18 @@ class SteeredInverter:
     max_age_s: float = 1.5
     """Its fake meter is silent when the grid's reading is older."""
     image_names: tuple[str, ...] = ("active_power",)
-    """Those of IMAGE_NAMES that the fake meter's profile has."""
+    """Names of the fake meter's registers; those of IMAGE_NAMES among them are kept and filled."""
     power_w_min: float = -32767.0
     power_w_max: float = 32767.0
     """What the profile's active_power register can carry; the Acrel's is 16 bits of 1 W."""
     line: str = ""
     """Line and unit of its COM port, by which the bus says whether it is there."""
     unit_id: int = 0
+
+    def __post_init__(self) -> None:
+        """Keep the names that an image can fill; the profile's others stay at zero."""
+        names = tuple(name for name in IMAGE_NAMES if name in self.image_names)
+        object.__setattr__(self, "image_names", names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,7 +349,7 @@ def _image(
         "current": magnitude_w / voltage_v if voltage_v > VOLTAGE_V_MIN else 0.0,
     }
     names = inverter.image_names
-    return names, tuple([values.get(name, 0.0) for name in names])
+    return names, tuple([values[name] for name in names])
 
 
 def _decided(

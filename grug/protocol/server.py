@@ -75,7 +75,8 @@ class RequestFramer:
 
     It never waits for more than a complete frame, so that a request is known the moment its last
     byte is in, also after noise. After another unit was asked, that unit's reply is expected and
-    skipped whole, whatever its data look like.
+    skipped whole, whatever its data look like. (Only a reply of three bytes of bits cannot be told
+    from a request; as the one that is awaited it is taken for a reply, once.)
     """
 
     def __init__(self, baudrate: int) -> None:

@@ -257,6 +257,13 @@ def test_broken_voltage_spoils_neither_current_nor_image(volts: float) -> None:
     assert image["active_power"] == 250.0
 
 
+def test_only_registers_that_an_image_can_fill_are_in_it() -> None:
+    inverter = SteeredInverter("i", "f", image_names=("baud_rate", "active_power", "current"))
+    settings = replace(SETTINGS, inverters=(inverter,))
+    outcome = decide(settings, OffsetState(), GridReading(500.0, 1.0), GridOthers(), 1.0)
+    assert outcome.images[0].names == ("current", "active_power")
+
+
 def test_power_is_limited_to_what_the_profile_carries() -> None:
     outcome = decide(SETTINGS, OffsetState(), GridReading(80_000.0, 1.0), GridOthers(), 1.0)
     assert [power_of(image) for image in outcome.images] == [32767.0, 32767.0]

@@ -35,7 +35,9 @@ CLIENT = FramerRTU(DecodePDU(is_server=False))
 @st.composite
 def requests(draw: st.DrawFn) -> tuple[bytes, tuple]:
     """A request as pymodbus's client sends it, and what is to be made of it."""
-    unit_id, address = draw(UNIT_IDS), draw(st.integers(0, 0xFF00))
+    # A reply of three bytes of bits is as long as a request, and a request for 0x03xx looks like
+    # one: that ambiguity is the protocol's own, and the framer takes it for the awaited reply.
+    unit_id, address = draw(UNIT_IDS), draw(st.integers(0x0400, 0xFF00))
     function = draw(st.sampled_from([1, 2, 3, 4, 5, 6, 15, 16]))
     count, block = 1, b""
     match function:
@@ -134,6 +136,14 @@ def test_noise_never_crashes_and_is_never_hoarded(noise: bytes, times: int) -> N
     for _ in range(times):
         framer.receive(noise, 0.0)
     assert len(framer._buffer) <= 256
+
+
+def test_a_line_full_of_noise_costs_one_frames_memory() -> None:
+    framer = RequestFramer(9600)
+    for _ in range(20):
+        assert framer.receive(bytes(range(256)), 0.0) == []
+        assert len(framer._buffer) <= 256
+    assert framer.noise_bytes == 19 * 256
 
 
 def test_request_right_behind_noise_is_found() -> None:
