@@ -130,6 +130,7 @@ class RegisterImage:
             register.name
             for offset in range(count)
             for register in area.owners.get(address + offset, ())
+            if register.table is table  # What a mirror shows cannot be written through it.
         }
         start = (address - area.base) * area.width
         changed = []

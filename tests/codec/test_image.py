@@ -64,6 +64,8 @@ def test_a_mirrored_table_serves_the_input_registers() -> None:
     image = image_of(VOLTAGE, POWER, mirrored=(HOLDING,))
     image.set("power", 7)
     assert image.read(HOLDING, 0, 65) == image.read(INPUT, 0, 65) != bytes(130)
+    assert image.write(HOLDING, 13, b"\0\5") == []
+    assert image.get("power") == 7
 
 
 def test_a_value_that_does_not_fit_changes_nothing() -> None:
