@@ -150,7 +150,8 @@ def _build_struct(kind: type[Struct], raw: object, path: KeyPath, report: Report
             values[name] = build(field.type, raw[name], (*path, name), report)
         elif field.required:
             if report.is_usable(*path):
-                report.refuse((*path, name), f"{_place(path)} lacks {quoted(name)}")
+                what = f"{_place(path)} lacks {quoted(name)}"
+                report.refuse((*path, name), what if path else f"there is no [{name}.NAME]")
             values[name] = _placeholder(field.type)
     return kind(**values)
 

@@ -18,6 +18,7 @@ from grug.codec.registers import RegisterMap
 from grug.config import DeviceConfig, EvseConfig, FakeMeterConfig, HouseConfig, LineConfig
 from grug.configbuild import Report, build, quoted
 from grug.errors import ConfigError, Problem
+from grug.lineload import line_loads
 from grug.toml_lines import KeyPath, line_of_syntax_error, locate
 
 BAUDRATES = (1200, 2400, 4800, 9600, 14400, 19200, 28800, 38400, 57600, 76800, 115200, 230400)
@@ -34,11 +35,8 @@ STEERING_REGISTER = "active_power"
 LIMIT_REGISTER = "current_limit"
 """What a charger is held by; its map must have it."""
 
-READ_OVERHEAD_CHARS = 8 + 5
-"""Request (8) and reply without its data (5), in characters. Source: MODBUS Application Protocol
-V1.1b3, 6.3 and 6.4, with RTU's address and CRC."""
-TURNAROUND_S = 0.015
-"""A unit's usual time from request to reply: 10 to 20 ms with the seed's meters and inverters."""
+LOAD_SENSIBLE = 0.85
+"""Share of a line's time beyond which polls begin to wait for each other."""
 
 _NUMBERED_PORT = re.compile(r"/dev/tty(?:USB|ACM)\d+")
 _FRAMING = re.compile(r"8[NEO][12]")
@@ -52,8 +50,7 @@ class CheckedHouse(NamedTuple):
     house: HouseConfig
     warnings: tuple[Problem, ...]
     loads: dict[str, float]
-    """Share of each line's time that its polls take, by line, 1 = all of it, when each poll group
-    is one request; the planner may do with less or need a little more."""
+    """Share of its time that each line with devices is busy with polls, 1 = all of it."""
 
 
 def parse_house(text: str, file_name: str, maps: Mapping[str, RegisterMap]) -> HouseConfig:
@@ -85,16 +82,6 @@ def check_house(text: str, file_name: str, maps: Mapping[str, RegisterMap]) -> C
         raise ConfigError(sorted(report.problems, key=lambda problem: problem.line))
     warnings = sorted(report.warnings, key=lambda problem: problem.line)
     return CheckedHouse(house, tuple(warnings), loads)
-
-
-def read_cost_s(words: int, line: LineConfig, words_max: int = 125) -> float:
-    """About how long a line is busy with reading so many adjacent words of one unit, in seconds."""
-    bits = 11 if "E" in line.framing or "O" in line.framing or line.framing[2:] == "2" else 10
-    requests = -(-words // words_max)
-    character_s = bits / line.baudrate
-    gap_s = max(3.5 * character_s, 0.005) if line.gap is None else line.gap
-    characters = requests * READ_OVERHEAD_CHARS + 2 * words
-    return characters * character_s + requests * (gap_s + TURNAROUND_S)
 
 
 class _Check:
@@ -420,36 +407,23 @@ class _Check:
         self._range(("ship", "to"), is_known, text)
 
     def _loads(self) -> dict[str, float]:
-        """Share of each line's time that its polls take, when each group is one request."""
-        loads: dict[str, float] = {}
-        for name, line in self._house.line.items():
-            if not self._report.is_usable("line", name, "baudrate") or line.baudrate <= 0:
+        """Planned load of each line that has devices; refused where no plan could be enough."""
+        loads = line_loads(self._house, self._maps)
+        for name, (planned, least) in loads.items():
+            path = ("line", name)
+            if not self._report.is_usable(*path, "baudrate"):
                 continue
-            loads[name] = sum(
-                self._device_load(device, line)
-                for device in self._house.device.values()
-                if device.line == name
-            )
-            if loads[name] > 1:
+            if least > 1:
                 text = (
-                    f"line {quoted(name)} is asked for {loads[name]:.0%} of its time at "
-                    f"{line.baudrate} baud, with one request per poll group: poll less often, "
-                    "fewer registers, or raise the baudrate"
+                    f"line {quoted(name)} is asked for {least:.0%} of its time at "
+                    f"{self._house.line[name].baudrate} baud, even with one request per poll "
+                    "group: poll less often, fewer registers, or raise the baudrate"
                 )
-                self._report.refuse(("line", name), text)
-        return loads
-
-    def _device_load(self, device: DeviceConfig, line: LineConfig) -> float:
-        register_map = self._maps.get(device.map)
-        if register_map is None:
-            return 0.0
-        load = 0.0
-        for poll in device.poll:
-            known = {name: register_map.registers.get(name) for name in poll.registers}
-            spans = [register.span for register in known.values() if register is not None]
-            words = sum(
-                -(-span.count // 16) if span.table.is_bits else span.count for span in spans
-            )
-            if words and poll.every > 0:
-                load += read_cost_s(words, line, register_map.facts.words_max) / poll.every
-        return load
+                self._report.refuse(path, text)
+            elif planned > LOAD_SENSIBLE:
+                text = (
+                    f"polls take about {planned:.0%} of the time of line {quoted(name)}: "
+                    "some will be late, and retries and writes make more of them so"
+                )
+                self._report.warn(path, text)
+        return {name: load.planned for name, load in loads.items()}

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from grug.codec.registers import Access, DeviceFacts, Kind, Register, RegisterMap
 from grug.config import HouseConfig
 from grug.configbuild import parse_duration
-from grug.configcheck import TURNAROUND_S, check_house, parse_house, read_cost_s
+from grug.configcheck import check_house, parse_house
 from grug.errors import ConfigError, Problem
+from grug.lineload import line_loads, read_cost
 from grug.model import Priority, Table
-from grug.planner.plan import ReadCost, ReadLimits, plan_reads, plan_s
 from grug.transport.maps import load_map, map_models
 
 ROOT = Path(__file__).parent.parent
@@ -301,7 +301,9 @@ def test_text_that_is_not_toml_is_blamed_on_its_line() -> None:
 
 
 def test_an_empty_file_lacks_lines_and_devices() -> None:
-    assert [problem.line for problem in problems_of("")] == [0, 0]
+    problems = problems_of("")
+    assert [problem.line for problem in problems] == [0, 0]
+    assert problems[0].text == "there is no [line.NAME]"
 
 
 def test_a_line_that_cannot_carry_its_polls_is_refused_with_the_numbers() -> None:
@@ -332,8 +334,22 @@ def test_things_that_work_but_surprise_are_warnings() -> None:
 
 def test_reading_forty_words_at_9600_baud_takes_about_120_ms() -> None:
     line = parse_house(HOUSE, "house.toml", MAPS).line["com"]
-    assert read_cost_s(40, line) == pytest.approx(0.097 + 0.005 + 0.015, abs=0.002)
-    assert read_cost_s(40, line, words_max=20) > read_cost_s(40, line)
+    assert read_cost(line).read_s(Table.INPUT_REGISTER, 40) == pytest.approx(0.122, abs=0.003)
+
+
+def test_a_nearly_full_line_is_a_warning_and_its_load_is_told() -> None:
+    text = changed('every = "200ms"', 'every = "50ms"').replace("baudrate = 19200", "")
+    checked = check_house(text, "house.toml", MAPS)
+    assert 0.85 < checked.loads["grid"] < 1
+    assert set(checked.loads) == {"grid", "com"}
+    (warning,) = checked.warnings
+    assert warning.line == line_with(text, "[line.grid]")
+
+
+def test_no_plan_takes_less_than_the_least_load() -> None:
+    house = parse_house(HOUSE, "house.toml", MAPS)
+    for load in line_loads(house, MAPS).values():
+        assert 0 < load.least <= load.planned
 
 
 @pytest.mark.parametrize(
@@ -420,15 +436,7 @@ def test_the_example_house_asks_for_about_a_hundred_samples_a_second(
 def test_the_example_house_leaves_a_third_of_each_line_free(
     shipped_maps: dict[str, RegisterMap],
 ) -> None:
-    house = parse_house(EXAMPLE, "examples/house.toml", shipped_maps)
-    loads = dict.fromkeys(house.line, 0.0)
-    for device in house.device.values():
-        line = house.line[device.line]
-        cost = ReadCost(10 / line.baudrate, max(0.005, 38.5 / line.baudrate), TURNAROUND_S)
-        device_map = shipped_maps[device.map]
-        limits = ReadLimits(words_max=device_map.facts.words_max)
-        for poll in device.poll:
-            spans = [register.span for register in device_map.select(poll.registers)]
-            loads[device.line] += plan_s(plan_reads(spans, cost, limits), cost) / poll.every
+    loads = check_house(EXAMPLE, "examples/house.toml", shipped_maps).loads
+    assert set(loads) == {"grid", "solis1", "solis2", "evse"}
     assert max(loads.values()) < 0.67
     assert loads["grid"] > 0.4
