@@ -1,4 +1,4 @@
-"""Forwarder actor: carries the control process's messages to the data process, and keeps that alive.
+"""Forwarder actor: carries messages to the data process, and keeps that process alive.
 
 In:    everything published on the control process's feed
 Out:   to the data process, in order; back from it LogCounted and ShipCounted

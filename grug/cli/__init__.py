@@ -1,1 +1,32 @@
-"""The grug command: a few lines each."""
+"""The grug command: a few lines each.
+
+A command only understands its arguments; it returns a ``Job`` that does the work in a loop and
+with a clock of its own choice (real for ``run``, virtual for ``demo --fast``).
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+
+import asyncclick as click
+import trio
+
+from grug.cli.commands import Job, cli
+from grug.errors import GrugError
+
+
+def main() -> None:
+    """Entry point; exit status 0 is good, 1 a failed run, 2 bad input."""
+    try:
+        job: Job | int | None = trio.run(partial(cli.main, standalone_mode=False))
+        status = job() if callable(job) else job or 0
+    except click.ClickException as error:
+        error.show()
+        status = error.exit_code
+    except click.Abort:
+        status = 130
+    except GrugError as error:
+        sys.stderr.write(f"{error}\n")
+        status = 2
+    sys.exit(status)

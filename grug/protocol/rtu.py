@@ -8,6 +8,11 @@ CHARACTER_BITS = 11
 """Start, 8 data, parity or second stop, stop. Source: MODBUS over Serial Line V1.02, 2.5.1."""
 
 
+def character_bits(framing: str) -> int:
+    """Bits of one character on the wire, start bit included: 10 for 8N1, 11 for 8E1 or 8N2."""
+    return 1 + int(framing[0]) + (framing[1].upper() != "N") + int(framing[2])
+
+
 def character_s(baudrate: int, bits: int = CHARACTER_BITS) -> float:
     """Time of one character, in seconds; 8N1 has 10 bits."""
     return bits / baudrate

@@ -1,0 +1,38 @@
+"""Console actor: one line of text per event, for the journal or a terminal without the live view.
+
+In:    events from the feed: what changed, never what merely is
+Out:   standard error, one line each
+Stops: when cancelled
+"""
+
+from __future__ import annotations
+
+import sys
+
+from grug.messages import Message
+from grug.runtime.clock import WallClock
+from grug.runtime.feed import Feed
+from grug.storage.series import EVENT_KINDS, event_of
+
+WAITING_EVENTS_MAX = 1000
+"""Events come a few a minute; a thousand waiting means a storm, of which the newest matter."""
+
+
+async def run(feed: Feed, *, wall: WallClock) -> None:
+    """Write events until cancelled."""
+    with feed.subscribe("console", *EVENT_KINDS, bound=WAITING_EVENTS_MAX) as source:
+        while True:
+            for message in await source.receive_batch():
+                if line := line_of(message, wall):
+                    sys.stderr.write(line + "\n")
+            sys.stderr.flush()
+
+
+def line_of(message: Message, wall: WallClock) -> str | None:
+    """The line for one event, or None when the message is none."""
+    event = event_of(message)
+    if event is None:
+        return None
+    seconds = wall.utc_ms(event.at_s) // 1000 % 86400
+    clock = f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
+    return f"{clock}Z {event.kind} {event.source}: {event.text}"

@@ -1,0 +1,143 @@
+"""The data process: records, ships, draws. The control process starts it and never waits for it.
+
+It ends when the link ends: after a ``StopRecording`` in good order, after the control process's
+death with one last flush. It ignores Ctrl-C, which is for the control process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import msgspec
+import trio
+
+from grug.actors import query, recorder, shipper, view
+from grug.config import HouseConfig
+from grug.errors import LinkError
+from grug.messages import LogCounted, ShipCounted, StopRecording
+from grug.runtime.clock import MonotonicClock, WallClock
+from grug.runtime.feed import Feed
+from grug.runtime.supervisor import Part, supervise
+from grug.transport.clickhouse import SharedDatabase, embedded_url, socket_path
+from grug.transport.link import Link
+from grug.transport.logfiles import Synced
+from grug.transport.process import DataProcess, start_data_process
+
+WAITING_MESSAGES_MAX = 200_000
+"""Between two turns of the recorder: many times what the link hands over at once, so that nothing
+is ever dropped inside this process."""
+SHIP_AT_STOP_S_MAX = 3.0
+"""When the house stops, the rest of the log is shipped in this time or at the next start."""
+LAST_REPORT_S = 0.05
+"""For the last counts to reach the control process."""
+BACK = (LogCounted, ShipCounted)
+"""What the control process is told."""
+
+
+class DataSettings(msgspec.Struct, frozen=True):
+    """All that the data process needs to know, handed to it on its standard input."""
+
+    config: HouseConfig
+    wall_origin_s: float | None = None
+    """See ``WallClock``; None in real time."""
+    resume: bool = False
+    """The run repeats an earlier one exactly; see ``recorder.run``."""
+    view: bool = False
+
+
+def starter(settings: DataSettings) -> Callable[[], DataProcess]:
+    """How to start a data process with these settings."""
+    in_virtual_time = settings.wall_origin_s is not None
+    encoded = msgspec.json.encode(settings)
+    return partial(start_data_process, encoded, in_virtual_time=in_virtual_time)
+
+
+async def run(settings: DataSettings, link: Link) -> None:
+    """Record, ship and draw what comes over the link, until it ends."""
+    state = Path(settings.config.site.state)
+    wall = WallClock(settings.wall_origin_s)
+    feed = Feed()
+    synced = Synced()
+    source = feed.subscribe("recorder", *recorder.KINDS, bound=WAITING_MESSAGES_MAX)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_publish_received, link, feed)
+        nursery.start_soon(_report, link, feed)
+        if settings.view:
+            draw = partial(view.run, feed, config=settings.config, wall=wall)
+            nursery.start_soon(supervise, Part("view", draw), feed)
+        async with trio.open_nursery() as keeping:
+            if settings.config.ship.to:
+                keeping.start_soon(_ship, settings, state, synced, feed)
+            ships_at_end = await recorder.run(
+                source,
+                log_directory=state / "log",
+                settings=settings.config.log,
+                wall=wall,
+                feed=feed,
+                on_block=synced.mark,
+                resume=settings.resume,
+                is_durable=settings.wall_origin_s is None,
+            )
+            synced.end()
+            if not ships_at_end:
+                keeping.cancel_scope.deadline = trio.current_time() + SHIP_AT_STOP_S_MAX
+        await trio.sleep(LAST_REPORT_S)
+        nursery.cancel_scope.cancel()
+    await link.aclose()
+
+
+async def _ship(settings: DataSettings, state: Path, synced: Synced, feed: Feed) -> None:
+    """Bring the log into the database, and answer queries on it; ends when the log has ended."""
+    to = settings.config.ship.to
+    url = embedded_url(state) if to == "chdb:" else to
+    database = SharedDatabase(url)
+    ship = partial(
+        shipper.run, log_directory=state / "log", database=database, synced=synced, feed=feed
+    )
+    answer = partial(query.run, socket_path=socket_path(state), database=database)
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(supervise, Part("query", answer), feed)
+            await supervise(Part("shipper", ship), feed)
+            nursery.cancel_scope.cancel()
+    finally:
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + SHIP_AT_STOP_S_MAX):
+            await database.close()
+
+
+async def _publish_received(link: Link, feed: Feed) -> None:
+    """Publish here what the control process published; its end is an order to stop."""
+    with contextlib.suppress(LinkError):
+        while messages := await link.receive():
+            for message in messages:
+                feed.publish(message)
+    feed.publish(StopRecording(ship=False))
+
+
+async def _report(link: Link, feed: Feed) -> None:
+    """Tell the control process how the log and the database are doing."""
+    with feed.subscribe("report", *BACK, key=type) as source, contextlib.suppress(LinkError):
+        while True:
+            await link.send(await source.receive_batch())
+
+
+def main() -> None:
+    """Entry point of the process: the socket's number as argument, settings on standard input."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    settings = msgspec.json.decode(sys.stdin.buffer.read(), type=DataSettings)
+    end = socket.socket(fileno=int(sys.argv[1]))
+
+    async def start() -> None:
+        await run(settings, Link(end))
+
+    trio.run(start, clock=MonotonicClock())
+
+
+if __name__ == "__main__":
+    main()

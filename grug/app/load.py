@@ -1,0 +1,26 @@
+"""From a house.toml on disk to a checked configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from grug.configcheck import CheckedHouse, check_house
+from grug.errors import ConfigError, Problem
+from grug.transport.maps import load_map, map_models
+
+
+def load_house(path: Path) -> CheckedHouse:
+    """Read and check one house.
+
+    Raises:
+        ConfigError: the file cannot be read, or has mistakes: all of them.
+        MapError: a register map is wrong.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        problem = Problem(str(path), 0, f"cannot be read: {error.strerror}")
+        raise ConfigError([problem]) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError([Problem(str(path), 0, f"is not UTF-8: {error.reason}")]) from error
+    return check_house(text, str(path), {model: load_map(model) for model in map_models()})

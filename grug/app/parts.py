@@ -1,0 +1,218 @@
+"""Who exists in a house: configuration to parts, the one table of actors.
+
+*Sources* bring the world in (lines, pollers, fake meters); *controllers* command something. Both
+live in the control process; ``grug.app.data`` has the other process. Tests and the demo put other
+sources in place of these: all they have to do is publish the same messages and answer the calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import NamedTuple
+
+from grug.actors import bus, evse, fakemeter, offset, poller
+from grug.app.control import House
+from grug.codec.block import runs_of
+from grug.codec.registers import RegisterMap
+from grug.config import HouseConfig
+from grug.control.offset import OffsetSettings, SteeredInverter
+from grug.model import Priority
+from grug.protocol.rtu import character_bits
+from grug.runtime.calls import BusCaller, BusCalls, open_calls
+from grug.runtime.supervisor import Part
+from grug.transport.line import LineOpener
+from grug.transport.maps import load_map
+from grug.transport.serial import serial_opener
+
+
+class Sources(NamedTuple):
+    """What brings the world in, and how to call each line's owner."""
+
+    parts: list[Part]
+    buses: Mapping[str, BusCaller]
+    """By line."""
+
+
+def load_maps(config: HouseConfig) -> dict[str, RegisterMap]:
+    """The maps that a house needs, by model.
+
+    Raises:
+        MapError: one is missing or wrong.
+    """
+    models = {device.map for device in config.device.values()}
+    models |= {meter.profile for meter in config.fakemeter.values()}
+    return {model: load_map(model) for model in sorted(models)}
+
+
+def serial_openers(config: HouseConfig) -> dict[str, LineOpener]:
+    """How to open each line of a house with real adapters."""
+    return {
+        name: serial_opener(line.port, line.baudrate, line.framing)
+        for name, line in config.line.items()
+    }
+
+
+def wire_sources(
+    house: House, maps: Mapping[str, RegisterMap], openers: Mapping[str, LineOpener]
+) -> Sources:
+    """Bus owners, pollers and fake meters on lines that carry bytes."""
+    config = house.config
+    parts: list[Part] = []
+    buses: dict[str, BusCaller] = {}
+    meter_lines = {meter.line for meter in config.fakemeter.values()}
+    for name in config.line:
+        if name not in meter_lines:
+            buses[name], part = _bus(house, maps, name, openers[name])
+            parts.append(part)
+    for name, device in config.device.items():
+        groups = list(_poll_groups(config, maps, name))
+        if groups:
+            start = partial(
+                poller.run,
+                buses[device.line],
+                house.feed,
+                device=name,
+                unit_id=device.unit,
+                groups=groups,
+            )
+            parts.append(Part(f"poller {name}", start))
+    for name, meter in config.fakemeter.items():
+        start = partial(
+            fakemeter.run,
+            house.feed,
+            name=name,
+            unit_id=meter.unit,
+            profile=maps[meter.profile],
+            open_line=openers[meter.line],
+            baudrate=config.line[meter.line].baudrate,
+            line_name=meter.line,
+        )
+        parts.append(Part(f"fake meter {name}", start))
+    return Sources(parts, buses)
+
+
+def controllers(
+    house: House, maps: Mapping[str, RegisterMap], buses: Mapping[str, BusCaller]
+) -> list[Part]:
+    """Everything that commands the house."""
+    config = house.config
+    parts = []
+    settings = offset_settings(config, maps)
+    if settings is not None:
+        start = partial(offset.run, house.feed, settings=settings, stopping=house.stopping)
+        parts.append(Part("offset", start))
+    for name, charger in config.evse.items():
+        device = config.device[charger.device]
+        charging = evse.EvseSettings(
+            device=charger.device,
+            unit_id=device.unit,
+            register=maps[device.map]["current_limit"],
+            limit_a=charger.limit,
+            resend_s=charger.resend,
+            on_stop_a=charger.on_stop,
+        )
+        start = partial(
+            evse.run, buses[device.line], house.feed, settings=charging, stopping=house.stopping
+        )
+        parts.append(Part(f"evse {name}", start))
+    return parts
+
+
+def offset_settings(config: HouseConfig, maps: Mapping[str, RegisterMap]) -> OffsetSettings | None:
+    """What the offset controller needs to know; None for a house that steers nothing."""
+    if config.grid is None or not config.inverter:
+        return None
+    inverters = []
+    for name, inverter in config.inverter.items():
+        meter = config.fakemeter[inverter.fakemeter]
+        device = config.device[inverter.device]
+        profile = maps[meter.profile]
+        low_w, high_w = _active_power_range(profile)
+        inverters.append(
+            SteeredInverter(
+                name=name,
+                fakemeter=inverter.fakemeter,
+                share=inverter.share,
+                max_age_s=meter.max_age,
+                image_names=tuple(profile.registers),
+                power_w_min=low_w,
+                power_w_max=high_w,
+                line=device.line,
+                unit_id=device.unit,
+            )
+        )
+    known = maps[config.device[config.grid.device].map].registers
+    return OffsetSettings(
+        grid_device=config.grid.device,
+        grid_register=config.grid.register,
+        inverters=tuple(inverters),
+        power_w=config.offset.power,
+        limit_w=config.offset.limit,
+        slew_w_per_s=config.offset.slew,
+        voltage_register=_first_of(known, "phase_1_line_to_neutral_volts", "voltage"),
+        frequency_register=_first_of(known, "frequency"),
+        import_energy_register=_first_of(known, "total_import_kwh", "import_active_energy"),
+        export_energy_register=_first_of(known, "total_export_kwh", "export_active_energy"),
+    )
+
+
+def _bus(
+    house: House, maps: Mapping[str, RegisterMap], name: str, open_line: LineOpener
+) -> tuple[BusCaller, Part]:
+    line = house.config.line[name]
+    units = {}
+    for device in house.config.device.values():
+        if device.line == name:
+            facts = maps[device.map].facts
+            units[device.unit] = bus.UnitTraits(
+                words_max=facts.words_max,
+                gap_s=facts.gap_s,
+                reads_holes=facts.holes != "never",
+                writes_multiple=facts.write_function == "multiple",
+            )
+    timing = bus.LineTiming(
+        baudrate=line.baudrate,
+        reply_timeout_s=line.timeout,
+        gap_s=line.gap,
+        settle_s=line.settle,
+        character_bits=character_bits(line.framing),
+    )
+    caller: BusCaller
+    calls: BusCalls
+    caller, calls = open_calls()
+
+    async def start() -> None:
+        await bus.run(
+            calls, house.feed, line_name=name, open_line=open_line, timing=timing, units=units
+        )
+
+    return caller, Part(f"bus {name}", start)
+
+
+def _poll_groups(
+    config: HouseConfig, maps: Mapping[str, RegisterMap], name: str
+) -> Iterator[poller.PollGroup]:
+    device = config.device[name]
+    register_map = maps[device.map]
+    for poll in device.poll:
+        registers = register_map.select(poll.registers)
+        yield poller.PollGroup(
+            every_s=poll.every,
+            registers=registers,
+            runs=runs_of(registers, register_map.facts.words_max),
+            priority=Priority(poll.priority),
+        )
+
+
+def _active_power_range(profile: RegisterMap) -> tuple[float, float]:
+    register = profile["active_power"]
+    if register.kind.is_float:
+        return -1e6, 1e6
+    low, high = register.kind.raw_range
+    bounds = (float(low * register.scale), float(high * register.scale))
+    return min(bounds), max(bounds)
+
+
+def _first_of(known: Mapping[str, object], *names: str) -> str:
+    return next((name for name in names if name in known), "")

@@ -1,0 +1,69 @@
+"""Runs a house for real: serial ports, the system's clock, until a signal."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from pathlib import Path
+
+import trio
+
+from grug.actors import console, watchdog
+from grug.app import parts
+from grug.app.control import DataSide, House, run_house, stop_on_signals
+from grug.app.data import DataSettings, starter
+from grug.app.load import load_house
+from grug.config import HouseConfig
+from grug.runtime.clock import MonotonicClock, WallClock
+from grug.runtime.supervisor import Part
+
+
+def run_file(path: Path, *, view: bool) -> int:
+    """``grug run``: the house of one file; what works but surprises is said first."""
+    checked = load_house(path)
+    for warning in checked.warnings:
+        sys.stderr.write(f"{warning}\n")
+    return run_real(checked.house, view=view)
+
+
+def check_file(path: Path) -> int:
+    """``grug check``: says that a file is good, and how busy its lines will be."""
+    checked = load_house(path)
+    for warning in checked.warnings:
+        sys.stderr.write(f"{warning}\n")
+    for line, load in checked.loads.items():
+        sys.stdout.write(f"line {line}: polls take about {load * 100:.0f} % of its time\n")
+    sys.stdout.write(f"{path} is good\n")
+    return 0
+
+
+def run_real(config: HouseConfig, *, view: bool, hours: float | None = None) -> int:
+    """Run until SIGINT or SIGTERM, or for so many hours."""
+    trio.run(_run, config, view, hours, clock=MonotonicClock())
+    return 0
+
+
+async def _run(config: HouseConfig, view: bool, hours: float | None) -> None:
+    house = House(config)
+    maps = parts.load_maps(config)
+    sources = parts.wire_sources(house, maps, parts.serial_openers(config))
+    lines = list(sources.buses)
+    around = [Part("watchdog", partial(watchdog.run, house.feed, lines=lines))]
+    if not view:
+        around.append(Part("console", partial(console.run, house.feed, wall=WallClock())))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stop_on_signals, house)
+        if hours is not None:
+            nursery.start_soon(_stop_after, house, hours)
+        await run_house(
+            house,
+            sources=[*around, *sources.parts],
+            controllers=parts.controllers(house, maps, sources.buses),
+            data=DataSide(starter(DataSettings(config, view=view))),
+        )
+        nursery.cancel_scope.cancel()
+
+
+async def _stop_after(house: House, hours: float) -> None:
+    await trio.sleep(hours * 3600)
+    house.stop_asked.set()

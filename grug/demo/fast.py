@@ -1,0 +1,87 @@
+"""The demo in virtual time: as fast as the machine can, and the same for the same seed."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+import msgspec
+import trio
+
+from grug.app import parts
+from grug.app.control import DataSide, House, run_house
+from grug.app.data import DataSettings, starter
+from grug.demo.record import open_record
+from grug.demo.settings import FAST_DAY, DemoSettings, demo_house
+from grug.demo.summary import Tally, summary_text
+from grug.runtime.supervisor import Part
+from grug.sim.actors import SimActors
+from grug.sim.seeded import run_seeded
+from grug.sim.wiring import SimulatedHouse
+
+HOURS = 24.0
+"""Length of a fast run when none is asked for."""
+BATCH_S = 1.0
+"""Virtual seconds of messages per batch to the data process."""
+
+
+def run_fast(settings: DemoSettings, *, as_json: bool) -> int:
+    """Run, and print the summary."""
+    started_s = time.perf_counter()
+    summary = run_seeded(simulate, settings, seed=settings.seed)
+    elapsed_s = time.perf_counter() - started_s
+    if as_json:
+        sys.stdout.write(msgspec.json.format(msgspec.json.encode(summary)).decode() + "\n")
+    else:
+        sys.stdout.write(summary_text(summary))
+    hours = summary["hours"]
+    times = hours * 3600 / elapsed_s
+    sys.stderr.write(f"{hours:g} h in {elapsed_s:.1f} s: {times:.0f} times real time\n")
+    return 0
+
+
+async def simulate(settings: DemoSettings) -> dict[str, Any]:
+    """One run in virtual time; returns its summary."""
+    hours = HOURS if settings.hours is None else settings.hours
+    record = open_record(settings)
+    config = demo_house(settings, record.directory)
+    house = House(config)
+    maps = parts.load_maps(config)
+    simulated = SimulatedHouse(config, settings.seed, start_hour=settings.start_hour)
+    for fault in settings.faults:
+        simulated.apply(fault)
+    tally = Tally(house.feed)
+    if settings.fidelity == "wire":
+        openers = {name: simulated.opener(name) for name in config.line}
+        sources = parts.wire_sources(house, maps, openers)
+    else:
+        sources = _message_sources(house, simulated)
+    data = DataSettings(
+        config,
+        wall_origin_s=FAST_DAY.timestamp() + settings.start_hour * 3600 - trio.current_time(),
+        resume=record.is_resumed,
+    )
+
+    async def stop_in_time() -> None:
+        await trio.sleep(hours * 3600)
+        house.stop_asked.set()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stop_in_time)
+        await run_house(
+            house,
+            sources=[
+                *sources.parts,
+                Part("simulated house", simulated.run),
+                Part("tally", tally.run),
+            ],
+            controllers=parts.controllers(house, maps, sources.buses),
+            data=DataSide(starter(data), batch_s=BATCH_S, ship_at_end=True),
+        )
+    return tally.summary(simulated.truth(), hours)
+
+
+def _message_sources(house: House, simulated: SimulatedHouse) -> parts.Sources:
+    actors = SimActors(simulated, house.feed)
+    return parts.Sources([Part("simulated actors", actors.run)], actors.buses)
