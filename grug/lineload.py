@@ -12,6 +12,7 @@ from grug.codec.registers import RegisterMap
 from grug.config import DeviceConfig, HouseConfig, LineConfig
 from grug.model import Span, Table
 from grug.planner.plan import ReadCost, ReadLimits, plan_reads, plan_s
+from grug.protocol.rtu import character_bits, character_s, interframe_delay_s
 
 TURNAROUND_S = 0.015
 """A unit's usual time from request to reply: 10 to 20 ms with the seed's meters and inverters."""
@@ -42,10 +43,11 @@ def line_loads(house: HouseConfig, maps: Mapping[str, RegisterMap]) -> dict[str,
 
 def read_cost(line: LineConfig) -> ReadCost:
     """What a read costs on a line."""
-    has_11_bits = line.framing[1:] != "N1"
-    character_s = (11 if has_11_bits else 10) / line.baudrate
-    gap_s = max(3.5 * character_s, GAP_S_MIN) if line.gap is None else line.gap
-    return ReadCost(character_s, gap_s, TURNAROUND_S)
+    gap_s = line.gap
+    if gap_s is None:
+        gap_s = max(interframe_delay_s(line.baudrate), GAP_S_MIN)
+    one_character_s = character_s(line.baudrate, character_bits(line.framing))
+    return ReadCost(one_character_s, gap_s, TURNAROUND_S)
 
 
 def _device_load(device: DeviceConfig, register_map: RegisterMap, cost: ReadCost) -> LineLoad:
