@@ -408,11 +408,15 @@ class _Check:
 
     def _loads(self) -> dict[str, float]:
         """Planned load of each line that has devices; refused where no plan could be enough."""
+        if not all(
+            self._report.is_usable("line", name, key)
+            for name in self._house.line
+            for key in ("baudrate", "framing")
+        ):
+            return {}  # How long a character takes is not known.
         loads = line_loads(self._house, self._maps)
         for name, (planned, least) in loads.items():
             path = ("line", name)
-            if not self._report.is_usable(*path, "baudrate"):
-                continue
             if least > 1:
                 text = (
                     f"line {quoted(name)} is asked for {least:.0%} of its time at "

@@ -202,6 +202,12 @@ WRONG = {
         "framing",
         "did you mean '8E1'?",
     ),
+    "no framing": (
+        "baudrate = 19200",
+        'baudrate = 19200\nframing = "even"',
+        "framing",
+        "does not carry",
+    ),
     "no port": ("/dev/serial/by-id/com", "ttyUSB0", "ttyUSB0", "/dev/serial/by-id/"),
     "line over TCP": ("/dev/serial/by-id/com", "tcp://box:502", "tcp://", "not possible yet"),
     "unknown map": ('"charger"', '"chargr"', "chargr", "did you mean 'charger'?"),
