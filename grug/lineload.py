@@ -43,7 +43,7 @@ def line_loads(house: HouseConfig, maps: Mapping[str, RegisterMap]) -> dict[str,
 
 def read_cost(line: LineConfig) -> ReadCost:
     """What a read costs on a line."""
-    gap_s = line.gap
+    gap_s: float | None = line.gap
     if gap_s is None:
         gap_s = max(interframe_delay_s(line.baudrate), GAP_S_MIN)
     one_character_s = character_s(line.baudrate, character_bits(line.framing))
