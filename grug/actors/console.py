@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import sys
 
-from grug.messages import Message
+from grug.messages import Message, WriteDone
 from grug.runtime.clock import WallClock
 from grug.runtime.feed import Feed
 from grug.storage.series import EVENT_KINDS, event_of
 
+SHOWN_KINDS = tuple(kind for kind in EVENT_KINDS if kind is not WriteDone)
+"""Writes that went well are for the ledger: a charger's limit alone is one every 10 s."""
 WAITING_EVENTS_MAX = 1000
 """Events come a few a minute; a thousand waiting means a storm, of which the newest matter."""
 
 
 async def run(feed: Feed, *, wall: WallClock) -> None:
     """Write events until cancelled."""
-    with feed.subscribe("console", *EVENT_KINDS, bound=WAITING_EVENTS_MAX) as source:
+    with feed.subscribe("console", *SHOWN_KINDS, bound=WAITING_EVENTS_MAX) as source:
         while True:
             for message in await source.receive_batch():
                 if line := line_of(message, wall):

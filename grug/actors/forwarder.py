@@ -17,18 +17,15 @@ from collections.abc import Callable
 import trio
 
 from grug.errors import LinkError
-from grug.messages import LogCounted, Message, Noted, ShipCounted, StopRecording
+from grug.messages import Noted, StopRecording
 from grug.runtime.feed import Feed, Subscription
+from grug.storage.series import LOGGED_KINDS
 from grug.transport.process import DataProcess
 
 WAITING_MESSAGES_MAX = 50_000
 """Some 15 minutes of a large house: longer than any restart of the data process."""
-FORWARDED = tuple(
-    kind
-    for kind in Message.__subclasses__()
-    if kind not in (LogCounted, ShipCounted, StopRecording)
-)
-"""What crosses the link: all but what comes from there."""
+FORWARDED = LOGGED_KINDS
+"""What crosses the link: what the log wants; displays over there want nothing else."""
 RESTART_DELAY_S = 2.0
 RESTART_DELAY_S_MAX = 300.0
 HEALTHY_AFTER_S = 60.0

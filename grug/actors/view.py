@@ -29,7 +29,9 @@ from grug.messages import (
     LogCounted,
     Message,
     Readings,
+    ReadingsMissing,
     ShipCounted,
+    WriteDone,
 )
 from grug.model import Quality, Value
 from grug.runtime.clock import WallClock
@@ -41,7 +43,8 @@ OLD_AFTER_S = 15.0
 """A value older than this is drawn as unknown: the slowest on the screen is read every 10 s."""
 EVENTS_SHOWN = 7
 SPARKS = "▁▂▃▄▅▆▇█"
-SPARK_POINTS = 60
+SPARK_POINTS = 28
+"""One per redraw: the last 14 s."""
 WAITING_MESSAGES_MAX = 20_000
 """Messages between two redraws, at a hundred times what a large house publishes."""
 
@@ -49,7 +52,7 @@ WAITING_MESSAGES_MAX = 20_000
 class Board:
     """What was heard last, of everything."""
 
-    def __init__(self, grid: tuple[str, str] | None) -> None:
+    def __init__(self) -> None:
         self.now_s = -math.inf
         self.values: dict[tuple[str, str], tuple[Value, float]] = {}
         self.decided: dict[str, Decided] = {}
@@ -60,13 +63,15 @@ class Board:
         self.ship: ShipCounted | None = None
         self.events: deque[tuple[float, str]] = deque(maxlen=EVENTS_SHOWN)
         self.grid_powers_w: deque[float] = deque(maxlen=SPARK_POINTS)
-        self._grid = grid
 
     def hear(self, message: Message) -> None:
         """Take one message in."""
         match message:
             case Readings():
                 self._hear_readings(message)
+            case ReadingsMissing():
+                for name in message.names:
+                    self.values.pop((message.device, name), None)
             case Decided():
                 self.decided[message.controller] = message
             case LineCounted():
@@ -81,7 +86,8 @@ class Board:
             case _:
                 if isinstance(message, LineChanged):
                     self.is_up[message.line] = message
-                if event := event_of(message):
+                is_routine = isinstance(message, WriteDone)
+                if not is_routine and (event := event_of(message)):
                     self.events.append((event.at_s, f"{event.source}: {event.text}"))
 
     def value(self, device: str, name: str) -> Value | None:
@@ -95,13 +101,11 @@ class Board:
         for name, value, quality in zip(message.names, message.values, qualities, strict=True):
             if quality is Quality.GOOD:
                 self.values[message.device, name] = (value, message.read_s)
-                if (message.device, name) == self._grid:
-                    self.grid_powers_w.append(float(value))
 
 
 async def run(feed: Feed, *, config: HouseConfig, wall: WallClock) -> None:
     """Draw until cancelled."""
-    board = Board((config.grid.device, config.grid.register) if config.grid else None)
+    board = Board()
     console = Console()
     with (
         feed.subscribe("view", Message, bound=WAITING_MESSAGES_MAX) as source,
@@ -110,6 +114,9 @@ async def run(feed: Feed, *, config: HouseConfig, wall: WallClock) -> None:
         while True:
             for message in source.drain():
                 board.hear(message)
+            if config.grid:
+                grid = board.value(config.grid.device, config.grid.register)
+                board.grid_powers_w.append(math.nan if grid is None else float(grid))
             live.update(draw(board, config, wall), refresh=True)
             await trio.sleep(REDRAW_S)
 
@@ -233,8 +240,9 @@ def _events(board: Board, wall: WallClock) -> Table:
 
 def _spark(values: deque[float]) -> str:
     """The last values as one line of blocks, from the lowest to the highest of them."""
-    if len(values) < 2:
-        return ""
-    low, high = min(values), max(values)
+    known = [value for value in values if not math.isnan(value)]
+    low, high = min(known, default=0.0), max(known, default=0.0)
     step = (high - low) / (len(SPARKS) - 1) or 1.0
-    return "".join(SPARKS[int((value - low) / step)] for value in values)
+    return "".join(
+        " " if math.isnan(value) else SPARKS[int((value - low) / step)] for value in values
+    )
