@@ -1,0 +1,63 @@
+"""SIGKILL at random moments: nothing acknowledged is lost, and the database has every row once."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import recorded_run
+
+from grug.transport.clickhouse import AGGREGATES, Database, embedded_url
+from grug.transport.logfiles import LogReader
+
+ROUNDS = 8
+
+
+def start(state: Path) -> subprocess.Popen[bytes]:
+    root = Path(__file__).parents[2]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    command = [sys.executable, str(Path(recorded_run.__file__)), str(state)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, env=environment)
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_the_database_is_exact(tmp_path: Path) -> None:
+    chance = random.Random(2)
+    kills = 0
+    for number in range(ROUNDS):
+        process = start(tmp_path)
+        time.sleep(chance.uniform(0.6, 0.6 + 0.3 * number))
+        kills += process.poll() is None
+        process.kill()
+        output, _ = process.communicate()
+        acknowledged = [int(line) for line in output.splitlines(keepends=True) if b"\n" in line]
+        in_log = [block.frame.seq for block in LogReader(tmp_path / "log").read()]
+        assert len(set(in_log)) == len(in_log)
+        assert set(range(1, max(acknowledged, default=0) + 1)) <= {*in_log}
+    process = start(tmp_path)
+    process.communicate()
+    assert process.returncode == 0
+    assert kills >= ROUNDS // 2
+
+    database = Database(embedded_url(tmp_path))
+    try:
+        (counts,) = database.query(
+            "SELECT count(), uniqExact(series, ts), sumIf(value, series = 'grid/count'),"
+            " (SELECT count() FROM events), uniqExact(epoch) FROM readings"
+        ).rows
+        samples = recorded_run.SAMPLES
+        total = recorded_run.POLLS * (recorded_run.POLLS - 1) // 2
+        assert counts[:4] == (samples, samples, total, recorded_run.EVENTS)
+        assert counts[4] > 1
+        for name, _, _ in AGGREGATES:
+            (sums,) = database.query(
+                f"SELECT sum(n), sumIf(s, series = 'grid/count') FROM {name}"
+            ).rows
+            assert sums == (samples, total)
+    finally:
+        database.close()
