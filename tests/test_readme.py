@@ -10,7 +10,7 @@ import asyncclick as click
 import pytest
 
 from grug.cli.commands import cli
-from grug.configcheck import check_house
+from grug.config.check import check_house
 from grug.transport.maps import load_map, map_models
 
 ROOT = Path(__file__).parent.parent

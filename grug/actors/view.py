@@ -20,7 +20,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from grug.config import HouseConfig
+from grug.config.types import HouseConfig
 from grug.messages import (
     Decided,
     FakeMeterCounted,

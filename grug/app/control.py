@@ -14,7 +14,7 @@ from functools import partial
 import trio
 
 from grug.actors import forwarder
-from grug.config import HouseConfig
+from grug.config.types import HouseConfig
 from grug.runtime.feed import Feed
 from grug.runtime.supervisor import Part, run_parts, supervise
 from grug.transport.process import DataProcess

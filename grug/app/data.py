@@ -18,7 +18,7 @@ import msgspec
 import trio
 
 from grug.actors import query, recorder, shipper, view
-from grug.config import HouseConfig
+from grug.config.types import HouseConfig
 from grug.errors import LinkError
 from grug.messages import LogCounted, ShipCounted, StopRecording
 from grug.runtime.clock import MonotonicClock, WallClock

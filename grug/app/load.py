@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from grug.configcheck import CheckedHouse, check_house
+from grug.config.check import CheckedHouse, check_house
 from grug.errors import ConfigError, Problem
 from grug.transport.maps import load_map, map_models
 

@@ -15,7 +15,7 @@ from grug.actors import bus, evse, fakemeter, offset, poller
 from grug.app.control import House
 from grug.codec.block import runs_of
 from grug.codec.registers import RegisterMap
-from grug.config import HouseConfig
+from grug.config.types import HouseConfig
 from grug.control.offset import OffsetSettings, SteeredInverter
 from grug.model import Priority
 from grug.protocol.rtu import character_bits

@@ -13,7 +13,7 @@ from grug.app import parts
 from grug.app.control import DataSide, House, run_house, stop_on_signals
 from grug.app.data import DataSettings, starter
 from grug.app.load import load_house
-from grug.config import HouseConfig
+from grug.config.types import HouseConfig
 from grug.runtime.clock import MonotonicClock, WallClock
 from grug.runtime.supervisor import Part
 

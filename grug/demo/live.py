@@ -19,7 +19,7 @@ import trio
 
 from grug.app.load import load_house
 from grug.app.run import run_real
-from grug.config import HouseConfig
+from grug.config.types import HouseConfig
 from grug.demo.settings import DemoSettings, demo_house, example_house
 from grug.runtime.clock import MonotonicClock
 from grug.sim import process

@@ -9,7 +9,7 @@ import msgspec
 
 import grug
 from grug.app.load import load_house
-from grug.config import HouseConfig
+from grug.config.types import HouseConfig
 
 FAST_DAY = datetime.datetime(2026, 6, 21, tzinfo=datetime.UTC)
 """The day that virtual time lives in."""

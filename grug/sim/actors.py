@@ -18,7 +18,7 @@ import math
 import trio
 
 from grug.codec.block import runs_of
-from grug.config import DeviceConfig, LineConfig, PollConfig
+from grug.config.types import DeviceConfig, LineConfig, PollConfig
 from grug.messages import (
     FakeMeterChanged,
     FakeMeterCounted,

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import trio
 
-from grug.config import HouseConfig
+from grug.config.types import HouseConfig
 from grug.protocol.server import RequestFramer
 from grug.sim.faults import FaultKind, parse_fault
 from grug.sim.line import METER_TIMEOUT_S, SimLine, SimMeterPort, SimPort

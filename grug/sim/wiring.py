@@ -13,7 +13,7 @@ from dataclasses import replace
 import trio
 
 from grug.codec.registers import RegisterMap
-from grug.config import HouseConfig
+from grug.config.types import HouseConfig
 from grug.errors import LineError
 from grug.sim.charger import ChargerSetup
 from grug.sim.devices import SolisUnit, TerraUnit

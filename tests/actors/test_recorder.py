@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from grug.actors import recorder
-from grug.config import LogConfig, Seconds
+from grug.config.types import LogConfig, Seconds
 from grug.errors import StorageError
 from grug.messages import (
     Decided,

@@ -14,7 +14,7 @@ import trio
 import trio.testing
 
 from grug.actors import query, recorder, shipper
-from grug.config import LogConfig, Seconds
+from grug.config.types import LogConfig, Seconds
 from grug.errors import ShipError
 from grug.messages import Decided, Message, Noted, Readings, ShipCounted, StopRecording
 from grug.runtime.clock import WallClock

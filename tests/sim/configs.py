@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from grug.config import (
+from grug.config.types import (
     DeviceConfig,
     EvseConfig,
     FakeMeterConfig,

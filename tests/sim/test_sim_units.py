@@ -8,8 +8,8 @@ from configs import small_house
 
 import grug
 from grug.codec.block import BlockDecoder, encode, runs_of
-from grug.config import HouseConfig
-from grug.configcheck import parse_house
+from grug.config.check import parse_house
+from grug.config.types import HouseConfig
 from grug.model import Span, Table, Value
 from grug.protocol.rtu import crc_is_good, with_crc
 from grug.protocol.server import RequestFramer

@@ -12,15 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grug.codec.registers import Access, DeviceFacts, Kind, Register, RegisterMap
-from grug.config import HouseConfig
-from grug.configbuild import parse_duration
-from grug.configcheck import check_house, parse_house
+from grug.config.build import parse_duration
+from grug.config.check import check_house, parse_house
+from grug.config.loads import line_loads, read_cost
+from grug.config.types import HouseConfig
 from grug.errors import ConfigError, Problem
-from grug.lineload import line_loads, read_cost
 from grug.model import Priority, Table
 from grug.transport.maps import load_map, map_models
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 EXAMPLE = (ROOT / "examples" / "house.toml").read_text()
 
 

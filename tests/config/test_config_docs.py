@@ -12,10 +12,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from grug.config import HouseConfig, Struct
-from grug.configbuild import PRIORITIES, parse_duration
+from grug.config.build import PRIORITIES, parse_duration
+from grug.config.types import HouseConfig, Struct
 
-DOCS = (Path(__file__).parent.parent / "docs" / "config.md").read_text()
+DOCS = (Path(__file__).parent.parent.parent / "docs" / "config.md").read_text()
 ROW = re.compile(r"^\| `(\w+)` \|([^|]*)\|([^|]*)\|.*\|$", re.MULTILINE)
 
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grug.toml_lines import KeyPath, line_of_syntax_error, locate
+from grug.config.toml_lines import KeyPath, line_of_syntax_error, locate
 
-EXAMPLE = Path(__file__).parent.parent / "examples" / "house.toml"
+EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "house.toml"
 
 
 def paths_of(value: Any, path: KeyPath = ()) -> set[KeyPath]:

@@ -1,0 +1,147 @@
+"""house.toml as typed values; ``check`` reads and checks the file.
+
+The values cross to the data process as JSON, so that everything here must survive that.
+"""
+
+from __future__ import annotations
+
+from typing import NewType
+
+import msgspec
+
+from grug.model import Priority
+
+Seconds = NewType("Seconds", float)
+"""A duration; the file may say it as a text, see ``build.parse_duration``."""
+
+
+class Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Base of all parts of the configuration."""
+
+
+class SiteConfig(Struct, frozen=True):
+    """The house."""
+
+    name: str = "home"
+    state: str = "/var/lib/grug"
+    """Directory of the log, the database and whatever must survive a restart."""
+
+
+class LineConfig(Struct, frozen=True):
+    """One RS485 line, that is one adapter."""
+
+    port: str
+    """Path of a serial port (by-id, please) or of a pseudo-terminal."""
+    baudrate: int = 9600
+    framing: str = "8N1"
+    timeout: Seconds = Seconds(0.3)
+    """How long a unit may take to begin its reply."""
+    gap: Seconds | None = None
+    """Silence between two frames; None means 3.5 characters, and at least 5 ms."""
+    settle: Seconds = Seconds(0.0)
+    """Pause after opening."""
+
+
+class PollConfig(Struct, frozen=True):
+    """Registers of one device that are read together, again and again."""
+
+    every: Seconds
+    registers: tuple[str, ...]
+    priority: Priority = Priority.NORMAL
+
+
+class DeviceConfig(Struct, frozen=True):
+    """One unit on a line that grug asks."""
+
+    line: str
+    unit: int
+    map: str
+    poll: tuple[PollConfig, ...] = ()
+
+
+class FakeMeterConfig(Struct, frozen=True):
+    """One meter port of an inverter, on which grug answers as a meter."""
+
+    line: str
+    unit: int
+    profile: str
+    """Name of the map of the meter that grug pretends to be."""
+    max_age: Seconds = Seconds(1.5)
+
+
+class InverterConfig(Struct, frozen=True):
+    """One inverter that is steered through its fake meter."""
+
+    device: str
+    """The device on its COM port."""
+    fakemeter: str
+    meter: str = ""
+    """The device that measures its AC port; empty when there is none."""
+    share: float = 1.0
+    """Its part of the house's power, relative to the other inverters' shares."""
+
+
+class GridConfig(Struct, frozen=True):
+    """Where the house's true grid power is read."""
+
+    device: str
+    register: str = "total_power"
+    """In W, plus = import."""
+
+
+class OffsetConfig(Struct, frozen=True):
+    """The power offset at start and its limits."""
+
+    power: float = 0.0
+    """W added to the grid power that the inverters see; plus makes them export, minus absorb."""
+    limit: float = 6000.0
+    """Largest absolute offset in W that is ever served."""
+    slew: float = 1000.0
+    """Fastest change of the offset, in W per second."""
+
+
+class EvseConfig(Struct, frozen=True):
+    """One charger, held at a fixed limit."""
+
+    device: str
+    limit: float
+    """Current limit in A; below 6 pauses the car."""
+    meter: str = ""
+    """The device that measures what the car takes; empty when there is none."""
+    resend: Seconds = Seconds(10.0)
+    on_stop: float | None = None
+    """Limit in A to leave behind when grug stops; None leaves the last one."""
+
+
+class LogConfig(Struct, frozen=True):
+    """The ring on disk."""
+
+    block: Seconds = Seconds(10.0)
+    """At most this much is lost at a power cut."""
+    max_bytes: int = 4_000_000_000
+    max_age_days: float = 365.0
+    reserve_bytes: int = 500_000_000
+    """Free space that is always left to others."""
+
+
+class ShipConfig(Struct, frozen=True):
+    """The database."""
+
+    to: str = ""
+    """``chdb:`` for the embedded one in the state directory, ``http(s)://…`` for a server; empty
+    ships nothing."""
+
+
+class HouseConfig(Struct, frozen=True):
+    """The whole file."""
+
+    line: dict[str, LineConfig]
+    device: dict[str, DeviceConfig]
+    site: SiteConfig = SiteConfig()
+    grid: GridConfig | None = None
+    fakemeter: dict[str, FakeMeterConfig] = {}
+    inverter: dict[str, InverterConfig] = {}
+    offset: OffsetConfig = OffsetConfig()
+    evse: dict[str, EvseConfig] = {}
+    log: LogConfig = LogConfig()
+    ship: ShipConfig = ShipConfig()
