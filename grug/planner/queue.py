@@ -24,7 +24,7 @@ from grug.messages import (
 )
 from grug.model import FailureKind, Span
 from grug.planner.plan import Transaction, check_span
-from grug.planner.units import Unit, UnitTraits, WireTiming
+from grug.planner.units import Unit, UnitTraits, WireTiming, look_of_read, look_of_write
 
 ILLEGAL_CODES = (2, 3)
 """Illegal data address, illegal data value (some units say this of a count or a hole).
@@ -105,11 +105,16 @@ class _Write:
 class ReadJob:
     """One read for the wire."""
 
-    __slots__ = ("transaction", "unit")
+    __slots__ = ("blocked", "transaction", "unit")
 
-    def __init__(self, unit: Unit, transaction: Transaction) -> None:
+    def __init__(
+        self, unit: Unit, transaction: Transaction, blocked: Span | _Write | None = None
+    ) -> None:
         self.unit = unit
         self.transaction = transaction
+        self.blocked = blocked
+        """What had to stand back: the unit must first answer a read whose reply cannot be mistaken
+        for one that is overdue. Nobody wants the contents."""
 
 
 class WriteJob:
@@ -216,7 +221,10 @@ class BusQueue:
         if self._writes:
             self._writes = [write for write in self._writes if self._is_live_write(write, now_s)]
             for at, write in enumerate(self._writes):
-                if write.unit.ready_s <= now_s:
+                unit = write.unit
+                if unit.ready_s <= now_s:
+                    if unit.may_mistake(look_of_write(write.request), now_s):
+                        return self._clearing(write, now_s)
                     del self._writes[at]
                     return WriteJob(write)
                 self.wake_s = min(self.wake_s, write.unit.ready_s, write.request.deadline_s)
@@ -227,9 +235,25 @@ class BusQueue:
         for read in self._reads:
             if read.unit.ready_s > now_s:
                 self.wake_s = min(self.wake_s, read.unit.ready_s, read.request.deadline_s)
-            elif urgent is None or read.urgency < urgent.urgency:
+            elif urgent is None or _goes_before(read, urgent, now_s):
                 urgent = read
-        return None if urgent is None else ReadJob(urgent.unit, self._transaction_for(urgent))
+        if urgent is None:
+            return None
+        transaction = self._transaction_for(urgent)
+        if urgent.unit.may_mistake(look_of_read(transaction.span), now_s):
+            return self._clearing(urgent, now_s, transaction.span)
+        return ReadJob(urgent.unit, transaction)
+
+    @staticmethod
+    def _clearing(waiting: _Read | _Write, now_s: float, span: Span | None = None) -> ReadJob:
+        unit = waiting.unit
+        if isinstance(waiting, _Write):
+            request = waiting.request
+            distinct = unit.distinct_read(request.table, request.address, now_s)
+            return ReadJob(unit, Transaction(distinct, ()), waiting)
+        assert span is not None, "a read is blocked with a span"
+        distinct = unit.distinct_read(span.table, span.address, now_s)
+        return ReadJob(unit, Transaction(distinct, ()), span)
 
     def _transaction_for(self, urgent: _Read) -> Transaction:
         """The first transaction of the unit's plan that serves the most urgent read."""
@@ -284,6 +308,8 @@ class BusQueue:
             job.asker.reply(done)
             self._publish(done)
             return
+        if job.blocked is not None:
+            return  # It has served its purpose: those who wait still do.
         unit = job.unit
         span = job.transaction.span
         unit.proved(span)
@@ -297,24 +323,37 @@ class BusQueue:
 
     def failed(self, job: Job, error: BusError, started_s: float, ended_s: float) -> None:
         """The unit stayed silent, refused or was not understood."""
-        self._count(job.unit, started_s, ended_s)
+        unit = job.unit
+        self._count(unit, started_s, ended_s)
         self._failures += 1
-        if isinstance(error, ExceptionReply):
-            job.unit.answered(ended_s)
+        is_refusal = isinstance(error, ExceptionReply)
+        if is_refusal:
+            unit.answered(ended_s)
         else:
-            job.unit.missed(str(error), ended_s, self._offline_others(job.unit))
+            look = (
+                look_of_write(job.request)
+                if isinstance(job, WriteJob)
+                else look_of_read(job.transaction.span)
+            )
+            unit.missed(look, str(error), ended_s, self._offline_others(unit))
         if isinstance(job, WriteJob):
             self._fail_write(job, error.kind, str(error), ended_s)
+        elif job.blocked is not None:
+            if not is_refusal:
+                self._fail_blocked(unit, job.blocked, error, ended_s)
         elif isinstance(error, ExceptionReply) and error.code in ILLEGAL_CODES:
             self._refused_address(job, error, ended_s)
         else:
-            span = job.transaction.span
-            self._fail_reads(
-                [read for read in self._reads if read.unit is job.unit and read.wants_of(span)],
-                error.kind,
-                str(error),
-                ended_s,
-            )
+            self._fail_blocked(unit, job.transaction.span, error, ended_s)
+
+    def _fail_blocked(self, unit: Unit, what: Span | _Write, error: BusError, now_s: float) -> None:
+        """Fail the write, or all reads that want something of the span."""
+        if isinstance(what, _Write):
+            self._writes.remove(what)
+            self._fail_write(what, error.kind, f"{error}; it was not sent", now_s)
+            return
+        reads = [read for read in self._reads if read.unit is unit and read.wants_of(what)]
+        self._fail_reads(reads, error.kind, str(error), now_s)
 
     def refused(self, job: Job, text: str, now_s: float) -> None:
         """It cannot be said in Modbus, and so never went on the wire."""
@@ -395,6 +434,14 @@ class BusQueue:
             failures=self._failures,
             waiting=len(self),
         )
+
+
+def _goes_before(read: _Read, other: _Read, now_s: float) -> bool:
+    if read.unit.is_offline or other.unit.is_offline:
+        patience = read.unit.lets_others_first(now_s), other.unit.lets_others_first(now_s)
+        if patience[0] is not patience[1]:
+            return patience[1]
+    return read.urgency < other.urgency
 
 
 def _is_live_read(read: _Read, now_s: float) -> bool:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
-from grug.messages import Message, UnitChanged
+from grug.messages import Message, UnitChanged, WriteRegisters
 from grug.model import Span, Table, UnitHealth
 from grug.planner.plan import (
     BITS_MAX,
@@ -28,8 +29,30 @@ PROBE_S_MAX = 60.0
 PROBE_SHARE_MAX = 0.05
 """The part of the line's time that probes of all offline units together may take."""
 
+PROBE_PATIENCE_S = 5.0
+"""A probe lets healthy units go first, but no longer than this, so that a full line heals too."""
+
+LATE_S_MAX = 2.0
+"""A reply may come this long after its timeout and must not be taken for the next one's. Units
+queue no requests; what comes later is a gateway's, which should have a longer timeout."""
+
 PLANS_MAX = 1000
 """Plans kept per unit; which spans wait together repeats, so that more means a runaway asker."""
+
+
+Look: TypeAlias = tuple[Table, int, int]
+"""What tells one reply of a unit from another: table, address and length. A reply to a read does
+not say its address (-1 here), which makes late ones dangerous."""
+
+
+def look_of_read(span: Span) -> Look:
+    """How the reply to a read looks."""
+    return span.table, -1, (span.count + 7) // 8 if span.table.is_bits else span.count
+
+
+def look_of_write(request: WriteRegisters) -> Look:
+    """How the acknowledgement of a write looks."""
+    return request.table, request.address, len(request.block)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +116,7 @@ class Unit:
         self._failures = 0
         self._probe_s = -math.inf
         self._probe_delay_s = PROBE_S_FIRST
+        self._late: dict[Look, float] = {}
         self._refused_alone: set[Span] = set()
         self._splits: list[tuple[Span, ...]] = []
 
@@ -148,34 +172,55 @@ class Unit:
         )
         self._plans.clear()
 
+    # Late replies
+
+    def may_mistake(self, look: Look, now_s: float) -> bool:
+        """Whether a reply that was given up could still come and look like this."""
+        late = self._late
+        return bool(late) and late.get(look, -math.inf) > now_s
+
+    def distinct_read(self, table: Table, address: int, now_s: float) -> Span:
+        """A short read near an address whose reply looks like none that may still come.
+
+        Once the unit has answered that, with whatever it likes, it is past all that went before.
+        """
+        count = 1
+        while self.may_mistake(look_of_read(Span(table, 0, count)), now_s):
+            count += 8 if table.is_bits else 1
+        return Span(table, min(address, 65536 - count), count)
+
     # Health
 
     def is_resting(self, now_s: float) -> bool:
         """Whether it is offline and its next probe is not due."""
         return self.is_offline and now_s < self._probe_s
 
+    def lets_others_first(self, now_s: float) -> bool:
+        """Whether it is offline and its probe can wait."""
+        return self.is_offline and now_s < self._probe_s + PROBE_PATIENCE_S
+
     def answered(self, now_s: float) -> None:
         """It replied, be it with a refusal."""
         if self._failures:
+            self._late.clear()
             self._failures = 0
             self._probe_delay_s = PROBE_S_FIRST
             self.is_offline = False
             self.cause = ""
             self._changed(UnitHealth.HEALTHY, "it answers", now_s)
 
-    def missed(self, cause: str, now_s: float, offline_others: int) -> None:
+    def missed(self, look: Look, cause: str, now_s: float, offline_others: int) -> None:
         """It did not reply, or not understandably.
 
         Args:
+            look: how the reply would have looked.
             cause: what happened.
             now_s: now.
             offline_others: how many other units of the line are offline; all share the probes.
         """
         self._failures += 1
         self.cause = cause
-        # A late reply to this could pass for the reply to the next request of the same length, so
-        # this unit is left alone for as long again; meanwhile the line serves the others.
-        self.ready_s = max(self.ready_s, now_s + self._timing.reply_timeout_s)
+        self._late[look] = now_s + LATE_S_MAX
         if self._failures == 1:
             self._changed(UnitHealth.SUSPECT, cause, now_s)
         if self._failures < OFFLINE_FAILURES:

@@ -88,17 +88,55 @@ def make_offline(bench: Bench, unit_id: int, now_s: float) -> float:
     return now_s - 0.3
 
 
-def test_a_failed_unit_is_left_alone_until_a_late_reply_would_have_come() -> None:
+def test_after_silence_a_unit_must_first_answer_what_cannot_be_mistaken() -> None:
     bench = Bench()
     bench.read(1, span(0))
     bench.fail_next(0.0)
-    bench.read(1, span(0), now_s=0.3, until_s=0.5)
-    assert bench.queue.pick(0.3) is None
-    assert bench.queue.wake_s == 0.5
-    bench.read(2, span(0), now_s=0.3)
+    asked = bench.read(1, span(7), now_s=0.3)
     job = bench.queue.pick(0.3)
     assert isinstance(job, ReadJob)
-    assert job.unit.unit_id == 2
+    assert job.transaction.span == span(7, 2)  # The late reply has one word.
+    bench.queue.succeeded(job, bytes(4), 0.3, 0.4)
+    assert asked.answer is None
+    assert bench.reading(0.4) == span(7)
+
+
+def test_a_reply_of_another_length_needs_no_such_care() -> None:
+    bench = Bench()
+    bench.read(1, span(0))
+    bench.fail_next(0.0)
+    bench.read(1, span(7, 3), now_s=0.3)
+    assert bench.reading(0.3) == span(7, 3)
+
+
+def test_another_unit_and_a_later_time_need_no_such_care() -> None:
+    bench = Bench()
+    bench.read(1, span(0))
+    bench.fail_next(0.0)
+    bench.read(2, span(7), now_s=0.3)
+    assert bench.reading(0.3) == span(7)
+    bench = Bench()
+    bench.read(1, span(0))
+    bench.fail_next(0.0)
+    bench.read(1, span(7), now_s=3.0)
+    assert bench.reading(3.0) == span(7)
+
+
+def test_a_write_whose_acknowledgement_may_be_an_old_one_is_not_sent_before_a_reply() -> None:
+    bench = Bench()
+    bench.write(0, 2)
+    bench.fail_next(0.0)
+    second = bench.write(0, 2, 0.3)
+    assert bench.reading(0.3) == span(0)
+    bench.fail_next(0.3)
+    assert isinstance(second.answer, WriteFailed)
+    assert "not sent" in second.answer.text
+    bench.write(0, 2, 0.6)
+    job = bench.queue.pick(0.6)
+    assert isinstance(job, ReadJob)
+    assert job.transaction.span == span(0, 2)
+    bench.queue.failed(job, ExceptionReply(2), 0.6, 0.7)  # A refusal is an answer.
+    assert isinstance(bench.queue.pick(0.7), WriteJob)
 
 
 def test_probes_of_offline_units_share_five_percent_of_the_line() -> None:
