@@ -50,6 +50,7 @@ FIRST_POLL_S = 0.2
 """After the start, so that everybody who wants the first readings has subscribed."""
 MISSING_EVERY_S = 10.0
 """As often as a poller says that a unit stays away."""
+UNPLUGGED = "the adapter was unplugged"
 _SAME_S = 1e-6
 """Instants closer than this are done in one wake-up."""
 _SPOILING = (FaultKind.SILENT, FaultKind.GARBAGE, FaultKind.LATE, FaultKind.FOREIGN)
@@ -80,6 +81,9 @@ class SimActors:
         for name in config.line:
             self.buses[name], self._calls[name] = open_calls()
         self._offline: set[str] = set()
+        """Devices that do not answer."""
+        self._down: set[str] = set()
+        """Lines that are unplugged."""
 
     async def run(self) -> None:
         """Be the lines, pollers and fake meters until cancelled."""
@@ -132,36 +136,45 @@ class SimActors:
 
     def _is_well(self, group: _Group, now_s: float) -> bool:
         """Whether the unit answers; if not, say so as poller and bus owner would."""
-        text = self._fault_of(group.device, group.line, now_s)
-        if bool(text) != (group.device in self._offline):
-            health = UnitHealth.OFFLINE if text else UnitHealth.HEALTHY
+        kind, text = self._fault_of(group.device, group.line, now_s)
+        is_offline = kind is FailureKind.NO_REPLY
+        if is_offline != (group.device in self._offline):
             self._offline.symmetric_difference_update((group.device,))
+            health = UnitHealth.OFFLINE if is_offline else UnitHealth.HEALTHY
             cause = text or "answers again"
             self._feed.publish(UnitChanged(group.line, group.unit.unit_id, health, cause, now_s))
-        if not text:
+        if kind is None:
             group.told_s = -math.inf
             return True
         if now_s >= group.told_s + MISSING_EVERY_S:
             group.told_s = now_s
-            self._feed.publish(
-                ReadingsMissing(group.device, group.names, FailureKind.NO_REPLY, text, now_s)
-            )
+            self._feed.publish(ReadingsMissing(group.device, group.names, kind, text, now_s))
         return False
 
-    def _fault_of(self, device: str, line: str, now_s: float) -> str:
-        """What keeps a device from answering just now; empty when nothing does."""
+    def _fault_of(self, device: str, line: str, now_s: float) -> tuple[FailureKind | None, str]:
+        """What keeps a device from answering just now; None when nothing does."""
         faults = self._sim.faults
-        if not faults.faults:
-            return ""
-        if self._sim.ports[line].is_unplugged:
-            return "the adapter was unplugged"
-        for kind in _SPOILING:
-            if faults.is_on(kind, now_s, device, line):
-                return f"no good reply: {kind}"
-        return ""
+        if faults.faults:
+            if self._sim.ports[line].is_unplugged:
+                return FailureKind.LINE_DOWN, UNPLUGGED
+            for kind in _SPOILING:
+                if faults.is_on(kind, now_s, device, line):
+                    return FailureKind.NO_REPLY, f"no good reply: {kind}"
+        return None, ""
+
+    def _look_at_plugs(self, now_s: float) -> None:
+        """Publish lines that were lost or came back."""
+        for name, port in self._sim.ports.items():
+            is_down = port.is_unplugged
+            if is_down != (name in self._down):
+                self._down.symmetric_difference_update((name,))
+                cause = UNPLUGGED if is_down else "opened"
+                self._feed.publish(LineChanged(name, not is_down, cause, now_s))
 
     def _count(self, now_s: float) -> None:
         """Once a second, the counters of lines and fake meters."""
+        if self._sim.faults.faults:
+            self._look_at_plugs(now_s)
         for tally in self._lines.values():
             self._feed.publish(tally.counted(now_s))
         for meter in self._meters.values():
@@ -181,9 +194,10 @@ class SimActors:
         device = next((name for name, each in self._sim.units.items() if each is unit), "")
         tally = self._lines[line_name]
         tally.transactions += 1
-        text = self._fault_of(device, line_name, now_s) if unit is not None else "no such unit"
-        kind = FailureKind.NO_REPLY
-        if unit is not None and not text:
+        kind, text = self._fault_of(device, line_name, now_s)
+        if unit is None:
+            kind, text = FailureKind.NO_REPLY, "no such unit"
+        if unit is not None and kind is None:
             if isinstance(request, ReadRegisters):
                 blocks = [unit.read(span, now_s) for span in request.spans]
                 good = tuple(block for block in blocks if isinstance(block, bytes))
@@ -195,6 +209,7 @@ class SimActors:
                 if not code:
                     return WriteDone(line_name, request, now_s)
                 text, kind = f"exception {code}", FailureKind.REFUSED
+        assert kind is not None, "what was not answered has a reason"
         tally.failures += 1
         if isinstance(request, WriteRegisters):
             return WriteFailed(line_name, request, kind, text, now_s)

@@ -21,7 +21,7 @@ class ChargerSetup:
     """One charger and the car that comes to it, once a day."""
 
     phase: int = 2
-    plug_hour: float = 11.0
+    plug_hour: float = 10.0
     """Hour of the day at which the car is plugged in."""
     unplug_hour: float = 21.0
     wanted_wh: float = 18_000.0

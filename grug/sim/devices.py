@@ -142,6 +142,7 @@ def _solis_battery(inverter: Inverter) -> dict[str, Source]:
 
 
 def _solis_energies(inverter: Inverter) -> dict[str, Source]:
+    """Counters since the start of the simulation; those of today do not begin anew at midnight."""
     battery = inverter.battery
     totals: dict[str, Source] = {
         "energy_generated": lambda: inverter.pv_ws / 3.6e6,

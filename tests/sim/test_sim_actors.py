@@ -13,6 +13,7 @@ from grug.codec.block import encode
 from grug.messages import (
     FakeMeterChanged,
     FakeMeterCounted,
+    LineChanged,
     LineCounted,
     Message,
     MeterImage,
@@ -155,6 +156,21 @@ async def test_silent_unit_is_missing_once_in_ten_seconds_and_comes_back(
     assert not [read_s for read_s in times if 5.01 < read_s < 16.9]
     assert times[-1] > 29.0
     assert len(readings_of(rig, "solis1")) >= 29, "its neighbour on the line goes on"
+
+
+async def test_unplugged_line_is_down_and_its_devices_missing(autojump_clock: Clock) -> None:
+    rig = Rig()
+    rig.sim.apply("com1:unplug@5+7")
+    await rig.run(20.0)
+    changes = [
+        message.is_up
+        for message in rig.seen
+        if isinstance(message, LineChanged) and message.line == "com1"
+    ]
+    assert changes == [True, False, True]
+    kinds = {message.kind for message in rig.seen if isinstance(message, ReadingsMissing)}
+    assert kinds == {FailureKind.LINE_DOWN}
+    assert not rig.of(UnitChanged)
 
 
 async def test_line_counters_grow(autojump_clock: Clock) -> None:
