@@ -174,6 +174,43 @@ async def test_error_after_the_deed_doubles_nothing(
     assert len(calls) >= 8
 
 
+async def test_repeat_is_the_same_batch_though_the_log_has_grown(
+    tmp_path: Path, database: SharedDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first insert is done and fails; before it is tried again, there is more to ship."""
+    monkeypatch.setattr(shipper, "BACKOFF_S_MIN", 0.01)
+    real = Database._insert
+    calls: list[int] = []
+    synced, feed = Synced(), Feed()
+    messages = an_hour(seconds=600)
+
+    def do_and_fail(self: Database, *args: object) -> None:
+        real(self, *args)  # type: ignore[arg-type]
+        calls.append(1)
+        if len(calls) == 1:
+            synced.seq = last_seq
+            raise ShipError("the connection broke")
+
+    monkeypatch.setattr(Database, "_insert", do_and_fail)
+    await record(tmp_path / "log", messages)
+    last_seq = LogReader(tmp_path / "log").read()[-1].frame.seq
+    synced.mark(10)
+    with feed.subscribe("test", ShipCounted, bound=1000) as told:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(
+                partial(
+                    shipper.run,
+                    log_directory=tmp_path / "log",
+                    database=database,
+                    synced=synced,
+                    feed=feed,
+                )
+            )
+            await hear(told, lambda count: count.shipped_seq == last_seq)
+            synced.end()
+    assert await database.call(numbers) == expected(messages)
+
+
 async def test_grouping_after_a_crash_repeats_what_was_announced(
     tmp_path: Path, database: SharedDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
