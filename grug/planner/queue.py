@@ -382,7 +382,7 @@ class BusQueue:
         """From now on requests wait for the line."""
         self._down_cause = None
         for unit in self._units.values():
-            unit.ready_s = now_s
+            unit.line_opened(now_s)
 
     def line_lost(self, cause: str, now_s: float, job: Job | None = None) -> None:
         """Answer everything that waits, and from now on at once.

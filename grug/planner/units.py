@@ -195,6 +195,12 @@ class Unit:
         """Whether it is offline and its next probe is not due."""
         return self.is_offline and now_s < self._probe_s
 
+    def line_opened(self, now_s: float) -> None:
+        """A new adapter, perhaps a mended cable: what is offline may be tried at once."""
+        self.ready_s = now_s
+        self._probe_s = now_s
+        self._probe_delay_s = PROBE_S_FIRST
+
     def lets_others_first(self, now_s: float) -> bool:
         """Whether it is offline and its probe can wait."""
         return self.is_offline and now_s < self._probe_s + PROBE_PATIENCE_S

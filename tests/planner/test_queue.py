@@ -179,6 +179,17 @@ def test_a_probe_is_one_span_and_success_brings_the_rest() -> None:
     assert asked.answer == RegistersRead((b"\0\5", b"\0\6\0\7"), now_s + 0.01)
 
 
+def test_a_reopened_line_is_reason_to_try_what_was_offline() -> None:
+    bench = Bench()
+    now_s = make_offline(bench, 1, 0.0)
+    assert bench.queue.pick(now_s) is None
+    bench.queue.line_lost("unplugged", now_s)
+    assert bench.read(1, span(0)).kind is FailureKind.LINE_DOWN
+    bench.queue.line_opened(now_s + 1)
+    bench.read(1, span(0))
+    assert bench.reading(now_s + 1) == span(0)
+
+
 def test_a_write_may_be_the_probe() -> None:
     bench = Bench()
     now_s = make_offline(bench, 1, 0.0)
