@@ -33,12 +33,13 @@ KINDS: tuple[type[Message], ...] = (*LOGGED_KINDS, StopRecording)
 BLOCK_SAMPLES_MAX = 20_000
 _BLOCK_SPAN_MS_MAX = 86_400_000
 """A block's times must lie close together; more means that the clock was set."""
+REOPEN_AFTER_S = 10.0
 _COUNT_EVERY_S = 1.0
 _DAY_MS = 86_400_000
 
 
 class LogSettings(Protocol):
-    """The part of the configuration that is about the log; see ``grug.config.LogConfig``."""
+    """The part of the configuration that is about the log; see ``grug.config.types.LogConfig``."""
 
     @property
     def block(self) -> float:
@@ -79,20 +80,23 @@ async def run(
         on_block: told the sequence number of each block that is safe.
         resume: the run repeats exactly what an earlier one did over the same log: what is there
             already is not written again.
-        is_durable: wait for the device at each block, in a thread. False is for virtual time, where
-            waiting for a thread would let the clock run away.
+        is_durable: wait for the device at each block, in a thread, and try again when the log
+            cannot be opened. False is for virtual time, where waiting for a thread would let the
+            clock run away.
 
     Returns:
         Whether the log shall be shipped before the end.
 
     Raises:
-        StorageError: the log cannot be opened, or another process writes it.
+        StorageError: not durable, and the log cannot be opened.
     """
     limits = Limits(
         settings.max_bytes, round(settings.max_age_days * _DAY_MS), settings.reserve_bytes
     )
     open_log = partial(LogWriter, log_directory, limits, is_durable=is_durable)
-    writer = await trio.to_thread.run_sync(open_log) if is_durable else open_log()
+    writer = await _open_in_time(open_log, source, feed) if is_durable else open_log()
+    if writer is None:
+        return False
     try:
         if on_block is not None:
             on_block(writer.next_seq - 1)
@@ -113,6 +117,27 @@ async def run(
             recorder.count_if_due(trio.current_time())
     finally:
         writer.close()
+
+
+async def _open_in_time(
+    open_log: Callable[[], LogWriter], source: Subscription, feed: Feed
+) -> LogWriter | None:
+    """Open the log, as often as it takes; None when told to stop before."""
+    last_text = ""
+    while True:
+        try:
+            return await trio.to_thread.run_sync(open_log)
+        except StorageError as error:
+            if str(error) != last_text:
+                last_text = str(error)
+                feed.publish(
+                    Noted("recorder", f"{error}; nothing is recorded", trio.current_time())
+                )
+        with trio.move_on_after(REOPEN_AFTER_S):
+            while True:
+                for message in await source.receive_batch():
+                    if isinstance(message, StopRecording):
+                        return None
 
 
 class _Recorder:

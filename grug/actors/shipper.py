@@ -27,7 +27,7 @@ from grug.storage.block import decode_samples
 from grug.storage.native import Rows, SampleBlock, events_rows, readings_rows
 from grug.storage.segment import FrameKind, decode_events
 from grug.transport.clickhouse import Database, SharedDatabase, Ship
-from grug.transport.logfiles import LogBlock, LogReader, Position, Synced, log_id_of
+from grug.transport.logfiles import START, LogBlock, LogReader, Position, Synced, log_id_of
 
 ROWS_PER_BATCH = 200_000
 """Where an insert's fixed cost no longer counts; some 20 MB of memory while it is made."""
@@ -76,6 +76,7 @@ class _Shipper:
         self._synced = synced
         self._feed = feed
         self._reader: LogReader | None = None
+        self._read_to = START
         self._blocks: list[LogBlock] = []
         """Read but not acknowledged."""
         self._doubtful: Ship | None = None
@@ -126,10 +127,11 @@ class _Shipper:
         self._doubtful = await self._database.call(
             lambda database: database.last_ship(log_id.hex())
         )
-        after = Position(0, 0)
+        after = START
         if self._doubtful is not None:
             after = Position(self._doubtful.epoch, self._doubtful.first - 1)
             self._seq = after.seq
+        self._read_to = after
         self._reader = LogReader(self._directory, after)
 
     async def _fill(self, seq_max: int) -> bool:
@@ -141,6 +143,7 @@ class _Shipper:
             blocks = await trio.to_thread.run_sync(read)
             if not blocks:
                 break
+            self._note_gaps(blocks)
             self._blocks += blocks
         if self._doubtful is not None:
             await self._settle_doubt(self._doubtful)
@@ -160,6 +163,15 @@ class _Shipper:
         self._blocks = [block for block in self._blocks if not _is_in(block, ship)]
         text = f"blocks {ship.first} to {ship.last} are no longer in the log as they were shipped"
         self._feed.publish(Noted("shipper", text, trio.current_time()))
+
+    def _note_gaps(self, blocks: Sequence[LogBlock]) -> None:
+        """Say what the log has lost before it could be shipped; nobody else would notice."""
+        for block in blocks:
+            epoch, seq = self._read_to
+            if block.epoch == epoch and block.frame.seq > seq + 1:
+                text = f"blocks {seq + 1} to {block.frame.seq - 1} went before they were shipped"
+                self._feed.publish(Noted("shipper", text, trio.current_time()))
+            self._read_to = block.position
 
     def _next_batch(self) -> tuple[Ship, list[LogBlock]]:
         """The doubtful batch if there is one, otherwise blocks of one epoch up to the limit."""

@@ -355,6 +355,11 @@ def _connect(url: str) -> Any:
         )
     except ImportError as error:
         raise ShipError(f"the embedded database needs `pip install grug[db]`: {error}") from error
+    except ShipError as error:
+        raise ShipError(
+            f"{url} cannot be opened; another process may hold it, or a second engine be open in"
+            f" this one: {error}"
+        ) from error
 
 
 def _mapped(work: Callable[[], Result]) -> Result:

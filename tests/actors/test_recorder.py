@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -204,6 +205,38 @@ async def test_clock_step_loses_no_sample(
     assert [message.text for message in told if isinstance(message, Noted)] == [
         f"the system's clock was set by {step_s:+.3f} s"
     ]
+
+
+async def test_log_that_cannot_be_opened_is_tried_again(
+    tmp_path: Path, autojump_clock: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "log").write_text("a file where the directory should be")
+    monkeypatch.setattr(recorder, "REOPEN_AFTER_S", 0.01)
+    feed = Feed()
+    with (
+        feed.subscribe("test", Noted) as told,
+        feed.subscribe("recorder", *recorder.KINDS) as source,
+    ):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(
+                partial(
+                    recorder.run,
+                    source,
+                    log_directory=tmp_path / "log",
+                    settings=SETTINGS,
+                    wall=WALL,
+                    feed=feed,
+                )
+            )
+            (noted,) = await told.receive_batch()
+            assert isinstance(noted, Noted)
+            assert "nothing is recorded" in noted.text
+            (tmp_path / "log").unlink()
+            while not list(tmp_path.glob("log/*.grug")):  # noqa: ASYNC240
+                feed.publish(readings(1.0))
+                feed.publish(readings(12.0))
+                await trio.sleep(0.1)
+            feed.publish(StopRecording(ship=False))
 
 
 async def test_full_device_is_reported_and_recording_goes_on(

@@ -239,6 +239,20 @@ async def test_blocks_deleted_while_in_doubt_are_passed_over(
     assert await database.call(numbers) == expected(an_hour(seconds=7200))
 
 
+async def test_blocks_deleted_before_they_were_shipped_are_reported(
+    tmp_path: Path, database: SharedDatabase
+) -> None:
+    messages = an_hour(seconds=4 * 3600)
+    await record(tmp_path / "log", an_hour(seconds=60))
+    await ship(tmp_path / "log", database)
+    await record(tmp_path / "log", messages)
+    segments = sorted((tmp_path / "log").glob("*.grug"))
+    segments[2].unlink()
+    told = await ship(tmp_path / "log", database)
+    (noted,) = [message for message in told if isinstance(message, Noted)]
+    assert "went before they were shipped" in noted.text
+
+
 async def test_window_of_zero_is_refused(tmp_path: Path, database: SharedDatabase) -> None:
     def spoil(db: Database) -> None:
         db._client.command(
