@@ -19,7 +19,7 @@ import trio
 import trio.testing
 
 from grug.actors import recorder, shipper
-from grug.config import LogConfig, Seconds
+from grug.config.types import LogConfig, Seconds
 from grug.messages import Decided, Message, Readings, StopRecording
 from grug.runtime.clock import WallClock
 from grug.runtime.feed import Feed
@@ -68,6 +68,10 @@ def memory() -> str:
     return ", ".join(f"{name} {int(size.split()[0]) // 1024} MB" for name, size in kept.items())
 
 
+def log_bytes(directory: Path) -> int:
+    return sum(path.stat().st_size for path in directory.glob("*.grug"))
+
+
 async def record(directory: Path, hours: float, feed: Feed) -> int:
     """Record; the time to make the messages is not counted."""
     samples = messages = 0
@@ -95,7 +99,7 @@ async def record(directory: Path, hours: float, feed: Feed) -> int:
         feed.publish(StopRecording(ship=True))
         start_s = time.perf_counter()
     spent_s += time.perf_counter() - start_s
-    size = sum(path.stat().st_size for path in directory.glob("*.grug"))
+    size = log_bytes(directory)
     print(f"{samples} samples in {messages} messages: {spent_s / messages * 1e6:.2f} us a message")
     print(f"record {spent_s / samples * 1e6:.2f} us a sample, {size / samples:.2f} B a sample")
     print(memory())
