@@ -63,6 +63,8 @@ _READ_ONLY = re.compile(
     r"\s*\(*\s*(select|with|show|describe|desc|explain|exists)\b", re.IGNORECASE
 )
 
+_WRITES_FILE = re.compile(r"\binto\s+outfile\b", re.IGNORECASE)
+
 _READINGS = f"""
 CREATE TABLE IF NOT EXISTS readings (
   series LowCardinality(String) CODEC(ZSTD(3)),
@@ -281,7 +283,9 @@ class SharedDatabase:
 
 def is_read_only(sql: str) -> bool:
     """Whether a statement only reads."""
-    return _READ_ONLY.match(sql) is not None and ";" not in sql.rstrip().rstrip(";")
+    if _READ_ONLY.match(sql) is None or _WRITES_FILE.search(sql) is not None:
+        return False
+    return ";" not in sql.rstrip().rstrip(";")
 
 
 def embedded_url(state: Path) -> str:
