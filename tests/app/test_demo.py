@@ -1,0 +1,177 @@
+"""The demo as a user runs it: regulated, repeatable, killed and started again."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from grug.demo.fast import simulate
+from grug.demo.settings import DemoSettings
+from grug.sim.seeded import run_seeded
+
+GRUG = (sys.executable, "-m", "grug")
+WAIT_S_MAX = 120.0
+
+
+def grug(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*GRUG, *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=WAIT_S_MAX,
+        check=False,
+    )
+
+
+def rows(cwd: Path, sql: str) -> list[dict[str, Any]]:
+    answer = grug("sql", sql, "--format", "json", cwd=cwd)
+    assert answer.returncode == 0, answer.stderr
+    return [json.loads(line) for line in answer.stdout.splitlines()]
+
+
+def counts(cwd: Path) -> dict[str, Any]:
+    """Rows in all, rows that differ, and rows that the hourly view has counted."""
+    (counted,) = rows(
+        cwd,
+        "select count() as n, uniqExact(series, ts) as distinct,"
+        " (select sum(n) from agg_1h) as aggregated from readings",
+    )
+    return counted
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fidelity", ["wire", "message"])
+def test_two_runs_with_one_seed_are_the_same_and_another_seed_is_not(
+    fidelity: str, tmp_path: Path
+) -> None:
+    def run(seed: int, state: str) -> dict[str, Any]:
+        settings = DemoSettings(
+            seed, start_hour=11.0, hours=0.05, fidelity=fidelity, state=tmp_path / state
+        )
+        return run_seeded(simulate, settings, seed=seed)
+
+    first = run(1, "first")
+    assert run(1, "second") == first
+    assert run(1, "first") == first, "a run over its own record says the same"
+    assert run(2, "third") != first
+
+
+@pytest.mark.slow
+def test_the_house_is_regulated_and_an_offset_is_absorbed_by_the_batteries(tmp_path: Path) -> None:
+    def run(offset_w: float) -> dict[str, Any]:
+        settings = DemoSettings(
+            start_hour=11.0, hours=0.5, offset_w=offset_w, fidelity="message", state=tmp_path
+        )
+        return run_seeded(simulate, settings, seed=1)
+
+    balanced, absorbing = run(0.0), run(-2000.0)
+    assert balanced["steering"]["mean_abs_grid_power_w"] < 60
+    absorbed_wh = absorbing["energy"]["battery_in_wh"] - balanced["energy"]["battery_in_wh"]
+    absorbed_wh += balanced["energy"]["battery_out_wh"] - absorbing["energy"]["battery_out_wh"]
+    assert absorbed_wh == pytest.approx(1000, rel=0.1), "2 kW for half an hour"
+    imported_wh = absorbing["energy"]["import_wh"] - balanced["energy"]["import_wh"]
+    assert imported_wh == pytest.approx(1000, rel=0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fidelity", ["wire", "message"])
+def test_a_lost_meter_silences_the_fake_meters_and_its_return_ends_that(
+    fidelity: str, tmp_path: Path
+) -> None:
+    settings = DemoSettings(
+        start_hour=11.0,
+        hours=0.05,
+        faults=("grid:silent@60+20",),
+        fidelity=fidelity,
+        state=tmp_path / "demo-state",
+    )
+    summary = run_seeded(simulate, settings, seed=1)
+    assert summary["events"]["fakemeter_silences"] == 2
+    for counted in summary["fakemeters"].values():
+        assert 60 < counted["silent_stale"] < 100, "4 queries a second for some 20 s"
+    changes = rows(
+        tmp_path,
+        "select text, dateDiff('millisecond', toDateTime64('2026-06-21 11:00:00', 3, 'UTC'), ts) ms"
+        " from events where kind = 'fakemeter' and source = 'fakemeter/fake_solis1' order by ts",
+    )
+    silent_ms = next(int(each["ms"]) for each in changes if each["text"].startswith("silent"))
+    assert 61_000 < silent_ms < 62_600, "within the age limit, noticed by the next count"
+    assert changes[-1]["text"].startswith("live")
+
+
+@pytest.mark.slow
+def test_a_killed_run_resumes_loses_nothing_and_doubles_nothing(tmp_path: Path) -> None:
+    run = ("demo", "--fast", "--hours", "3", "--fidelity", "message", "--json")
+    for runtime_s in (1.5, 4.0):
+        with subprocess.Popen(
+            [*GRUG, *run], cwd=tmp_path, stdout=subprocess.DEVNULL, start_new_session=True
+        ) as child:
+            time.sleep(runtime_s)  # Real processes are killed in real time.
+            os.killpg(child.pid, signal.SIGKILL)
+    again = grug(*run, cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    counted = counts(tmp_path)
+    assert counted["n"] == counted["distinct"] == counted["aggregated"]
+
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    undisturbed = grug(*run, cwd=whole)
+    assert counts(whole) == counted
+    assert json.loads(undisturbed.stdout) == json.loads(again.stdout)
+
+
+@pytest.mark.slow
+def test_the_demo_in_real_time_survives_its_data_process_and_answers_queries(
+    tmp_path: Path,
+) -> None:
+    command = [*GRUG, "demo", "--no-view", "--fault", "grid:silent@6+4"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as demo:
+        assert demo.stderr is not None
+        for line in demo.stderr:
+            if "fake_solis1: live" in line:
+                break
+        (data_pid,) = data_processes(demo.pid)
+        os.kill(data_pid, signal.SIGKILL)
+        for line in demo.stderr:
+            if "fake_solis1: silent" in line:
+                break
+        for line in demo.stderr:
+            if "fake_solis1: live" in line:
+                break
+        assert data_processes(demo.pid) != [data_pid]
+        time.sleep(12)  # A block, and its way to the database.
+        (counted,) = rows(
+            tmp_path, "select count() as n from readings where series = 'grid/total_power'"
+        )
+        assert counted["n"] > 30
+        os.kill(demo.pid, signal.SIGINT)
+        demo.stderr.read()
+    assert demo.returncode == 0
+    totals = counts(tmp_path)
+    assert totals["n"] == totals["distinct"]
+
+
+def data_processes(parent: int) -> list[int]:
+    """Process ids of the data processes of a demo."""
+    found = []
+    for directory in Path("/proc").iterdir():
+        if directory.name.isdigit():
+            try:
+                fields = (directory / "stat").read_text().rsplit(")", 1)[1].split()
+                command = (directory / "cmdline").read_bytes()
+            except OSError:  # It has ended meanwhile.
+                continue
+            if int(fields[1]) == parent and b"grug.app.data" in command:
+                found.append(int(directory.name))
+    return found
