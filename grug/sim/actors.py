@@ -42,6 +42,7 @@ from grug.runtime.calls import BusCaller, BusCalls, BusReply, BusRequest, open_c
 from grug.runtime.feed import Feed
 from grug.sim.faults import FaultKind
 from grug.sim.line import METER_TIMEOUT_S, TURNAROUND_S, SimMeterPort, wire_character_s
+from grug.sim.seeded import sleep_until
 from grug.sim.units import SimUnit
 from grug.sim.wiring import SimulatedHouse
 
@@ -105,7 +106,7 @@ class SimActors:
                 for group in groups:
                     if group.due_s < wake_s:
                         wake_s = group.due_s
-                await trio.sleep_until(wake_s)
+                await sleep_until(wake_s)
                 now_s = trio.current_time()
                 for message in images.drain():
                     if isinstance(message, MeterImage):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
-from grug.sim.seeded import run_seeded, seeded_order
+from grug.sim.seeded import run_seeded, seeded_order, sleep_until
 
 
 async def race(tasks: int, rounds: int) -> list[tuple[float, int]]:
@@ -54,3 +54,29 @@ def test_what_trio_did_before_is_restored_even_after_a_crash() -> None:
 def test_order_is_seeded_only_within_the_block() -> None:
     with seeded_order(1):
         assert trio._core._run._ALLOW_DETERMINISTIC_SCHEDULING
+
+
+def test_sleepers_wake_in_the_order_of_their_times_and_a_cancelled_one_does_not() -> None:
+    woken: list[tuple[str, float]] = []
+
+    async def sleeper(name: str, until_s: float) -> None:
+        await sleep_until(until_s)
+        woken.append((name, trio.current_time()))
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(sleeper, "late", 3.0)
+            nursery.start_soon(sleeper, "early", 1.0)
+            with trio.move_on_at(2.0):
+                await sleeper("cancelled", 2.5)
+            woken.append(("main", trio.current_time()))
+            await sleeper("past", 1.5)
+
+    run_seeded(main, seed=1)
+    assert woken == [("early", 1.0), ("main", 2.0), ("past", 2.0), ("late", 3.0)]
+
+
+async def test_sleeping_works_on_any_clock(autojump_clock: trio.testing.MockClock) -> None:
+    start_s = trio.current_time()
+    await sleep_until(start_s + 5)
+    assert trio.current_time() == pytest.approx(start_s + 5)
