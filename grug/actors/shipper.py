@@ -31,6 +31,9 @@ from grug.transport.logfiles import START, LogBlock, LogReader, Position, Synced
 
 ROWS_PER_BATCH = 200_000
 """Where an insert's fixed cost no longer counts; some 20 MB of memory while it is made."""
+REST_S = 8.0
+"""Between two rounds, so that a log that grows fast arrives in few large inserts: each one makes
+files that the database must merge later. In real time a block comes every 10 s anyway."""
 BACKOFF_S_MIN = 1.0
 BACKOFF_S_MAX = 60.0
 _COUNT_EVERY_S = 1.0
@@ -98,6 +101,8 @@ class _Shipper:
             if has_ended:
                 self.is_done = True
                 return
+            with trio.move_on_after(REST_S):
+                await self._synced.wait_ended()
             if self._synced.seq == seq_max and not self._synced.has_ended:
                 await self._synced.wait_changed()
 

@@ -29,6 +29,10 @@ from grug.storage.segment import (
 )
 from grug.storage.series import counts_of, event_of
 
+COUNTS_EVERY_MS = 9_500
+"""Lines and fake meters count every second; the log keeps every tenth. Most of it only grows, and
+all of it together would be a quarter of the log."""
+
 
 class Recorded:
     """What the log had before a run that repeats itself exactly was started again."""
@@ -94,6 +98,7 @@ class Collector:
         """Last text of what is only noted when it changes."""
         self._unread: set[str] = set()
         """Devices with a poll unanswered or a value not good, to be looked at when they answer."""
+        self._counts_due_ms: dict[str, int] = {}
         self._kinds: dict[int, int] = {}
         self._listed = 0
 
@@ -106,7 +111,7 @@ class Collector:
                 self._add_poll(message.device, message.names, message.values, time_ms)
             return
         counts = counts_of(message)
-        if counts is not None:
+        if counts is not None and (type(message) is Decided or self._is_due(counts[0], time_ms)):
             self._add_poll(*counts, time_ms)
         event = event_of(message)
         if event is not None:
@@ -230,6 +235,13 @@ class Collector:
                 other.stamp[0] = stamp
         self._groups[(prefix, names)] = group
         return group
+
+    def _is_due(self, counter: str, time_ms: int) -> bool:
+        """Whether a counter's numbers are worth a row again: displays want them more often."""
+        if time_ms < self._counts_due_ms.get(counter, time_ms):
+            return False
+        self._counts_due_ms[counter] = time_ms + COUNTS_EVERY_MS
+        return True
 
     def _add_mixed(self, message: Readings, time_ms: int) -> None:
         """Take the good values as samples; note which others became bad or good again."""

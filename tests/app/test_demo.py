@@ -150,16 +150,21 @@ def test_the_demo_in_real_time_survives_its_data_process_and_answers_queries(
             if "fake_solis1: live" in line:
                 break
         assert data_processes(demo.pid) != [data_pid]
-        time.sleep(12)  # A block, and its way to the database.
-        (counted,) = rows(
-            tmp_path, "select count() as n from readings where series = 'grid/total_power'"
-        )
-        assert counted["n"] > 30
+        wait_for_rows(tmp_path, "grid/total_power", 30)
         os.kill(demo.pid, signal.SIGINT)
         demo.stderr.read()
     assert demo.returncode == 0
     totals = counts(tmp_path)
     assert totals["n"] == totals["distinct"]
+
+
+def wait_for_rows(cwd: Path, series: str, count: int) -> None:
+    """Ask the running demo until its database has so many rows of a series."""
+    sql = f"select count() as n from readings where series = '{series}'"
+    deadline_s = time.monotonic() + WAIT_S_MAX
+    while rows(cwd, sql)[0]["n"] < count:
+        assert time.monotonic() < deadline_s, "rows did not come"
+        time.sleep(1)
 
 
 def data_processes(parent: int) -> list[int]:
