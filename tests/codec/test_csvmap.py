@@ -85,13 +85,13 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
         "meter.csv:4: kind: unknown kind 'u23'; did you mean 'u32'?",
         "meter.csv:4: address: 70000 is outside 0..65535",
         "meter.csv:5: access: unknown access 'sometimes'; one of read, free, guarded, never",
-        "meter.csv:5: scale: 'x' is not a number",
         "meter.csv:5: address: 65535 + 2 words goes past 65535",
         "meter.csv:6: kind: u16 does not fit a coil; did you mean 'bool'?",
         "meter.csv:7: scale: 0 would make every value the same",
         "meter.csv:7: access: nobody can write to table input_register; did you mean 'read'?",
+        "meter.csv:5: scale: 'x' is neither a number nor a register; one of a, 59s1, c, d, e",
         "meter.csv:3: name: a is already on line 2",
-        "meter.csv:3: address: a overlaps a (line 2) at 1",
+        "meter.csv:3: address: a overlaps a (line 2) at 1; if both are meant, say so in column alias",
     ]
 
 
@@ -194,7 +194,7 @@ def test_without_a_sidecar_the_defaults_hold() -> None:
         ("[serial]\nbaud = 9600", "meter.toml:2: unknown key 'baud' in [serial]; did you mean"),
         ("a = 1\na = 2", "meter.toml:2: not valid TOML"),
         ("bits = 3", "meter.toml:1: bits: one table per register"),
-        ("[bits]\nstatus = 3", "meter.toml:2: bits.status: a table of bit = label"),
+        ("[bits]\nstatus = 3", "meter.toml:2: bits.status: a table of number = label"),
         ("[bits.status]\nx = 'y'", "meter.toml:1: bits.status.x: not of the form"),
         ("[bits.status]\n16 = 'y'", "meter.toml:1: bits: status has only 16 bits"),
         ("[bits.other]\n1 = 'y'", "meter.toml:1: bits: the map has no register 'other'"),
