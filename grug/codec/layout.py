@@ -77,6 +77,8 @@ class Blocks:
             ValueError: they are together not as long as the runs.
         """
         if self._order is not None:
+            if len(blocks) != len(self.runs):
+                raise ValueError(f"{len(blocks)} blocks for {len(self.runs)} runs")
             blocks = [blocks[index] for index in self._order]
         block = blocks[0] if len(blocks) == 1 else b"".join(blocks)
         if len(block) != self.size:

@@ -91,7 +91,8 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
         "meter.csv:7: access: nobody can write to table input_register; did you mean 'read'?",
         "meter.csv:5: scale: 'x' is neither a number nor a register; one of a, 59s1, c, d, e",
         "meter.csv:3: name: a is already on line 2",
-        "meter.csv:3: address: a overlaps a (line 2) at 1; if both are meant, say so in column alias",
+        "meter.csv:3: address: a overlaps a (line 2) at 1;"
+        " if both are meant, say so in column alias",
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from io import BytesIO
 from pathlib import Path
 from random import Random
 
@@ -67,7 +68,9 @@ def test_every_register_round_trips(model: str, seed: int) -> None:
     )
     blocks = [wire_values(register, random.getrandbits(64)) for register in registers]
     runs = runs_of(registers, register_map.facts.words_max)
-    values, qualities = BlockDecoder(registers, runs).decode([b"".join(blocks)])
+    stream = BytesIO(b"".join(blocks))
+    contents = [stream.read(run.count * (1 if run.table.is_bits else 2)) for run in runs]
+    values, qualities = BlockDecoder(registers, runs).decode(contents)
     for index, (register, block) in enumerate(zip(registers, blocks, strict=True)):
         value = values[index]
         if qualities and qualities[index] is not Quality.GOOD:
