@@ -150,6 +150,18 @@ def encoder_of(register: Register) -> Callable[[Value], bytes]:
     return lambda value: bytes(permute(pack(value)))
 
 
+def raw_value_of(register: Register, value: float) -> float:
+    """The raw number of a decoded one, as ``BlockDecoder`` gives it for what is not good.
+
+    Where another register scales this one, the value itself, as its raw number is not known here.
+    """
+    if register.scale_by is not None or not register.is_scaled:
+        return value
+    if register.kind.is_float:
+        return _float_unscaler(register)(value)
+    return raw_of(value, ratio_of(register.scale, register.offset))
+
+
 def allowed_range(register: Register) -> tuple[float, float]:
     """Smallest and largest value that can be encoded, in the register's unit."""
     if register.kind.is_float:
