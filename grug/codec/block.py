@@ -185,7 +185,7 @@ def _refusal(register: Register, value: Value, because: str = "") -> EncodeError
     unit = f" {register.unit}" if register.unit else ""
     if not because:
         low, high = allowed_range(register)
-        because = f"outside {low:g}..{high:g}{unit}"
+        because = f"outside {low:.12g}..{high:.12g}{unit}"
     return EncodeError(f"{register.name}: {value!r}{unit} is {because}")
 
 
