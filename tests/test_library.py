@@ -137,6 +137,24 @@ async def test_devices_that_forbid_holes_are_read_in_runs(autojump_clock: Clock)
     assert [(each.address, each.count) for each in unit.requests] == [(0, 4), (20, 1)]
 
 
+async def test_barriers_of_the_map_are_not_read_across(autojump_clock: Clock) -> None:
+    unit, line = pump()
+    facts = replace(PUMP.facts, barriers=frozenset({(HOLDING, 2)}))
+    async with open_cellar(line) as bus:
+        await bus.device(replace(PUMP, facts=facts)).read("level", "mode")
+    assert [(each.address, each.count) for each in unit.requests] == [(0, 1), (3, 1)]
+
+
+async def test_two_maps_of_one_unit_are_both_kept_to(autojump_clock: Clock) -> None:
+    unit, line = pump()
+    careful = replace(PUMP, facts=replace(PUMP.facts, holes="never"))
+    short = replace(PUMP, facts=replace(PUMP.facts, words_max=2))
+    async with open_cellar(line) as bus:
+        bus.device(careful)
+        await bus.device(short).read("level", "mode", "far")
+    assert [(each.address, each.count) for each in unit.requests] == [(0, 1), (3, 1), (20, 1)]
+
+
 async def test_a_long_gap_of_the_unit_makes_holes_cheaper(autojump_clock: Clock) -> None:
     wide = RegisterMap("wide", {each.name: each for each in (register("a", 0), register("b", 60))})
     counts = []

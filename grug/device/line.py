@@ -279,6 +279,7 @@ def _traits_of(facts: DeviceFacts) -> bus.UnitTraits:
     return bus.UnitTraits(
         words_max=facts.words_max,
         bits_max=facts.bits_max,
+        forbidden=facts.barriers,
         gap_s=facts.gap_s,
         reads_holes=facts.holes != "never",
         turnaround_s=usual.turnaround_s + facts.gap_s,
@@ -292,6 +293,7 @@ def _strictest(one: bus.UnitTraits, other: bus.UnitTraits) -> bus.UnitTraits:
         one,
         words_max=min(one.words_max, other.words_max),
         bits_max=min(one.bits_max, other.bits_max),
+        forbidden=one.forbidden | other.forbidden,
         gap_s=max(one.gap_s, other.gap_s),
         reads_holes=one.reads_holes and other.reads_holes,
         turnaround_s=max(one.turnaround_s, other.turnaround_s),
