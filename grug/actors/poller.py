@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import trio
 
 from grug.codec.block import BlockDecoder
+from grug.codec.plausible import Plausibility
 from grug.codec.registers import Register
 from grug.messages import ReadFailed, Readings, ReadingsMissing, ReadRegisters, RegistersRead
 from grug.model import Priority, Span
@@ -76,6 +77,7 @@ class _Poll:
         self._unit_id = unit_id
         self._group = group
         self._decoder = BlockDecoder(group.registers, group.runs)
+        self._plausibility = Plausibility(group.registers)
         self._names = tuple(register.name for register in group.registers)
         self._told_s = -math.inf
         """When it was last said that the group is missing; minus infinity while all is well."""
@@ -96,6 +98,9 @@ class _Poll:
         )
         if isinstance(reply, RegistersRead):
             values, qualities = self._decoder.decode(reply.blocks)
+            if self._plausibility.is_needed:
+                judge = self._plausibility.judge
+                values, qualities = judge(values, qualities, reply.read_s)
             self._told_s = -math.inf
             self._feed.publish(Readings(self._device, reply.read_s, self._names, values, qualities))
         else:

@@ -167,6 +167,8 @@ def _bus(
             facts = maps[device.map].facts
             units[device.unit] = bus.UnitTraits(
                 words_max=facts.words_max,
+                bits_max=facts.bits_max,
+                forbidden=facts.barriers,
                 gap_s=facts.gap_s,
                 reads_holes=facts.holes != "never",
                 writes_multiple=facts.write_function == "multiple",

@@ -11,7 +11,7 @@ from typing import TypeAlias
 import asyncclick as click
 
 from grug.app.run import check_file, run_file
-from grug.cli import sql
+from grug.cli import maps, sql
 from grug.demo import fast as fast_demo
 from grug.demo import live as live_demo
 from grug.demo.settings import DemoSettings
@@ -123,3 +123,6 @@ def house(
 ) -> Job:
     """Run the simulated house of HOUSE behind pseudo-terminals in DIRECTORY (used by demo)."""
     return partial(live_demo.run_simulated_house, house, directory, seed, start_hour, faults)
+
+
+cli.add_command(maps.group)

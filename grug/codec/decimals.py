@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable
 from decimal import Context, Decimal
 from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 EXACT = Context(prec=1000)
 """Wide enough that no product or sum of a register's numbers is ever rounded."""
@@ -89,36 +89,30 @@ def _steps_of(exponent: int) -> tuple[float, float, float]:
 _STEPS = {exponent: _steps_of(exponent) for exponent in range(-160, 130)}
 
 
-def shorten_f32(values: list[Any], indices: Sequence[int]) -> list[int]:
-    """Replace float32 values by the floats nearest to their shortest decimals, in place.
+def shorten_all(values: Iterable[float]) -> list[float]:
+    """Give the floats nearest to the shortest decimals of float32 values.
 
-    Returns:
-        The indices of those that are not finite.
+    What is not finite stays as it is.
     """
-    not_finite: list[int] = []
-    steps, frexp, whole, largest = _STEPS, math.frexp, _WHOLE, _LARGEST
-    for index in indices:
-        value = values[index]
+    shortened: list[float] = []
+    append, steps, frexp, whole, largest = shortened.append, _STEPS, math.frexp, _WHOLE, _LARGEST
+    for value in values:
         power, near, finer = steps[frexp(value)[1]]
         product = value * power
         units = product + whole - whole
         if -near < product - units < near:
-            values[index] = units / power
+            append(units / power)
             continue
-        shortened = (value * finer + whole - whole) / finer
-        if not -largest < shortened < largest:  # Outside the table, infinite, or not a number.
-            shortened = _shortened_slowly(value)
-            if not math.isfinite(value):
-                not_finite.append(index)
-        values[index] = shortened
-    return not_finite
+        nearest = (value * finer + whole - whole) / finer
+        if not -largest < nearest < largest:  # Outside the table, infinite, or not a number.
+            nearest = _shortened_slowly(value)
+        append(nearest)
+    return shortened
 
 
 def shortest_f32(value: float) -> float:
     """Give the float nearest to the shortest decimal of one float32 value."""
-    values = [value]
-    shorten_f32(values, (0,))
-    return values[0]
+    return shorten_all((value,))[0]
 
 
 _F32 = struct.Struct(">f")

@@ -8,6 +8,7 @@ decide.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 from grug.codec.block import BlockDecoder, encoder_of
 from grug.codec.registers import Register, RegisterMap
@@ -46,11 +47,18 @@ class RegisterImage:
             by_table.setdefault(register.table, []).append(register)
         self._areas = {table: _Area(registers) for table, registers in by_table.items()}
         self._setters: dict[str, tuple[Callable[[Value], bytes], bytearray, slice]] = {}
-        for register in register_map.registers.values():
+        registers = tuple(register_map.registers.values())
+        for register in registers:
             area = self._areas[register.table]
             start = (register.address - area.base) * area.width
             place = slice(start, start + register.words * area.width)
-            self._setters[register.name] = (encoder_of(register), area.data, place)
+            if register.scale_by is None:
+                encoder = encoder_of(register)
+            else:
+                encoder = partial(self._encode_scaled, register)
+            self._setters[register.name] = (encoder, area.data, place)
+        self._factors = {each.scale_by.name for each in registers if each.scale_by is not None}
+        self._pending: dict[str, Value] = {}
         self._decoders: dict[str, BlockDecoder] = {}
         if Table.INPUT_REGISTER in self._areas:
             for table in register_map.facts.mirrored:
@@ -69,25 +77,43 @@ class RegisterImage:
     def set_many(self, names: Iterable[str], values: Iterable[Value]) -> None:
         """Set several registers, all or none.
 
+        Powers of ten among them hold for what they scale among the others, in any order.
+
         Raises:
             EncodeError: a value does not fit; the image is as before.
             KeyError: the map has no such register.
         """
         encoded = []
-        for name, value in zip(names, values, strict=True):
-            encoder, data, place = self._setters[name]
-            encoded.append((data, place, encoder(value)))
+        pairs = list(zip(names, values, strict=True))
+        if self._factors:
+            self._pending = {name: value for name, value in pairs if name in self._factors}
+        try:
+            for name, value in pairs:
+                encoder, data, place = self._setters[name]
+                encoded.append((data, place, encoder(value)))
+        finally:
+            self._pending = {}
         for data, place, block in encoded:
             data[place] = block
+
+    def _encode_scaled(self, register: Register, value: Value) -> bytes:
+        """Encode by the power of ten that the image holds, or is about to."""
+        assert register.scale_by is not None, "only for registers that another one scales"
+        factor = register.scale_by.name
+        exponent = self._pending[factor] if factor in self._pending else self.get(factor)
+        return encoder_of(register.at_exponent(int(exponent)))(value)
 
     def get(self, name: str) -> Value:
         """The value of one register; the raw number if it is not a good one."""
         decoder = self._decoders.get(name)
         if decoder is None:
             register = self.register_map[name]
-            decoder = self._decoders[name] = BlockDecoder((register,), (register.span,))
-        _, data, place = self._setters[name]
-        values, _ = decoder.decode((bytes(data[place]),))
+            runs = [register.span]
+            if register.scale_by is not None:
+                runs.append(register.scale_by.span)
+            decoder = self._decoders[name] = BlockDecoder((register,), runs)
+        blocks = [self.read(run.table, run.address, run.count) or b"" for run in decoder.runs]
+        values, _ = decoder.decode(blocks)
         return values[0]
 
     def read(self, table: Table, address: int, count: int) -> bytes | None:

@@ -6,12 +6,14 @@ Only facts are held here. ``csvmap`` reads them from text, ``block`` and ``image
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Literal, TypeAlias
 
-from grug.model import Span, Table
+from grug.codec.hints import did_you_mean
+from grug.errors import EncodeError
+from grug.model import Span, Table, Value
 
 
 class Kind(enum.StrEnum):
@@ -29,6 +31,15 @@ class Kind(enum.StrEnum):
     F64 = "f64"
     TEXT = "text"
     """Two ASCII characters a word, padded with NUL or spaces at the end."""
+    BCD16 = "bcd16"
+    """Four decimal digits, four bits each."""
+    BCD32 = "bcd32"
+    CLOCK6 = "clock6"
+    """Year, month, day, hour, minute, second: a word each. The value is ISO 8601 text."""
+    CLOCK3 = "clock3"
+    """The same in a byte each; the year counts from 2000."""
+    UNIX32 = "unix32"
+    """Seconds since 1970 in UTC; the value is ISO 8601 text that ends in Z."""
 
     @property
     def words(self) -> int:
@@ -37,19 +48,36 @@ class Kind(enum.StrEnum):
 
     @property
     def is_integer(self) -> bool:
-        """Whether the raw value is a whole number."""
-        return self.value[0] in "us"
+        """Whether the raw value is a whole number in two's complement."""
+        return self in _INTEGERS
 
     @property
     def is_float(self) -> bool:
         """Whether the raw value is an IEEE 754 number."""
-        return self.value[0] == "f"
+        return self in (Kind.F32, Kind.F64)
+
+    @property
+    def is_bcd(self) -> bool:
+        """Whether the raw value is a row of decimal digits."""
+        return self in (Kind.BCD16, Kind.BCD32)
+
+    @property
+    def is_number(self) -> bool:
+        """Whether the value is a number, which may have a scale, a range and a largest step."""
+        return self.is_integer or self.is_float or self.is_bcd
+
+    @property
+    def is_bytes(self) -> bool:
+        """Whether its words are a row of bytes, not one number: only bytes can be swapped."""
+        return self in (Kind.TEXT, Kind.CLOCK6, Kind.CLOCK3)
 
     @property
     def raw_range(self) -> tuple[int, int]:
-        """Smallest and largest raw value of an integer kind; 0 and 1 for bool."""
+        """Smallest and largest raw value of whole numbers; 0 and 1 for bool."""
         if self is Kind.BOOL:
             return 0, 1
+        if self.is_bcd:
+            return 0, 10 ** (4 * self.words) - 1
         bits = 16 * self.words
         if self.value[0] == "s":
             return -(1 << bits - 1), (1 << bits - 1) - 1
@@ -67,13 +95,20 @@ _WORDS = {
     Kind.F32: 2,
     Kind.F64: 4,
     Kind.TEXT: 0,
+    Kind.BCD16: 1,
+    Kind.BCD32: 2,
+    Kind.CLOCK6: 6,
+    Kind.CLOCK3: 3,
+    Kind.UNIX32: 2,
 }
+_INTEGERS = frozenset({Kind.U16, Kind.S16, Kind.U32, Kind.S32, Kind.U64, Kind.S64})
 
 
 class WordOrder(enum.StrEnum):
     """Order on the wire of a value whose bytes are A (highest), B, C, D; longer ones alike.
 
-    A single word and text know only their two bytes: ``BADC`` and ``DCBA`` swap them.
+    Single words, text and clocks know only the two bytes of each word: ``BADC`` and ``DCBA`` swap
+    them.
     """
 
     ABCD = "ABCD"
@@ -125,6 +160,14 @@ class Bit:
 
 
 @dataclass(frozen=True, slots=True)
+class Choice:
+    """One named number of an enumeration."""
+
+    number: int
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
 class Register:
     """One value of a device: where it is, and what its bits mean."""
 
@@ -139,19 +182,33 @@ class Register:
     scale: Decimal = Decimal(1)
     """value = raw * scale + offset, exactly."""
     offset: Decimal = Decimal(0)
+    scale_by: Register | None = None
+    """The register that holds the power of ten to scale by, as SunSpec has them. It is read with
+    this one; while it is not from -10 to 10 ("not implemented" is -32768) the value is bad."""
     unit: str = ""
     decimals: int = 0
     """Digits behind the point to show; nothing is rounded to them."""
     access: Access = Access.READ
     storage: Storage = Storage.UNKNOWN
     invalid: frozenset[int] = frozenset()
-    """Raw values that say "no value"; for f32 and f64 their bit patterns."""
+    """Raw values that say "no value"; for floats and BCD their bit patterns."""
     minimum: Decimal | None = None
     """Smallest plausible value, in the unit; also the smallest that may be written."""
     maximum: Decimal | None = None
+    step_max: Decimal | None = None
+    """Largest plausible difference of two readings in a row, in the unit."""
+    rate_max: Decimal | None = None
+    """Largest plausible change in a second, in the unit."""
+    confirmations: int = 0
+    """Of a counter, which only grows: readings in a row that show a drop before it counts as a new
+    beginning. 0 says that it is no counter."""
     note: str = ""
     bits: tuple[Bit, ...] = ()
     """Labels of a bit field; the value itself stays the whole number."""
+    choices: tuple[Choice, ...] = ()
+    """Labels of an enumeration; the value itself stays the number."""
+    alias: str = ""
+    """Another register with some of the same addresses; without it, sharing them is an error."""
 
     def __post_init__(self) -> None:
         """Fill in the length that the kind implies."""
@@ -173,11 +230,58 @@ class Register:
         """Whether the value differs from the raw number."""
         return self.scale != 1 or self.offset != 0
 
-    def labels_of(self, raw: int) -> tuple[str, ...]:
-        """Labels of a bit field that hold for ``raw``, lowest bit first."""
+    @property
+    def is_watched(self) -> bool:
+        """Whether a value is plausible or not by the ones before it; see ``plausible``."""
+        return bool(self.confirmations) or self.step_max is not None or self.rate_max is not None
+
+    def labels_of(self, value: Value) -> tuple[str, ...]:
+        """What a value says in words.
+
+        Returns:
+            Of a bit field, the labels that hold, lowest bit first; of an enumeration, its label;
+            nothing where there are none.
+        """
+        if not isinstance(value, int):
+            return ()
+        if self.choices:
+            return tuple(choice.label for choice in self.choices if choice.number == value)
         return tuple(
-            bit.label for bit in self.bits if bool(raw >> bit.bit & 1) is not bit.active_low
+            bit.label for bit in self.bits if bool(value >> bit.bit & 1) is not bit.active_low
         )
+
+    def number_of(self, *labels: str) -> int:
+        """The value that these labels say: one of an enumeration, any of a bit field.
+
+        Raises:
+            EncodeError: there is no such label, or not one label of an enumeration.
+        """
+        known = [bit.label for bit in self.bits] + [choice.label for choice in self.choices]
+        for label in labels:
+            if label not in known:
+                hint = did_you_mean(label, known)
+                raise EncodeError(f"{self.name}: there is no label {label!r}{hint}")
+        if self.choices:
+            numbers = [choice.number for choice in self.choices if choice.label in labels]
+            if len(numbers) != 1:
+                raise EncodeError(f"{self.name}: one label is needed, not {len(numbers)}")
+            return numbers[0]
+        return sum(1 << bit.bit for bit in self.bits if (bit.label in labels) is not bit.active_low)
+
+    def at_exponent(self, exponent: int) -> Register:
+        """This register, while the one that scales it holds ``exponent``.
+
+        Raises:
+            EncodeError: that is no exponent.
+        """
+        if exponent not in EXPONENTS:
+            raise EncodeError(f"{self.name}: its scale is not known (exponent {exponent})")
+        return replace(self, scale=Decimal(1).scaleb(exponent), scale_by=None)
+
+
+EXPONENTS = range(-10, 11)
+"""Powers of ten that a scaling register may hold. Source: SunSpec Device Information Model
+Specification, sunssf."""
 
 
 WriteFunction: TypeAlias = Literal["shortest", "multiple"]
@@ -196,15 +300,23 @@ class DeviceFacts:
     """How it was checked, and on what."""
     words_max: int = 125
     """Most words that the device gives in one read. Source of 125: MODBUS V1.1b3, 6.3."""
+    bits_max: int = 2000
+    """Most bits in one read. Source of 2000: MODBUS V1.1b3, 6.1."""
+    write_words_max: int = 123
+    """Most words in one write. Source of 123: MODBUS V1.1b3, 6.12."""
     gap_s: float = 0.0
     """Least silence before a request, beyond what the line itself keeps."""
     holes: Literal["learned", "never"] = "learned"
     """Whether addresses between registers may be read over until the device refuses."""
+    barriers: frozenset[tuple[Table, int]] = frozenset()
+    """Addresses that are never read on the way to others."""
     mirrored: tuple[Table, ...] = ()
     """Tables that also show what the map says of the input registers."""
     write_function: WriteFunction = "shortest"
     identify: str = ""
     """Name of the register that tells this model from others; empty when none does."""
+    identify_values: tuple[int | str, ...] = ()
+    """What that register reads on this model; empty when that is not known."""
     baudrate: int = 9600
     framing: str = "8N1"
     unit_id: int = 1
@@ -219,11 +331,15 @@ class RegisterMap:
     registers: dict[str, Register]
     """By name, in the order of the file."""
     facts: DeviceFacts = field(default_factory=DeviceFacts)
+    arrays: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Rows of the map with a count, and the registers ``name_1`` … that they stand for."""
 
     def __getitem__(self, name: str) -> Register:
         """The register of that name."""
         return self.registers[name]
 
     def select(self, names: Iterable[str]) -> tuple[Register, ...]:
-        """Registers of these names, in this order."""
-        return tuple(self.registers[name] for name in names)
+        """Registers of these names, in this order; the name of an array stands for all of it."""
+        return tuple(
+            self.registers[each] for name in names for each in self.arrays.get(name, (name,))
+        )

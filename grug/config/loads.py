@@ -52,7 +52,12 @@ def read_cost(line: LineConfig) -> ReadCost:
 
 def _device_load(device: DeviceConfig, register_map: RegisterMap, cost: ReadCost) -> LineLoad:
     facts = register_map.facts
-    limits = ReadLimits(words_max=facts.words_max, has_holes=facts.holes != "never")
+    limits = ReadLimits(
+        words_max=facts.words_max,
+        bits_max=facts.bits_max,
+        forbidden=facts.barriers,
+        has_holes=facts.holes != "never",
+    )
     planned = least = 0.0
     for poll in device.poll:
         known = [register_map.registers.get(name) for name in dict.fromkeys(poll.registers)]

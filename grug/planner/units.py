@@ -76,6 +76,8 @@ class UnitTraits:
     """Longest read that may hold the line, so that a fast group beside it meets its ticks."""
     reads_holes: bool = True
     """Whether registers that nobody wants may be read between those that are wanted."""
+    forbidden: frozenset[tuple[Table, int]] = frozenset()
+    """Addresses that are never read on the way to others, holes or not."""
     turnaround_s: float = 0.01
     """From the end of a request to the beginning of the reply; steers how large a hole pays."""
     gap_s: float = 0.0
@@ -101,6 +103,7 @@ class Unit:
             words_max=traits.words_max,
             bits_max=traits.bits_max,
             transaction_s_max=traits.transaction_s_max,
+            forbidden=traits.forbidden,
             has_holes=traits.reads_holes,
         )
         self.ready_s = -math.inf
@@ -157,7 +160,7 @@ class Unit:
             self._learn()
 
     def _learn(self) -> None:
-        forbidden: set[tuple[Table, int]] = set()
+        forbidden = set(self.traits.forbidden)
         barriers: set[tuple[Table, int]] = set()
         for covers in self._splits:
             end = covers[0].end

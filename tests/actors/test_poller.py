@@ -92,6 +92,31 @@ async def test_values_are_decoded_and_named_by_the_same_tuple(
     assert all(isinstance(fact, Readings) and fact.names is first.names for fact in facts)
 
 
+class CountingBus(ScriptedBus):
+    """Answers each read with the next of these values, in every word."""
+
+    def __init__(self, *values: int) -> None:
+        super().__init__()
+        self._values = iter(values)
+
+    async def run(self, calls: BusCalls) -> None:
+        async for call in calls:
+            assert isinstance(call.request, ReadRegisters)
+            word = next(self._values).to_bytes(2, "big")
+            blocks = tuple(word * span.count for span in call.request.spans)
+            call.reply(RegistersRead(blocks, trio.current_time()))
+
+
+async def test_a_counter_that_drops_is_bad_until_several_readings_agree(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    counter = Register("energy", Table.HOLDING_REGISTER, 1, Kind.U16, confirmations=3)
+    bus = CountingBus(90, 91, 0, 92, 3, 3, 4, 5, *range(6, 20))
+    facts = await poll_for(9, bus, group(1, counter))
+    marks = [fact.qualities == () for fact in facts if isinstance(fact, Readings)]
+    assert marks[:8] == [True, True, False, True, False, False, True, True]
+
+
 async def test_ticks_stay_on_the_grid_and_end_before_the_next(
     bus: ScriptedBus, autojump_clock: trio.testing.MockClock
 ) -> None:

@@ -85,13 +85,14 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
         "meter.csv:4: kind: unknown kind 'u23'; did you mean 'u32'?",
         "meter.csv:4: address: 70000 is outside 0..65535",
         "meter.csv:5: access: unknown access 'sometimes'; one of read, free, guarded, never",
-        "meter.csv:5: scale: 'x' is not a number",
         "meter.csv:5: address: 65535 + 2 words goes past 65535",
         "meter.csv:6: kind: u16 does not fit a coil; did you mean 'bool'?",
         "meter.csv:7: scale: 0 would make every value the same",
         "meter.csv:7: access: nobody can write to table input_register; did you mean 'read'?",
+        "meter.csv:5: scale: 'x' is neither a number nor a register; one of a, 59s1, c, d, e",
         "meter.csv:3: name: a is already on line 2",
-        "meter.csv:3: address: a overlaps a (line 2) at 1",
+        "meter.csv:3: address: a overlaps a (line 2) at 1;"
+        " if both are meant, say so in column alias",
     ]
 
 
@@ -124,6 +125,79 @@ def test_each_fault_is_told_with_its_line_and_column(text: str, problem: str) ->
     assert told.startswith(f"meter.csv:2: {problem}")
 
 
+MORE = "name,table,address,kind,count,scale,offset,min,max,max_step,counter,alias"
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("x,input,65530,u16,7", "address: 65530 + 7 words goes past 65535"),
+        ("x,input,1,u16,0", "count: 0 is outside 1..1000"),
+        ("x,input,1,u16,two", "count: 'two' is not a whole number"),
+        ("x,input,1,u16,,factor", "scale: 'factor' is neither a number nor a register"),
+        ("x,input,1,f32,,factor", "scale: a f32 cannot be scaled by factor"),
+        ("x,input,1,text,,0.1", "words: the length of a text in words is needed"),
+        ("x,input,1,clock3,,0.1", "scale: a clock3 has neither scale nor offset"),
+        ("x,input,1,clock3,,,2000", "offset: a clock3 has neither scale nor offset"),
+        ("x,input,1,clock6,,,1950", "offset: of a clock6 it is what years count from"),
+        ("x,input,1,unix32,,,,0", "min: a unix32 has no range"),
+        ("x,input,1,bcd16,,,,10000", "min: the range between min and max holds no"),
+        ("x,input,1,u16,,,,,,fast", "max_step: 'fast' is not a number"),
+        ("x,input,1,u16,,,,,,0/s", "max_step: 0/s is not above 0"),
+        ("x,input,1,u16,,,,,,-5", "max_step: -5 is not above 0"),
+        ("x,input,1,clock6,,,,,,5", "max_step: a clock6 neither steps nor counts"),
+        ("x,input,1,u16,,,,,,,no", "counter: 'no' is not a whole number"),
+        ("x,input,1,u16,,,,,,,,y", "alias: the map has no register 'y'"),
+        ("x,input,1,u16,,,,,,,,x", "alias: x shares no address with x"),
+    ],
+)
+def test_faults_of_the_rarer_columns_are_told_too(text: str, problem: str) -> None:
+    assert any(
+        told.startswith(f"meter.csv:2: {problem}") for told in problems_of(f"{MORE}\n{text}")
+    )
+
+
+def test_steps_and_counters_are_read_as_they_say() -> None:
+    text = (
+        f"{MORE}\na,input,1,u16,,,,,,50 2.5/s,,\nb,input,2,u32,,,,,,,yes,\nc,input,4,u32,,,,,,,5,\n"
+    )
+    register_map = load(text)
+    a, b, c = register_map.select("abc")
+    assert (a.step_max, a.rate_max, a.confirmations) == (50, Decimal("2.5"), 0)
+    assert (b.confirmations, c.confirmations) == (3, 5)
+    assert all(register.is_watched for register in (a, b, c))
+
+
+def test_an_array_becomes_numbered_registers() -> None:
+    register_map = load(f"{MORE}\ncell,input,10,s32,3,0.1,,,,,,\n", "[bits]\n")
+    assert list(register_map.registers) == ["cell_1", "cell_2", "cell_3"]
+    assert [each.address for each in register_map.registers.values()] == [10, 12, 14]
+    assert register_map.arrays == {"cell": ("cell_1", "cell_2", "cell_3")}
+    assert register_map.select(["cell"]) == tuple(register_map.registers.values())
+
+
+def test_labels_of_an_array_are_those_of_each() -> None:
+    register_map = load(f"{MORE}\nstate,input,10,u16,2,,,,,,,\n", "[enums.state]\n0 = 'Off'")
+    assert register_map["state_2"].labels_of(0) == ("Off",)
+
+
+def test_a_scale_may_be_another_register() -> None:
+    text = f"{MORE}\np,input,1,s16,,p_scale,,,,,,\np_scale,input,2,s16,,,,,,,,\n"
+    register_map = load(text)
+    assert register_map["p"].scale_by == register_map["p_scale"]
+    told = problems_of(text.replace("p_scale,input,2,s16", "p_scale,input,2,u16"))
+    assert told == ["meter.csv:2: scale: p_scale is no unscaled s16, so it cannot scale others"]
+
+
+def test_registers_overlap_only_where_it_is_declared() -> None:
+    rows = f"{MORE}\nlow,input,1,u16,,,,,,,,\nboth,input,1,u32,,,,,,,,"
+    (told,) = problems_of(rows)
+    assert "both overlaps low (line 2) at 1; if both are meant, say so in column alias" in told
+    assert load(rows + "low\n")["both"].alias == "low"
+    text = rows.replace("both,input,1", "both,input,5") + "low\n"
+    assert problems_of(text) == ["meter.csv:3: alias: both shares no address with low"]
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
@@ -147,7 +221,12 @@ gap = 0.1
 holes = "never"
 mirrors = ["holding_register"]
 write_function = "multiple"
-identify = "status"
+identify = { register = "status", values = [3, 4] }
+bits_max = 64
+write_words_max = 10
+
+[barriers]
+holding_register = [0x10, [0x20, 0x22]]
 
 [serial]
 baudrate = 2400
@@ -167,6 +246,9 @@ def test_a_sidecar_is_read_as_it_says() -> None:
     assert (facts.title, facts.words_max, facts.gap_s, facts.holes) == ("A meter", 40, 0.1, "never")
     assert facts.mirrored == (Table.HOLDING_REGISTER,)
     assert (facts.write_function, facts.identify) == ("multiple", "status")
+    assert (facts.bits_max, facts.write_words_max, facts.identify_values) == (64, 10, (3, 4))
+    addresses = {address for _, address in facts.barriers}
+    assert addresses == {0x10, 0x20, 0x21, 0x22}
     assert (facts.baudrate, facts.framing, facts.unit_id) == (2400, "8E1", 5)
     status = register_map["status"]
     assert status.bits == (Bit(0, "Running"), Bit(8, "Load fault", active_low=True))
@@ -194,11 +276,26 @@ def test_without_a_sidecar_the_defaults_hold() -> None:
         ("[serial]\nbaud = 9600", "meter.toml:2: unknown key 'baud' in [serial]; did you mean"),
         ("a = 1\na = 2", "meter.toml:2: not valid TOML"),
         ("bits = 3", "meter.toml:1: bits: one table per register"),
-        ("[bits]\nstatus = 3", "meter.toml:2: bits.status: a table of bit = label"),
+        ("[bits]\nstatus = 3", "meter.toml:2: bits.status: a table of number = label"),
         ("[bits.status]\nx = 'y'", "meter.toml:1: bits.status.x: not of the form"),
         ("[bits.status]\n16 = 'y'", "meter.toml:1: bits: status has only 16 bits"),
         ("[bits.other]\n1 = 'y'", "meter.toml:1: bits: the map has no register 'other'"),
         ("holes = 'never'\ntitle = ", "meter.toml:2: not valid TOML"),
+        ("bits_max = 2001", "meter.toml:1: bits_max: 2001 is not a number from 1 to 2000"),
+        ("identify = 3", "meter.toml:1: identify: not of the form"),
+        ("identify = { register = 'status', values = 3 }", "meter.toml:1: identify: not of"),
+        ("barriers = 3", "meter.toml:1: barriers: a list per table is needed"),
+        ("[barriers]\nholding = [3]", "meter.toml:2: barriers: there is no table 'holding'; did"),
+        ("[barriers]\ncoil = [70000]", "meter.toml:2: barriers.coil: 70000 is neither"),
+        ("[barriers]\ncoil = [[1, 2, 3]]", "meter.toml:2: barriers.coil: [1, 2, 3] is neither"),
+        ("enums = 3", "meter.toml:1: enums: one table per register"),
+        ("[enums.status]\nx = 'y'", "meter.toml:1: enums.status.x: not of the form"),
+        ("[enums.status]\n1 = 2", "meter.toml:1: enums.status.1: not of the form"),
+        ("[enums.status]\n-1 = 'y'", "meter.toml:1: enums: -1 is no raw value of status, a u16"),
+        ("[enums.status]\n1 = 'y'\n0x1 = 'z'", "meter.toml:1: enums: status has a number or a"),
+        ("[enums.status]\n1 = 'y'\n2 = 'y'", "meter.toml:1: enums: status has a number or a"),
+        ("[bits.status]\n1='y'\n[enums.status]\n2='y'", "meter.toml:1: enums: status is a bit"),
+        ("[enums.other]\n1 = 'y'", "meter.toml:1: enums: the map has no register 'other'"),
     ],
 )
 def test_a_bad_sidecar_is_told(sidecar: str, problem: str) -> None:

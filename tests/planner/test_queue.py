@@ -233,6 +233,27 @@ def test_a_busy_unit_s_refusal_fails_all_that_were_merged_and_teaches_nothing() 
     assert bench.reading(0.2) == span(0, 4)
 
 
+def test_what_the_map_forbids_is_never_read_over_whatever_is_learned() -> None:
+    bench = Bench({1: UnitTraits(forbidden=frozenset({(HOLDING, 2)}))})
+
+    def next_read(now_s: float, error: ExceptionReply | None = None) -> Span:
+        job = bench.queue.pick(now_s)
+        assert isinstance(job, ReadJob)
+        if error is None:
+            block = bytes(2 * job.transaction.span.count)
+            bench.queue.succeeded(job, block, now_s, now_s + 0.1)
+        else:
+            bench.queue.failed(job, error, now_s, now_s + 0.1)
+        return job.transaction.span
+
+    bench.read(1, span(0), span(3), span(5))
+    assert next_read(0.0) == span(0)
+    assert next_read(1.0, ExceptionReply(2)) == span(3, 3)  # So nothing is read over 4 either.
+    assert [next_read(2.0), next_read(3.0)] == [span(3), span(5)]
+    bench.read(1, span(0), span(3), now_s=4.0)
+    assert [next_read(4.0), next_read(5.0)] == [span(0), span(3)]
+
+
 def test_bits_are_cut_out_of_a_merged_read() -> None:
     bench = Bench()
     coils = [Span(Table.COIL, 3, 2), Span(Table.COIL, 6, 1)]

@@ -1,0 +1,301 @@
+"""A line for a library user: opened once, kept open, shared by the devices on it.
+
+Owns the bus actor, which owns the line. The actor learns of the units when it starts, so it starts
+with the first request; a device that is added later makes it end in order and begin again.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeAlias
+
+import trio
+
+from grug.actors import bus
+from grug.codec.registers import DeviceFacts, RegisterMap
+from grug.device.device import Device
+from grug.errors import LineError, MapError, Problem
+from grug.messages import ReadFailed, ReadRegisters, WriteFailed
+from grug.model import FailureKind
+from grug.protocol.rtu import character_bits
+from grug.runtime.calls import CALLS_WAITING_MAX, BusCaller, BusReply, BusRequest, Call, Caller
+from grug.runtime.feed import Feed
+from grug.transport.line import Line, LineOpener
+from grug.transport.maps import load_map
+from grug.transport.serial import serial_opener
+
+Port: TypeAlias = str | os.PathLike[str] | LineOpener
+"""Path of a serial port, or whatever opens a line."""
+
+MapLike: TypeAlias = str | os.PathLike[str] | RegisterMap
+"""Name of a map that comes with grug, path of a ``.csv``, or a map."""
+
+REPLY_TIMEOUT_S = 0.5
+"""Slow meters take 0.2 s to begin; a house, which must go on without them, waits less."""
+
+
+def open_line(
+    port: Port,
+    *,
+    baudrate: int = 9600,
+    framing: str = "8N1",
+    reply_timeout_s: float = REPLY_TIMEOUT_S,
+    gap_s: float | None = None,
+    settle_s: float = 0.0,
+    feed: Feed | None = None,
+) -> DeviceLine:
+    """Give a line to be opened by ``async with``.
+
+    Args:
+        port: path of a serial port, or a ``LineOpener`` such as a simulated line's ``open``.
+        baudrate: bits per second.
+        framing: data bits, parity (N, E, O) and stop bits, such as ``8N1``.
+        reply_timeout_s: how long a unit may take to begin its reply.
+        gap_s: silence between two frames; None means 3.5 characters, and at least 5 ms.
+        settle_s: pause after opening, for adapters that need it.
+        feed: gets what happens on the line: every write, lost lines, silent units, counters.
+
+    Raises:
+        ValueError: there is no such framing.
+        LineError: from ``async with``: the port is not there, in use, or may not be opened.
+    """
+    timing = bus.LineTiming(
+        baudrate=baudrate,
+        reply_timeout_s=reply_timeout_s,
+        gap_s=gap_s,
+        settle_s=settle_s,
+        character_bits=character_bits(framing),
+    )
+    return DeviceLine(port_name(port), opener_of(port, baudrate, framing), timing, feed or Feed())
+
+
+def opener_of(port: Port, baudrate: int, framing: str) -> LineOpener:
+    """What opens a port, if it is not that already.
+
+    Raises:
+        ValueError: there is no such framing.
+    """
+    if isinstance(port, str | os.PathLike):
+        return serial_opener(os.fspath(port), baudrate, framing)
+    return port
+
+
+def port_name(port: Port) -> str:
+    """How messages call the line."""
+    if isinstance(port, str | os.PathLike):
+        return os.fspath(port)
+    owner = getattr(port, "__self__", None)
+    return str(getattr(owner, "name", "line"))
+
+
+def find_map(model: MapLike) -> RegisterMap:
+    """Load a map by the name of a model or by the path of its file.
+
+    Args:
+        model: a name such as ``eastron_sdm630``; or what ends in ``.csv``, with its ``.toml``
+            beside it.
+
+    Raises:
+        MapError: there is no such map, or it is wrong, with all that is wrong.
+    """
+    if isinstance(model, RegisterMap):
+        return model
+    path = Path(model)
+    if path.suffix.lower() != ".csv":
+        return load_map(os.fspath(model))
+    if not path.is_file():
+        raise MapError([Problem(str(path), 0, "there is no such file")])
+    return load_map(path.stem, path.parent)
+
+
+class DeviceLine:
+    """One line and the devices on it; an async context manager, used once."""
+
+    def __init__(
+        self, name: str, open_line: LineOpener, timing: bus.LineTiming, feed: Feed
+    ) -> None:
+        """Prepare; ``open_line`` makes these."""
+        self.name = name
+        self.feed = feed
+        self._open_line = open_line
+        self._timing = timing
+        self._units: dict[int, bus.UnitTraits] = {}
+        self._manager: AbstractAsyncContextManager[trio.Nursery] | None = None
+        self._nursery: trio.Nursery | None = None
+        self._first: Line | None = None
+        """The line as opened by ``async with``, until the bus owner takes it over."""
+        self._bus: _Bus | None = None
+        self._starting = trio.Lock()
+        self._is_closed = False
+
+    def device(self, model: MapLike, unit: int | None = None) -> Device:
+        """A device on this line; nothing is sent yet.
+
+        Args:
+            model: see ``find_map``.
+            unit: its id, 1..247; None is the one that it leaves the factory with.
+
+        Raises:
+            MapError: there is no such map, or it is wrong.
+            ValueError: no unit has such an id.
+        """
+        register_map = find_map(model)
+        unit_id = register_map.facts.unit_id if unit is None else unit
+        if not 1 <= unit_id <= 247:
+            raise ValueError(f"unit {unit_id} is not within 1..247")
+        traits = _traits_of(register_map.facts)
+        known = self._units.get(unit_id)
+        self._units[unit_id] = traits if known is None else _strictest(known, traits)
+        return Device(self.name, self.ask, register_map, unit_id)
+
+    async def ask(self, request: BusRequest) -> BusReply:
+        """Put a request to the bus; a line that is closed or lost is a failed reply, too."""
+        while self._nursery is not None and not self._is_closed:
+            owner = await self._current_bus(self._nursery)
+            try:
+                return await owner.caller.ask(request)
+            except trio.ClosedResourceError:
+                continue  # Another device was added while this waited to be heard.
+        return _line_down(request, self.name, "is not open: use it within async with")
+
+    async def _current_bus(self, nursery: trio.Nursery) -> _Bus:
+        """The bus owner that knows all units."""
+        async with self._starting:
+            if self._bus is None or self._bus.units != self._units:
+                if self._bus is not None:
+                    await self._bus.finish()
+                self._bus = _Bus(self._units)
+                start = partial(
+                    self._bus.run,
+                    self.feed,
+                    line_name=self.name,
+                    open_line=self._open_or_take,
+                    timing=self._timing,
+                )
+                nursery.start_soon(start, name=f"bus {self.name}")
+            return self._bus
+
+    async def _open_or_take(self) -> Line:
+        line, self._first = self._first, None
+        return line or await self._open_line()
+
+    async def __aenter__(self) -> Self:
+        """Open the line.
+
+        Raises:
+            LineError: it cannot be opened; the text says why and what to do.
+        """
+        with trio.move_on_after(bus.OPEN_S_MAX):
+            self._first = await self._open_line()
+        if self._first is None:
+            raise LineError(f"{self.name}: opening took longer than {bus.OPEN_S_MAX:g} s")
+        self._manager = trio.open_nursery()
+        self._nursery = await self._manager.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        """Close the line; whoever still waits gets a LineError."""
+        assert self._manager is not None, "it was entered"
+        assert self._nursery is not None, "it was entered"
+        self._is_closed = True
+        self._nursery.cancel_scope.cancel()
+        try:
+            return await self._manager.__aexit__(kind, error, traceback)
+        except BaseExceptionGroup as group:
+            if error is not None and group.exceptions == (error,):
+                return False  # It goes on as it was raised: a user's except clause must match.
+            raise
+        finally:
+            if self._first is not None:
+                with trio.move_on_after(bus.CLOSE_S_MAX, shield=True):
+                    await self._first.aclose()
+
+
+class _Bus:
+    """One run of the bus actor, with the units that it knows."""
+
+    def __init__(self, units: Mapping[int, bus.UnitTraits]) -> None:
+        self.units = dict(units)
+        self._send, self._calls = trio.open_memory_channel[Call[BusRequest, BusReply]](
+            CALLS_WAITING_MAX
+        )
+        self.caller: BusCaller = Caller(self._send)
+        self._has_ended = trio.Event()
+
+    async def run(
+        self, feed: Feed, *, line_name: str, open_line: LineOpener, timing: bus.LineTiming
+    ) -> None:
+        """Be the line's owner until finished or cancelled; then nobody is left waiting."""
+        try:
+            await bus.run(
+                self._calls,
+                feed,
+                line_name=line_name,
+                open_line=open_line,
+                timing=timing,
+                units=self.units,
+            )
+        finally:
+            self._send.close()
+            self._refuse_all(line_name)
+            self._has_ended.set()
+
+    async def finish(self) -> None:
+        """Take no more requests, and wait until those taken are answered."""
+        self._send.close()
+        await self._has_ended.wait()
+
+    def _refuse_all(self, line_name: str) -> None:
+        """Answer the calls that the actor has not seen."""
+        while True:
+            try:
+                call = self._calls.receive_nowait()
+            except (trio.WouldBlock, trio.EndOfChannel):
+                return
+            call.reply(_line_down(call.request, line_name, "was closed"))
+
+
+def _line_down(request: BusRequest, line_name: str, cause: str) -> ReadFailed | WriteFailed:
+    now_s, kind, text = trio.current_time(), FailureKind.LINE_DOWN, f"{line_name} {cause}"
+    if isinstance(request, ReadRegisters):
+        return ReadFailed(kind, text, now_s)
+    return WriteFailed(line_name, request, kind, text, now_s)
+
+
+def _traits_of(facts: DeviceFacts) -> bus.UnitTraits:
+    """What the bus must know of a unit; its gap makes every further request dearer."""
+    usual = bus.UnitTraits()
+    return bus.UnitTraits(
+        words_max=facts.words_max,
+        bits_max=facts.bits_max,
+        forbidden=facts.barriers,
+        gap_s=facts.gap_s,
+        reads_holes=facts.holes != "never",
+        turnaround_s=usual.turnaround_s + facts.gap_s,
+        writes_multiple=facts.write_function == "multiple",
+    )
+
+
+def _strictest(one: bus.UnitTraits, other: bus.UnitTraits) -> bus.UnitTraits:
+    """What two maps of one unit both allow."""
+    return replace(
+        one,
+        words_max=min(one.words_max, other.words_max),
+        bits_max=min(one.bits_max, other.bits_max),
+        forbidden=one.forbidden | other.forbidden,
+        gap_s=max(one.gap_s, other.gap_s),
+        reads_holes=one.reads_holes and other.reads_holes,
+        turnaround_s=max(one.turnaround_s, other.turnaround_s),
+        writes_multiple=one.writes_multiple or other.writes_multiple,
+    )

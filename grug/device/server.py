@@ -1,0 +1,135 @@
+"""The other side: a register image served on a line, so that a map can be its own fake device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import trio
+
+from grug.codec.image import RegisterImage
+from grug.codec.registers import Access
+from grug.device.line import Port, opener_of
+from grug.model import Table
+from grug.protocol.rtu import interframe_delay_s
+from grug.protocol.server import (
+    ILLEGAL_DATA_ADDRESS,
+    ILLEGAL_DATA_VALUE,
+    ILLEGAL_FUNCTION,
+    RequestFramer,
+    ServerRequest,
+    exception_reply,
+    read_reply,
+    write_reply,
+)
+from grug.transport.line import Line
+
+
+class ServedUnit:
+    """Answers for one unit from an image, within the limits that the map states."""
+
+    def __init__(
+        self,
+        unit_id: int,
+        image: RegisterImage,
+        on_write: Callable[[list[str]], None] | None = None,
+    ) -> None:
+        """Make a unit.
+
+        Args:
+            unit_id: 1..247.
+            image: what it shows; may be set at any time.
+            on_write: told the names of the registers that a write has changed.
+        """
+        self.unit_id = unit_id
+        self.image = image
+        self.answered = 0
+        """Requests answered since start, refusals included."""
+        self._on_write = on_write
+        registers = image.register_map.registers.values()
+        self._writable = {
+            (register.table, address)
+            for register in registers
+            if register.access is not Access.READ
+            for address in range(register.span.address, register.span.end)
+        }
+
+    def answer(self, request: ServerRequest, now_s: float) -> bytes | None:
+        """The ADU that answers a request; None when it is for another unit."""
+        if request.unit_id != self.unit_id:
+            return None
+        self.answered += 1
+        if request.fault:
+            return exception_reply(request, request.fault)
+        return self._answer_read(request) if request.is_read else self._answer_write(request)
+
+    def _answer_read(self, request: ServerRequest) -> bytes:
+        facts = self.image.register_map.facts
+        if request.count > (facts.bits_max if request.table.is_bits else facts.words_max):
+            return exception_reply(request, ILLEGAL_DATA_VALUE)
+        block = self.image.read(request.table, request.address, request.count)
+        if block is None:
+            return exception_reply(request, ILLEGAL_DATA_ADDRESS)
+        return read_reply(request, block)
+
+    def _answer_write(self, request: ServerRequest) -> bytes:
+        facts = self.image.register_map.facts
+        if facts.write_function == "multiple" and request.function in (5, 6):
+            return exception_reply(request, ILLEGAL_FUNCTION)
+        if not request.table.is_bits and request.count > facts.write_words_max:
+            return exception_reply(request, ILLEGAL_DATA_VALUE)
+        if not self._takes(request.table, request.address, request.count):
+            return exception_reply(request, ILLEGAL_DATA_ADDRESS)
+        changed = self.image.write(request.table, request.address, request.block)
+        if changed and self._on_write is not None:
+            self._on_write(changed)
+        return write_reply(request)
+
+    def _takes(self, table: Table, address: int, count: int) -> bool:
+        """Whether each of the addresses belongs to a register that the device lets be written."""
+        return all((table, each) in self._writable for each in range(address, address + count))
+
+
+async def serve(
+    port: Port,
+    unit: int,
+    image: RegisterImage,
+    *,
+    baudrate: int = 9600,
+    framing: str = "8N1",
+    on_write: Callable[[list[str]], None] | None = None,
+    task_status: trio.TaskStatus[ServedUnit] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Be a unit on a line until cancelled; also for ``nursery.start``.
+
+    Args:
+        port: path of a serial port, or a ``LineOpener``.
+        unit: its id, 1..247.
+        image: what it shows, such as ``device.image()``.
+        baudrate: bits per second.
+        framing: such as ``8N1``.
+        on_write: told the names of the registers that a write has changed.
+        task_status: is given the unit once the line is open.
+
+    Raises:
+        ValueError: there is no such framing.
+        LineError: the line cannot be opened, or is lost.
+    """
+    served = ServedUnit(unit, image, on_write)
+    line = await opener_of(port, baudrate, framing)()
+    try:
+        task_status.started(served)
+        await _serve_line(line, served, baudrate)
+    finally:
+        with trio.CancelScope(shield=True):
+            await line.aclose()
+
+
+async def _serve_line(line: Line, served: ServedUnit, baudrate: int) -> None:
+    framer = RequestFramer(baudrate)
+    while True:
+        for request in framer.receive(await line.receive_some(), trio.current_time()):
+            reply = served.answer(request, trio.current_time())
+            if reply is not None:
+                # Whoever asked has to let go of the two wires first.
+                await trio.sleep(interframe_delay_s(baudrate))
+                await line.send_all(reply)
