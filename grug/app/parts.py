@@ -7,6 +7,7 @@ sources in place of these: all they have to do is publish the same messages and 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import NamedTuple
@@ -24,6 +25,10 @@ from grug.runtime.supervisor import Part
 from grug.transport.line import LineOpener
 from grug.transport.maps import load_map
 from grug.transport.serial import serial_opener
+
+FAST_POLL_SHARE_MAX = 0.5
+"""No read may hold a line for longer than this part of the fastest poll's period, so that a long
+one just begun does not make that poll miss its tick."""
 
 
 class Sources(NamedTuple):
@@ -168,6 +173,7 @@ def _bus(
             units[device.unit] = bus.UnitTraits(
                 words_max=facts.words_max,
                 bits_max=facts.bits_max,
+                transaction_s_max=_fastest_poll_s(house.config, name) * FAST_POLL_SHARE_MAX,
                 forbidden=facts.barriers,
                 gap_s=facts.gap_s,
                 reads_holes=facts.holes != "never",
@@ -190,6 +196,19 @@ def _bus(
         )
 
     return caller, Part(f"bus {name}", start)
+
+
+def _fastest_poll_s(config: HouseConfig, line: str) -> float:
+    """Period of the fastest poll group on a line; infinite when nothing is polled there."""
+    return min(
+        (
+            poll.every
+            for device in config.device.values()
+            if device.line == line
+            for poll in device.poll
+        ),
+        default=math.inf,
+    )
 
 
 def _poll_groups(

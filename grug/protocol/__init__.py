@@ -1,1 +1,1 @@
-"""Sans-IO Modbus, client and server side; the only package that imports pymodbus."""
+"""Sans-IO Modbus RTU, client and server side; tests hold it to pymodbus and libmodbus."""

@@ -37,6 +37,7 @@ from grug.messages import (
     WriteRegisters,
 )
 from grug.model import FailureKind, UnitHealth
+from grug.planner.plan import ReadCost, ReadLimits, plan_reads, plan_s
 from grug.protocol.rtu import interframe_delay_s
 from grug.runtime.calls import BusCaller, BusCalls, BusReply, BusRequest, open_calls
 from grug.runtime.feed import Feed
@@ -67,7 +68,9 @@ class SimActors:
         self._feed = feed
         config = sim.config
         now_s = trio.current_time()
-        self._lines = {name: _LineTally(name) for name in config.line}
+        meter_lines = {meter.line for meter in config.fakemeter.values()}
+        self._lines = {name: _LineTally(name) for name in config.line if name not in meter_lines}
+        """Lines on which grug asks; on a meter port nobody counts transactions."""
         self._groups = [
             _Group(sim, self._lines[device.line], name, device, poll, now_s)
             for name, device in config.device.items()
@@ -79,7 +82,7 @@ class SimActors:
         self.buses: dict[str, BusCaller] = {}
         """By line name: how controllers reach the units."""
         self._calls: dict[str, BusCalls] = {}
-        for name in config.line:
+        for name in self._lines:
             self.buses[name], self._calls[name] = open_calls()
         self._offline: set[str] = set()
         """Devices that do not answer."""
@@ -89,7 +92,7 @@ class SimActors:
     async def run(self) -> None:
         """Be the lines, pollers and fake meters until cancelled."""
         now_s = trio.current_time()
-        for name in self._lines:
+        for name in self._sim.config.line:
             self._feed.publish(LineChanged(name, True, "opened", now_s))
         async with trio.open_nursery() as nursery:
             for name, calls in self._calls.items():
@@ -271,16 +274,21 @@ class _Group:
         self.due_s = now_s + FIRST_POLL_S
         self.told_s = -math.inf
         register_map = self.unit.register_map
-        runs = runs_of(register_map.select(self.names), register_map.facts.words_max)
-        self.transactions = len(runs)
-        self.cost_s = sum(_cost_s(sim.config.line[device.line], run.count) for run in runs)
+        facts = register_map.facts
+        cost = _read_cost(sim.config.line[device.line])
+        plan = plan_reads(
+            runs_of(register_map.select(self.names), facts.words_max),
+            cost,
+            ReadLimits(facts.words_max, facts.bits_max, forbidden=facts.barriers),
+        )
+        self.transactions = len(plan)
+        self.cost_s = plan_s(plan, cost)
 
 
-def _cost_s(line: LineConfig, words: int) -> float:
-    """About how long a read keeps a line busy, in s."""
-    characters = 8 + 5 + 2 * words
-    gaps_s = 2 * interframe_delay_s(line.baudrate)
-    return characters * wire_character_s(line.baudrate, line.framing) + gaps_s + TURNAROUND_S
+def _read_cost(line: LineConfig) -> ReadCost:
+    """What a read costs on a line, about."""
+    character_s = wire_character_s(line.baudrate, line.framing)
+    return ReadCost(character_s, interframe_delay_s(line.baudrate), TURNAROUND_S)
 
 
 class _Meter:

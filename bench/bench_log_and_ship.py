@@ -1,6 +1,6 @@
 """Hours of a house through the recorder and the shipper: bytes, CPU, rows per second, memory.
 
-Usage: ``python bench/log_and_ship.py [HOURS]``. Numbers are of one run on this machine; what can be
+Usage: ``python bench/bench_log_and_ship.py [HOURS]``. Numbers are of one run on this machine; what can be
 compared with other machines are the ratios.
 """
 
