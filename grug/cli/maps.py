@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from grug.codec.csvmap import parse_map
-from grug.codec.registers import Register, RegisterMap
+from grug.codec.registers import Kind, Register, RegisterMap
 from grug.errors import MapError, Problem
 from grug.mapimport.addresses import Convention
 from grug.mapimport.datasheet import import_tables
@@ -78,6 +78,7 @@ def group() -> None:
 @click.option(
     "--table", type=click.Choice(sorted(TABLES)), help="Where a document does not say it."
 )
+@click.option("--kind", type=click.Choice([each.value for each in Kind]), help="The same.")
 @click.option("--pages", metavar="FIRST-LAST", help="Of a PDF, such as 12-30.")
 @click.option("--skip-bad", is_flag=True, help="Leave out what cannot be imported, and list it.")
 @click.option("--force", is_flag=True, help="Replace files that are there.")
@@ -90,6 +91,7 @@ def import_(
     base: int | None,
     addresses: str,
     table: str | None,
+    kind: str | None,
     pages: str | None,
     skip_bad: bool,
     force: bool,
@@ -101,7 +103,9 @@ def import_(
     """
     if output is not None and output.suffix != ".csv":
         raise click.BadParameter("a map is a .csv file", param_hint="--output")
-    reading = Reading(base, Convention(addresses), TABLES[table] if table else None)
+    reading = Reading(
+        base, Convention(addresses), TABLES[table] if table else None, Kind(kind) if kind else None
+    )
     chosen = Format(style) if style else None
     page_range = _page_range(pages)
 
@@ -162,7 +166,7 @@ def _read(
     data = read_source(source)
     if style is Format.PDF or (style is None and is_pdf(data)):
         tables = read_tables(source, pages)
-        return import_tables(tables, str(source), reading.convention, reading.table)
+        return import_tables(tables, str(source), reading.convention, reading.table, reading.kind)
     return import_text(decode_text(data), str(source), style, reading)
 
 

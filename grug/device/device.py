@@ -56,6 +56,14 @@ class Device:
         registers = self.map.registers.values()
         return tuple(each.name for each in registers if each.access is not Access.NEVER)
 
+    def check(self, names: Iterable[str]) -> None:
+        """See that the map has these names.
+
+        Raises:
+            UnknownRegisterError: a KeyError; it does not have some, all at once.
+        """
+        self._select(names)
+
     def image(self) -> RegisterImage:
         """The same registers from the other side: all zero, to be filled and served."""
         return RegisterImage(self.map)

@@ -7,9 +7,11 @@ be understood is left out and listed, and what the columns and addresses were ta
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from grug.codec.registers import Kind
 from grug.errors import Problem
 from grug.mapimport.addresses import (
     Convention,
@@ -20,7 +22,7 @@ from grug.mapimport.addresses import (
     parse_printed,
 )
 from grug.mapimport.columns import Columns, Role, guessed_columns, titled_columns
-from grug.mapimport.meaning import Entry, row_of
+from grug.mapimport.meaning import Entry, Place, row_of
 from grug.mapimport.rows import Import
 from grug.mapimport.tables import Cells, FoundTable
 from grug.mapimport.words import squeeze
@@ -37,11 +39,20 @@ _CARRIED = (Role.KIND, Role.UNIT, Role.SCALE, Role.DIVISOR, Role.ACCESS, Role.FU
 """A cell that spans several rows says the same of all of them, in these columns."""
 
 
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What a person says for registers of which the document does not say it."""
+
+    table: Table | None = None
+    kind: Kind | None = None
+
+
 def import_tables(
     tables: Sequence[FoundTable],
     source: str,
     convention: Convention = Convention.AUTO,
     table: Table | None = None,
+    kind: Kind | None = None,
 ) -> Import:
     """Read all tables that look like registers.
 
@@ -50,6 +61,7 @@ def import_tables(
         source: file name, for messages.
         convention: how addresses are to be understood.
         table: of registers for which the document does not tell it.
+        kind: of registers for which the document does not tell it.
     """
     result = Import(source, is_tolerant=True)
     entries: list[Entry] = []
@@ -68,7 +80,8 @@ def import_tables(
         before = columns
         how = "guessed from what is in them" if columns.is_guessed else columns.describe()
         result.notes.append(f"{found.place}: {len(reader.entries)} registers; columns: {how}")
-    _add_rows(entries, convention, table, result)
+    defaults = Defaults(table, kind)
+    _add_rows(entries, convention, defaults, result)
     if not result.rows:
         result.problems.append(_nothing(source, tables))
     return result
@@ -218,12 +231,13 @@ class _TableReader:
 
 
 def _add_rows(
-    entries: Sequence[Entry], convention: Convention, table: Table | None, result: Import
+    entries: Sequence[Entry], convention: Convention, defaults: Defaults, result: Import
 ) -> None:
     verdict: Verdict = judge([(entry.printed, entry.wire) for entry in entries], convention)
     result.notes += verdict.notes
-    defaulted = reserved = 0
-    for entry, following in zip(entries, [*entries[1:], None], strict=True):
+    guessed: Counter[Table] = Counter()
+    reserved = 0
+    for entry, following in zip(entries, [*entries[1:], None], strict=False):
         if re.match(r"(?:reserved?|not used|unused|spare)\b", entry.name, re.IGNORECASE):
             reserved += 1
             continue
@@ -232,16 +246,18 @@ def _add_rows(
             if address != entry.wire:
                 entry.doubts.append(f"the address beside {entry.printed.first} was taken")
             address = entry.wire
-        found = entry.function_table or told or entry.hint or table
-        defaulted += found is None
+        table = entry.function_table or told or entry.hint or defaults.table
+        if table is None:
+            # Vendors whose wire addresses look like references tell the tables by them, too.
+            is_input = entry.printed.group == 3
+            table = Table.INPUT_REGISTER if is_input else Table.HOLDING_REGISTER
+            guessed[table] += 1
         gap = following.printed.first - entry.printed.first if following else 0
-        row = row_of(entry, found or Table.HOLDING_REGISTER, address, gap, result)
+        row = row_of(entry, Place(table, address, gap), defaults.kind, result)
         if row is not None:
             result.rows.append(row)
     if reserved:
         result.notes.append(f"{reserved} reserved rows left out")
-    if defaulted:
-        result.notes.append(
-            f"nothing says of which table {defaulted} registers are: holding registers were taken;"
-            " --table input takes input registers"
-        )
+    for table, count in guessed.items():
+        what = f"{count} registers are taken for {table}s, for nothing says where they are"
+        result.notes.append(f"{what}; --table says it")

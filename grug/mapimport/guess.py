@@ -6,6 +6,7 @@ import enum
 import re
 from dataclasses import dataclass
 
+from grug.codec.registers import Kind
 from grug.errors import MapError, Problem
 from grug.mapimport.addresses import Convention
 from grug.mapimport.csvtext import csv_rows
@@ -44,6 +45,7 @@ class Reading:
     """Of a SunSpec model: the wire address of its ID."""
     convention: Convention = Convention.AUTO
     table: Table | None = None
+    kind: Kind | None = None
 
 
 def guess_format(text: str) -> Format | None:
@@ -114,4 +116,4 @@ def import_pasted(text: str, source: str, reading: Reading) -> Import:
         message = "it is a map already; `grug map check` checks it"
         raise MapError([Problem(source, lines[0], message)])
     found = FoundTable(1, 1, tuple(tuple(cells) for _, cells in rows), lines=lines)
-    return import_tables([found], source, reading.convention, reading.table)
+    return import_tables([found], source, reading.convention, reading.table, reading.kind)

@@ -86,27 +86,39 @@ class Entry:
         return max(count or 0, 0) // self.units_per_word if count else 0
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a register is."""
+
+    table: Table
+    address: int
+    gap: int
+    """Addresses to the next one of the document; 0 or less when that tells nothing."""
+
+
 def row_of(
-    entry: Entry, table: Table, address: int, gap: int, result: Import
+    entry: Entry, place: Place, default_kind: Kind | None, result: Import
 ) -> ImportedRow | None:
     """Make the register; None when nobody can tell what it is, which is noted.
 
     Args:
         entry: what the document says.
-        table: where the register is.
-        address: on the wire.
-        gap: addresses to the next register of the document; 0 or less when that tells nothing.
+        place: where it is.
+        default_kind: for registers whose type the document does not say.
         result: takes what is left out.
     """
+    table, address = place.table, place.address
+
+    def leave_out(text: str) -> None:
+        result.complain(text, entry.line, entry.place)
+
     if not 0 <= address <= 65535:
-        result.complain(f"address: {address} is outside 0..65535", entry.line, entry.place)
+        leave_out(f"address: {address} is outside 0..65535")
         return None
-    kind, words, count = _kind(entry, table, gap)
+    kind, words, count = _kind(entry, place, default_kind)
     if kind is None:
         text = entry.cells.get(Role.KIND, "")
-        result.complain(
-            f"type: {text!r} of {entry.name!r} has no kind of ours", entry.line, entry.place
-        )
+        leave_out(f"type: {text!r} of {entry.name!r} has no kind of ours")
         return None
     name = entry.name
     if not name:
@@ -114,11 +126,9 @@ def row_of(
         entry.doubts.append("it has no name")
     scale, unit = _scale_and_unit(entry)
     if scale == 0:
-        result.complain(
-            f"scale: 0 of {name!r} would make every value the same", entry.line, entry.place
-        )
+        leave_out(f"scale: 0 of {name!r} would make every value the same")
         return None
-    is_scaled = kind.is_integer or kind.is_float
+    is_scaled = kind.is_number
     can_write = table in (Table.COIL, Table.HOLDING_REGISTER)
     return ImportedRow(
         name,
@@ -138,13 +148,14 @@ def row_of(
     )
 
 
-def _kind(entry: Entry, table: Table, gap: int) -> tuple[Kind | None, int, int]:
+def _kind(entry: Entry, place: Place, default: Kind | None) -> tuple[Kind | None, int, int]:
     """Give the kind, the length of a text in words, and how many values there are."""
-    if table.is_bits:
+    if place.table.is_bits:
         return Kind.BOOL, 0, 1
     text, words = entry.cells.get(Role.KIND, ""), entry.words
     if text in ("", "-"):
-        return _kind_by_length(entry, words, gap)
+        is_fitting = default is not None and default.words and words in (0, default.words)
+        return (default, 0, 1) if is_fitting else _kind_by_length(entry, words, place.gap)
     kind = kind_of(text, words)
     if kind is Kind.TEXT:
         if not words and (match := _TEXT_LENGTH.search(text)):

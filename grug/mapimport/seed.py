@@ -27,6 +27,14 @@ TABLES = {
     4: Table.INPUT_REGISTER,
 }
 
+WRITE_FUNCTIONS = {
+    5: Table.COIL,
+    6: Table.HOLDING_REGISTER,
+    15: Table.COIL,
+    16: Table.HOLDING_REGISTER,
+}
+"""Some rows name the function that writes, where nothing is known of reading."""
+
 _TYPES = ("bool", "u16", "s16", "u32", "s32", "u64", "s64", "float", "double")
 _BIT_LINE = re.compile(r"\s*BIT\s*(\d{1,2})[\s:.-]+(.+?)\s*", re.IGNORECASE)
 _BIT_STATES = re.compile(r"\s*0\s*[-—–:=]\s*(\w+)[\s,;]*1\s*[-—–:=]\s*(\w+)\s*$")
@@ -49,7 +57,7 @@ def import_seed(text: str, source: str) -> Import:
                     return result
                 continue
             row = dict(zip(columns, stripped, strict=False))
-            if not row.get("function") and not row.get("type"):
+            if not any(row.get(column) for column in ("type", "name", "unit")):
                 continue  # A remark, in whatever column its author put it.
             if squeeze(row.get("name")).lower().startswith("reserved"):
                 reserved += 1
@@ -77,12 +85,14 @@ class _Reader:
 
     def read(self) -> None:
         before = len(self.result.problems)
-        table = TABLES.get(whole(self.cells.get("function")) or 0)
+        function = whole(self.cells.get("function")) or 0
+        table = TABLES.get(function) or WRITE_FUNCTIONS.get(function)
+        doubt = f"function {function} writes; whether it can be read is not said"
         if table is None:
             text = self.cells.get("function", "")
             self.complain(f"function: {text!r} reads no register; it is 1, 2, 3 or 4")
         address = self._whole("addr")
-        kind, count = self._kind_and_count(address)
+        kind, count = self._kind_and_count(address, is_bit=table is not None and table.is_bits)
         name = squeeze(self.cells.get("name_for_id") or self.cells.get("name"))
         if not name:
             self.complain("name: empty")
@@ -103,7 +113,7 @@ class _Reader:
             else (Access.READ),
             note=self._note(name),
             line=self.line,
-        )
+        ).doubting(doubt if function in WRITE_FUNCTIONS else "")
         self.result.rows.append(self._finished(row, count))
 
     def _finished(self, row: ImportedRow, count: int) -> ImportedRow:
@@ -124,7 +134,7 @@ class _Reader:
             row = row.doubting(f"an array of {count} values; one number perhaps, or text")
         return replace(row, count=count)
 
-    def _kind_and_count(self, address: int | None) -> tuple[Kind | None, int]:
+    def _kind_and_count(self, address: int | None, *, is_bit: bool) -> tuple[Kind | None, int]:
         """The kind of one value, and how many of them there are."""
         text = self.cells.get("type", "")
         kind = kind_of(text) if text else None
@@ -134,6 +144,8 @@ class _Reader:
         end = self._whole("addr_end") if self.cells.get("addr_end") else None
         if kind is None or address is None:
             return kind, 1
+        if is_bit:
+            kind = Kind.BOOL
         words = end - address + 1 if end is not None else length or kind.words
         if words < 1 or words % kind.words:
             self.complain(f"addr_end: {words} words hold no whole number of {kind}")

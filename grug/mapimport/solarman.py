@@ -33,7 +33,7 @@ FUNCTIONS = {
 
 _SIGNED_RULES = (2, 4)
 _NUMBER_RULES = (1, 2, 3, 4)
-_RULE_NAMES = {5: "text", 6: "bits", 7: "a version", 8: "a date and time", 9: "a time"}
+_RULE_NAMES = {6: "bits", 7: "a version", 8: "a date and time", 9: "a time"}
 _WRITTEN = ("number", "select", "switch", "button", "time", "datetime")
 
 
@@ -99,7 +99,8 @@ def _read_item(item: LineMap, functions: _Functions, result: Import) -> None:
         return
     first, rising = min(listed), sorted(listed)
     table = FUNCTIONS.get(functions.code_for(item, first))
-    kind, length, why = _kind(rule, len(listed), doubts)
+    kind, length, count = _kind(rule, len(listed), doubts)
+    why = f"rule {rule} is unknown"
     if rising != list(range(first, first + len(listed))) or listed not in (rising, rising[::-1]):
         kind, why = None, f"registers {listed} do not follow each other"
     if kind is None:
@@ -114,7 +115,7 @@ def _read_item(item: LineMap, functions: _Functions, result: Import) -> None:
     if "mask" in item or "bit" in item:
         doubts.append("the item is only some bits of this register")
     is_number = rule in _NUMBER_RULES and not table.is_bits
-    is_low_first = is_number and len(listed) > 1 and listed == rising
+    is_low_first = is_number and kind.words > 1 and listed == rising
     is_written = str(item.get("platform", "")) in _WRITTEN or "configurable" in item
     can_write = table in (Table.COIL, Table.HOLDING_REGISTER)
     row = ImportedRow(
@@ -123,6 +124,7 @@ def _read_item(item: LineMap, functions: _Functions, result: Import) -> None:
         first,
         Kind.BOOL if table.is_bits else kind,
         words=length,
+        count=count,
         order=WordOrder.CDAB if is_low_first else WordOrder.ABCD,
         scale=scale if is_number else Decimal(1),
         # The offset is subtracted before the scale is applied; ours is added after it.
@@ -130,7 +132,7 @@ def _read_item(item: LineMap, functions: _Functions, result: Import) -> None:
         unit=unit_of(str(item.get("uom") or "")),
         decimals=decimals_of(scale) if is_number else 0,
         access=Access.GUARDED if is_written and can_write else Access.READ,
-        choices=_choices(item) if is_number and scale == 1 and offset == 0 else (),
+        choices=_choices(item) if is_number and count == scale == 1 and offset == 0 else (),
         line=item.line,
         doubts=tuple(doubts),
     )
@@ -161,21 +163,23 @@ def _addresses(item: LineMap) -> tuple[list[int], list[str]]:
     ] if None not in numbers else [], doubts
 
 
-def _kind(rule: int, words: int, doubts: list[str]) -> tuple[Kind | None, int, str]:
-    """Give kind, length of a text, and why there is no kind."""
+def _kind(rule: int, words: int, doubts: list[str]) -> tuple[Kind | None, int, int]:
+    """Give kind, length of a text, and how many values there are; no kind for unknown rules."""
+    if rule == 5:
+        return Kind.TEXT, words, 1
+    if rule == 8 and words in (3, 6):
+        return (Kind.CLOCK3 if words == 3 else Kind.CLOCK6), 0, 1
     if rule in _NUMBER_RULES:
         if words == 1 and rule in (3, 4):
             doubts.append("the rule is for two words, but only one is listed")
         kind = integer_kind(words, signed=rule in _SIGNED_RULES)
-        return kind, 0, f"no whole number has {words} words"
-    if rule == 5:
-        return Kind.TEXT, words, ""
-    if rule == 8 and words in (3, 6):
-        return (Kind.CLOCK3 if words == 3 else Kind.CLOCK6), 0, ""
-    if rule in (6, 7, 9) and words == 1:
-        doubts.append(f"the register holds {_RULE_NAMES[rule]}; imported as the raw number")
-        return Kind.U16, 0, ""
-    return None, 0, f"rule {rule} ({_RULE_NAMES.get(rule, 'unknown')}) is no kind of ours"
+        if kind is not None:
+            return kind, 0, 1
+    elif rule not in _RULE_NAMES:
+        return None, 0, 1
+    what = _RULE_NAMES.get(rule, f"a number of {words} words")
+    doubts.append(f"it is {what}; imported as the raw words")
+    return Kind.U16, 0, words
 
 
 def _choices(item: Mapping[str, Any]) -> tuple[Choice, ...]:

@@ -46,6 +46,7 @@ _TYPES: dict[str, tuple[Kind, int | None]] = {
     "float32": (Kind.F32, 0x7FC00000),
     "float64": (Kind.F64, 0x7FF8000000000000),
     "string": (Kind.TEXT, None),
+    "ipv6addr": (Kind.U64, None),
 }
 """Kind and the raw value that says "not implemented"."""
 
@@ -127,7 +128,8 @@ class _Group:
             self.result.complain(f"{own_name}: type: {type_name!r} has no kind of ours", line)
             return address + size
         kind, sentinel = _TYPES[type_name]
-        if kind is not Kind.TEXT and kind.words != size:
+        count = 1 if kind is Kind.TEXT else max(size // kind.words, 1)
+        if kind is not Kind.TEXT and kind.words * count != size:
             self.result.complain(
                 f"{own_name}: {size} words, but {type_name} has {kind.words}", line
             )
@@ -140,6 +142,7 @@ class _Group:
             address,
             kind,
             words=size if kind is Kind.TEXT else 0,
+            count=count,
             scale=scale,
             scale_by=self.factors.get(scale_by, scale_by),
             unit=unit_of(str(point.get("units") or "")),

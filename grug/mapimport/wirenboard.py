@@ -72,6 +72,10 @@ def import_wirenboard(text: str, source: str) -> Import:
     if not isinstance(device, dict):
         result.complain("no device with channels")
         return result
+    protocol = str(device.get("protocol", "modbus"))
+    if not protocol.startswith("modbus"):
+        result.complain(f"a device of protocol {protocol!r}, which is not Modbus")
+        return result
     _take_facts(device, result)
     finder = LineFinder(text)
     left_out = _read_channels(device, "", finder, result)
@@ -165,6 +169,7 @@ class _Channel:
             table,
             address,
             kind,
+            count=self._count(),
             order=self._order(),
             scale=scale if is_scaled else Decimal(1),
             offset=offset if is_scaled else Decimal(0),
@@ -203,12 +208,20 @@ class _Channel:
         if text in _LOW_BYTE:
             self.doubts.append(f"{text}: the low byte of the word; imported as the whole word")
             return Kind.U16
-        known = ("s8", "u24", "s24", "bcd8", "bcd24", "string")
+        if text == "string":
+            self.doubts.append("a text of one character a word, in the low byte; imported raw")
+            return Kind.U16
+        known = ("s8", "u24", "s24", "bcd8", "bcd24")
         what = "has no kind of ours" if text in known else "is unknown"
         self.complain(
             f"format: {text!r} {what}" + ("" if text in known else did_you_mean(text, FORMATS))
         )
         return None
+
+    def _count(self) -> int:
+        """Of a text, its characters."""
+        size = whole(self.channel.get("string_data_size"))
+        return max(size or 1, 1) if self.channel.get("format") == "string" else 1
 
     def _order(self) -> WordOrder:
         words, swapped_bytes = self.channel.get("word_order"), self.channel.get("byte_order")

@@ -14,7 +14,20 @@ _UNITS = {
         *("V", "A", "W", "kW", "VA", "kVA", "var", "kvar", "Hz", "Wh", "kWh", "MWh", "varh"),
         *("kvarh", "VAh", "kVAh", "Ah", "°C", "%"),
     )
-} | {"℃": "°C", "degc": "°C", "deg c": "°C", "pct": "%", "degrees": "deg", "degree": "deg"}
+} | {
+    "℃": "°C",
+    "degc": "°C",
+    "deg c": "°C",
+    "pct": "%",
+    "volt": "V",
+    "volts": "V",
+    "amp": "A",
+    "amps": "A",
+    "watt": "W",
+    "watts": "W",
+    "degrees": "deg",
+    "degree": "deg",
+}
 _MEGA_OR_MILLI = re.compile(r"m(w|v|a|va|var|varh|vah)$", re.IGNORECASE)
 
 _NUMBER = r"[-+]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][-+]?\d+)?"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -75,7 +76,10 @@ def make_map(
     notes += merge_notes
     named = _named(rows, aliases)
     is_tolerant = imported.is_tolerant or skip_bad
-    facts = replace(imported.facts, source=f"imported from {imported.source}")
+    facts = replace(
+        imported.facts,
+        source=f"imported from {imported.source.rpartition('/')[2]}",
+    )
     register_map, named, bad = _checked(model, named, facts, with_sidecar, is_tolerant, imported)
     if is_tolerant:
         left_out += bad
@@ -94,7 +98,7 @@ def make_map(
     return MadeMap(
         register_map,
         _csv_text(named),
-        _sidecar_text(named, facts) if with_sidecar else "",
+        _sidecar_text(model, named, facts) if with_sidecar else "",
         tuple(notes),
         tuple(_doubts(model, named)),
         tuple(left_out),
@@ -161,7 +165,7 @@ def _checked(
     """
     found: list[Problem] = []
     while named:
-        sidecar = _sidecar_text(named, facts) if with_sidecar else ""
+        sidecar = _sidecar_text(model, named, facts) if with_sidecar else ""
         try:
             return parse_map(model, _csv_text(named), sidecar, f"{model}.csv"), named, found
         except MapError as error:
@@ -171,18 +175,26 @@ def _checked(
                 is_row = problem.file.endswith(".csv") and 0 <= index < len(named)
                 row = named[index].row if is_row else None
                 bad |= {index} if is_row else set()
-                found.append(_at_source(problem, row, imported.source))
+                found.append(_at_source(problem, row, named, imported.source))
             if not is_tolerant or not bad:
                 return None, named, found
             named = [each for index, each in enumerate(named) if index not in bad]
     return None, [], found
 
 
-def _at_source(problem: Problem, row: ImportedRow | None, source: str) -> Problem:
+def _at_source(
+    problem: Problem, row: ImportedRow | None, named: Sequence[_Named], source: str
+) -> Problem:
+    """Tell a problem of the map at the place of the source where it comes from."""
     if row is None:
         return problem
-    text = f"{row.place}: {problem.text}" if row.place else problem.text
-    return Problem(source, row.line, text)
+
+    def source_line(match: re.Match[str]) -> str:
+        other = named[int(match[1]) - _FIRST_ROW_LINE].row
+        return f"line {other.line}" if other.line else other.place
+
+    text = re.sub(r"\bline (\d+)", source_line, problem.text)
+    return Problem(source, row.line, f"{row.place}: {text}" if row.place else text)
 
 
 def _csv_text(named: Sequence[_Named]) -> str:
@@ -227,11 +239,11 @@ def _clean(text: str) -> str:
     return "".join(character for character in squeeze(text) if character.isprintable())
 
 
-def _sidecar_text(named: Sequence[_Named], facts: DeviceFacts) -> str:
+def _sidecar_text(model: str, named: Sequence[_Named], facts: DeviceFacts) -> str:
     default = DeviceFacts()
     lines = [
-        f"title = {_quoted(facts.title or 'unknown')}",
-        f"manufacturer = {_quoted(facts.manufacturer or 'unknown')}",
+        f"title = {_quoted(facts.title or model)}",
+        f"manufacturer = {_quoted(facts.manufacturer)}",
         f"source = {_quoted(facts.source)}",
         'verified = "not checked"',
     ]
@@ -239,10 +251,9 @@ def _sidecar_text(named: Sequence[_Named], facts: DeviceFacts) -> str:
         lines.append(f"words_max = {facts.words_max}")
     if facts.gap_s != default.gap_s:
         lines.append(f"gap = {facts.gap_s:f}")
-    lines += [
-        *("", "[serial]", f"baudrate = {facts.baudrate}", f"framing = {_quoted(facts.framing)}"),
-        f"unit = {facts.unit_id}",
-    ]
+    if (facts.baudrate, facts.framing) != (default.baudrate, default.framing):
+        lines += ["", "[serial]"]
+        lines += [f"baudrate = {facts.baudrate}", f"framing = {_quoted(facts.framing)}"]
     for each in named:
         lines += _label_lines(each)
     return "\n".join(lines) + "\n"
