@@ -1,7 +1,7 @@
 """Hours of a house through the recorder and the shipper: bytes, CPU, rows per second, memory.
 
-Usage: ``python bench/bench_log_and_ship.py [HOURS]``. Numbers are of one run on this machine; what can be
-compared with other machines are the ratios.
+Usage: ``python bench/bench_log_and_ship.py [HOURS]``. Numbers are of one run on this machine; what
+can be compared with other machines are the ratios.
 """
 
 from __future__ import annotations

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import sys
 
-from grug.messages import Message, WriteDone
+from grug.messages import Message, WriteDone, WriteFailed
 from grug.runtime.clock import WallClock
 from grug.runtime.feed import Feed
 from grug.storage.series import EVENT_KINDS, event_of
 
-SHOWN_KINDS = tuple(kind for kind in EVENT_KINDS if kind is not WriteDone)
-"""Writes that went well are for the ledger: a charger's limit alone is one every 10 s."""
+SHOWN_KINDS = tuple(kind for kind in EVENT_KINDS if kind not in (WriteDone, WriteFailed))
+"""Single writes are for the ledger: a charger's limit alone is one every 10 s. Who writes says when
+writing begins to fail, and when it works again."""
 WAITING_EVENTS_MAX = 1000
 """Events come a few a minute; a thousand waiting means a storm, of which the newest matter."""
 

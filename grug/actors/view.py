@@ -32,6 +32,7 @@ from grug.messages import (
     ReadingsMissing,
     ShipCounted,
     WriteDone,
+    WriteFailed,
 )
 from grug.model import Quality, Value
 from grug.runtime.clock import WallClock
@@ -86,7 +87,7 @@ class Board:
             case _:
                 if isinstance(message, LineChanged):
                     self.is_up[message.line] = message
-                is_routine = isinstance(message, WriteDone)
+                is_routine = isinstance(message, WriteDone | WriteFailed)
                 if not is_routine and (event := event_of(message)):
                     self.events.append((event.at_s, f"{event.source}: {event.text}"))
 
