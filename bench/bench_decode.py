@@ -227,6 +227,7 @@ def compare(title: str, registers: Sequence[Register]) -> None:
 def main() -> None:
     """Print it all."""
     compare("100 registers of mixed kinds", mixed(100))
+    compare("100 words of mixed kinds", [each for each in mixed(100) if each.span.end <= 100])
     compare("100 scaled words", plain(Kind.U16, "0.1"))
     compare("100 float32", plain(Kind.F32, "1"))
     compare("8 float32, a meter's poll", plain(Kind.F32, "1")[:8])

@@ -125,19 +125,30 @@ def _is_factor(register: Register) -> bool:
     return register.kind is Kind.S16 and not register.is_scaled and register.scale_by is None
 
 
-def _rows_of(csv_text: str, file_name: str, problems: list[Problem]) -> Iterator[Row]:
-    """Give the rows, noting what is wrong with them."""
+def _cells_of(
+    csv_text: str, file_name: str, problems: list[Problem]
+) -> Iterator[tuple[int, list[str]]]:
+    """Give the cells of the lines that are no remarks, with the numbers of these lines."""
     lines = csv_text.removeprefix("\ufeff").splitlines(keepends=True)
     header_line = next((line for line in lines if line.strip() and not _is_comment(line)), "")
     # Spreadsheets that write decimal commas separate their cells by semicolons.
     delimiter = ";" if header_line.count(";") > header_line.count(",") else ","
-    reader = csv.reader(io.StringIO("".join(lines), newline=""), delimiter=delimiter)
-    columns: list[str] | None = None
+    text = io.StringIO("".join(lines), newline="")
+    reader = csv.reader(text, delimiter=delimiter, strict=True)
     end = 0
-    for cells in reader:
-        line, end = end + 1, reader.line_num
-        if not any(cell.strip() for cell in cells) or _is_comment(cells[0]):
-            continue
+    try:
+        for cells in reader:
+            line, end = end + 1, reader.line_num
+            if any(cell.strip() for cell in cells) and not _is_comment(cells[0]):
+                yield line, cells
+    except csv.Error as error:  # A quote that never ends, or one in the middle of a quoted cell.
+        problems.append(Problem(file_name, end + 1, f"no proper CSV from here on: {error}"))
+
+
+def _rows_of(csv_text: str, file_name: str, problems: list[Problem]) -> Iterator[Row]:
+    """Give the rows, noting what is wrong with them."""
+    columns: list[str] | None = None
+    for line, cells in _cells_of(csv_text, file_name, problems):
         if columns is None:
             columns = [cell.strip().lower() for cell in cells]
             header_problems = [Problem(file_name, line, text) for text in _header_faults(columns)]
@@ -151,7 +162,7 @@ def _rows_of(csv_text: str, file_name: str, problems: list[Problem]) -> Iterator
         row.read()
         problems += [Problem(file_name, line, fault) for fault in row.faults]
         yield row
-    if columns is None:
+    if columns is None and not problems:
         problems.append(Problem(file_name, 0, f"no header; it begins {','.join(COLUMNS[:4])}"))
 
 

@@ -57,6 +57,7 @@ class Blocks:
             self.size += bytes_of(runs[index])
             if not runs[index].table.is_bits:
                 self.words_size = self.size
+        self._exact = dict(self._starts)
 
     def place_of(self, register: Register) -> int:
         """Where the register begins, in bytes.
@@ -65,6 +66,8 @@ class Blocks:
             ValueError: it is not whole within one of the runs.
         """
         span = register.span
+        if span in self._exact:
+            return self._exact[span]
         for run, start in self._starts:
             if run.table is span.table and run.address <= span.address and span.end <= run.end:
                 return start + (span.address - run.address) * (1 if span.table.is_bits else 2)

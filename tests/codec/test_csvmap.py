@@ -5,8 +5,11 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from grug.codec.csvmap import parse_map
+from grug.codec.block import BlockDecoder, runs_of
+from grug.codec.csvmap import COLUMNS, parse_map
 from grug.codec.registers import Access, Bit, Kind, RegisterMap, Storage, WordOrder
 from grug.errors import MapError
 from grug.model import Span, Table
@@ -309,8 +312,46 @@ def test_bits_are_for_whole_numbers() -> None:
     ]
 
 
+def test_a_quote_that_never_ends_is_told_where_it_begins() -> None:
+    text = 'name,table,address,kind,note\na,input,1,u16,"never\nb,input,2,u16,\n'
+    assert problems_of(text) == ["meter.csv:2: no proper CSV from here on: unexpected end of data"]
+    (told,) = problems_of(f'{STATUS}"' + "x" * 200_000)
+    assert told.startswith("meter.csv:3: no proper CSV from here on: field larger than")
+
+
 def test_a_value_longer_than_a_read_is_told() -> None:
     text = row("sn,input,1,text,16")
     assert problems_of(text, "words_max = 8") == [
         "meter.csv:2: sn has 16 words, more than words_max in the sidecar"
     ]
+
+
+NASTY = """x|y|input|coil|holding|1|0x10|70000|u16|s16|f32|bool|text|bcd16|clock6|unix32|CDAB|0,1
+    |-5|1e40|0|nan|yes|2/s|free|ram|;|#|for"""
+CELLS = st.one_of(
+    st.sampled_from([*NASTY.split("|"), "", "0xFFFF 7", "9" * 5000, '"', "\0", "\r", "\u2028"]),
+    st.text(max_size=6),
+)
+TOML_LINES = """words_max = 3|gap = []|holes = 1|identify = 'x'|identify = {}|mirrors = [[1]]
+    |mirrors = ['holding_register']|barriers = 3|[barriers]|coil = [1, [2], [3, 2], 'a']|[bits.x]
+    |[enums.x]|1 = 'a'|1 = {}|2 = {label = 'b', active = 1}|bits = {x = 1}|enums = {x = {1 = 'a'}}
+    |serial = {unit = 300}|[serial]|framing = 8|title = 4|=|\x07"""
+
+
+@pytest.mark.slow
+@given(
+    st.lists(st.sampled_from(COLUMNS), max_size=20),
+    st.lists(st.lists(CELLS, max_size=20), max_size=6),
+    st.lists(st.sampled_from(TOML_LINES.split("|")), max_size=6),
+)
+def test_whatever_is_in_the_files_it_loads_or_is_told(
+    columns: list[str], rows: list[list[str]], sidecar: list[str]
+) -> None:
+    header = ",".join(dict.fromkeys(["name", "table", "address", "kind", *columns]))
+    text = "\n".join([header, *(",".join(row) for row in rows)])
+    try:
+        register_map = load(text, "\n".join(sidecar))
+    except MapError:
+        return
+    registers = tuple(register_map.registers.values())
+    BlockDecoder(registers, runs_of(registers, 125))
