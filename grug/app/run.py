@@ -37,19 +37,21 @@ def check_file(path: Path) -> int:
     return 0
 
 
-def run_real(config: HouseConfig, *, view: bool, hours: float | None = None) -> int:
-    """Run until SIGINT or SIGTERM, or for so many hours."""
-    trio.run(_run, config, view, hours, clock=MonotonicClock())
+def run_real(config: HouseConfig, *, view: bool, hours: float | None = None, hint: str = "") -> int:
+    """Run until SIGINT or SIGTERM, or for so many hours; the view shows the hint."""
+    trio.run(
+        _run, config, DataSettings(config, view=view, hint=hint), hours, clock=MonotonicClock()
+    )
     return 0
 
 
-async def _run(config: HouseConfig, view: bool, hours: float | None) -> None:
+async def _run(config: HouseConfig, data: DataSettings, hours: float | None) -> None:
     house = House(config)
     maps = parts.load_maps(config)
     sources = parts.wire_sources(house, maps, parts.serial_openers(config))
     lines = list(sources.buses)
     around = [Part("watchdog", partial(watchdog.run, house.feed, lines=lines))]
-    if not view:
+    if not data.view:
         around.append(Part("console", partial(console.run, house.feed, wall=WallClock())))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(stop_on_signals, house)
@@ -59,7 +61,7 @@ async def _run(config: HouseConfig, view: bool, hours: float | None) -> None:
             house,
             sources=[*around, *sources.parts],
             controllers=parts.controllers(house, maps, sources.buses),
-            data=DataSide(starter(DataSettings(config, view=view))),
+            data=DataSide(starter(data)),
         )
         nursery.cancel_scope.cancel()
 

@@ -133,7 +133,8 @@ def test_a_killed_run_resumes_loses_nothing_and_doubles_nothing(tmp_path: Path) 
 def test_the_demo_in_real_time_survives_its_data_process_and_answers_queries(
     tmp_path: Path,
 ) -> None:
-    command = [*GRUG, "demo", "--no-view", "--fault", "grid:silent@6+4"]
+    assert grug("fault", "grid:silent+4", cwd=tmp_path).returncode == 1, "no demo runs yet"
+    command = [*GRUG, "demo", "--no-view"]
     with subprocess.Popen(
         command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as demo:
@@ -143,6 +144,10 @@ def test_the_demo_in_real_time_survives_its_data_process_and_answers_queries(
                 break
         (data_pid,) = data_processes(demo.pid)
         os.kill(data_pid, signal.SIGKILL)
+        pulled = grug("fault", "grid:silent+4", "grit:silent", cwd=tmp_path)
+        assert pulled.returncode == 2
+        assert "grid:silent+4: ok" in pulled.stdout
+        assert "'grit' is not in this house" in pulled.stdout
         for line in demo.stderr:
             if "fake_solis1: silent" in line:
                 break
