@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import grug
+from grug.actors.bus import GAP_S_MIN
 from grug.codec.block import BlockDecoder
 from grug.codec.image import RegisterImage
 from grug.codec.registers import Access, DeviceFacts, Kind, Register, RegisterMap, WordOrder
@@ -25,6 +26,7 @@ from grug.device.line import DeviceLine
 from grug.device.server import ServedUnit
 from grug.messages import WriteDone
 from grug.model import Quality, Table
+from grug.planner.plan import ReadCost, ReadLimits, plan_reads
 from grug.protocol.server import ServerRequest, exception_reply
 from grug.runtime.feed import Feed
 from grug.sim.faults import SimFaults, parse_fault
@@ -129,6 +131,32 @@ async def test_a_read_takes_one_transaction_per_table_when_all_lies_near(
     assert tables == [(COIL, 100, 2), (HOLDING, 0, 21), (INPUT, 30, 11)]
 
 
+async def test_a_whole_map_takes_no_more_transactions_than_its_plan(autojump_clock: Clock) -> None:
+    solis = shipped("solis_s5_eh1p")
+    unit = Watched(1, RegisterImage(solis))
+    async with open_cellar(SimLine("com", {"inverter": unit})) as bus:
+        device = bus.device(solis)
+        await device.readings(*device.readable)
+        asked = len(unit.requests)
+        with pytest.raises(grug.BadValueError, match="real_time_clock has no plausible value"):
+            await device.read(*device.readable)  # All is zero in a new image.
+    spans = [solis[name].span for name in device.readable]
+    cost = ReadCost(10 / 9600, GAP_S_MIN, 0.01 + solis.facts.gap_s)
+    limits = ReadLimits(words_max=solis.facts.words_max, forbidden=solis.facts.barriers)
+    plan = plan_reads(spans, cost, limits)
+    assert asked == len(unit.requests) - asked == len(plan)
+
+
+async def test_a_hole_that_is_refused_is_learned_and_read_around(autojump_clock: Clock) -> None:
+    unit, line = pump()
+    unit.refuses = {10}
+    async with open_cellar(line) as bus:
+        device = bus.device(PUMP)
+        for _ in range(2):
+            assert await device.read("mode", "far") == {"mode": 0, "far": 0}
+    assert [each.count for each in unit.requests] == [18, 1, 1, 1, 1]
+
+
 async def test_devices_that_forbid_holes_are_read_in_runs(autojump_clock: Clock) -> None:
     unit, line = pump()
     careful = replace(PUMP, facts=replace(PUMP.facts, holes="never"))
@@ -224,7 +252,11 @@ def test_any_registers_of_any_map_read_as_the_unit_holds_them(
     async def read_all() -> dict[str, grug.Reading]:
         line = SimLine("any", {"unit": ServedUnit(3, image)})
         async with open_cellar(line) as bus:
-            return await bus.device(register_map, unit=3).readings(*names)
+            device = bus.device(register_map, unit=3)
+            readings = await device.readings(*names)
+            good = {name: each.value for name, each in readings.items() if each.value is not None}
+            assert await device.read(*good) == good
+            return readings
 
     readings = trio.run(read_all, clock=trio.testing.MockClock(autojump_threshold=0))
     assert list(readings) == list(dict.fromkeys(names))
@@ -287,6 +319,7 @@ async def test_a_mark_for_no_value_is_no_value(autojump_clock: Clock) -> None:
             await device.read("level", "heat")
         readings = await device.readings("level", "heat")
     assert readings["level"].value == 0.0
+    assert str(readings["heat"]) == "bad: no value (the device says 65535)"
     assert readings["heat"].value is None
     assert readings["heat"].quality is Quality.BAD
 
@@ -540,6 +573,38 @@ async def test_whoever_still_waits_when_the_line_closes_gets_an_error(
         await trio.sleep(0.1)
     with pytest.raises(grug.LineError, match="is not open"):
         await device.read("level")
+
+
+async def test_a_bug_ends_the_block_and_keeps_nobody_waiting(autojump_clock: Clock) -> None:
+    class Broken:
+        async def send_all(self, data: bytes) -> None:
+            await trio.sleep(0.1)
+            raise ZeroDivisionError
+
+        async def receive_some(self) -> bytes:
+            raise AssertionError("never asked")
+
+        async def discard_input(self) -> int:
+            return 0
+
+        async def aclose(self) -> None:
+            await trio.lowlevel.checkpoint()
+
+    async def open_broken() -> Broken:
+        await trio.lowlevel.checkpoint()
+        return Broken()
+
+    async def read(device: Device) -> None:
+        for _ in range(3):
+            with pytest.raises(grug.LineError):
+                await device.read("level")
+
+    async with trio.open_nursery() as nursery:
+        with pytest.raises(BaseExceptionGroup) as caught:
+            async with grug.open_line(open_broken) as bus:
+                nursery.start_soon(read, bus.device(PUMP))
+                await trio.sleep_forever()
+        assert caught.group_contains(ZeroDivisionError)
 
 
 @pytest.mark.parametrize("unit", [0, 248])
