@@ -198,7 +198,8 @@ def test_solarman_subtracts_its_offset_before_it_scales() -> None:
 
 def test_solarmans_choices_become_labels_and_settings_can_be_written() -> None:
     register_map = loaded(INVERTER)
-    assert register_map["state"].labels_of(2) == ("Running",) or register_map["state"].choices
+    assert register_map["state"].labels_of(1) == ("Running",)
+    assert register_map["state"].labels_of(2) == ("Running (2)",)
     limit = register_map["limit"]
     assert (limit.table, limit.access) == (Table.HOLDING_REGISTER, Access.GUARDED)
 
