@@ -30,6 +30,11 @@ _UNITS = {
 }
 _MEGA_OR_MILLI = re.compile(r"m(w|v|a|va|var|varh|vah)$", re.IGNORECASE)
 
+KNOWN_UNIT = re.compile(
+    r"[\d.,]*\s*(?:[kMm]?(?:V|A|W|VA|var|Hz|Wh|VAh|varh|Ah|s)|%|°C|℃|deg)", re.IGNORECASE
+)
+"""Units that are surely some, with or without a scale before them."""
+
 _NUMBER = r"[-+]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][-+]?\d+)?"
 _NUMBER_AND_UNIT = re.compile(rf"({_NUMBER})\s*(.*)", re.DOTALL)
 _FRACTION = re.compile(rf"({_NUMBER})\s*/\s*({_NUMBER})\s*(.*)", re.DOTALL)

@@ -210,3 +210,63 @@ def test_columns_without_titles_are_guessed_and_told() -> None:
     result = found(*rows)
     assert result.register_map["a_long_name_number_3"].address == 103
     assert any("guessed from what is in them" in note for note in result.notes)
+
+
+def test_a_german_table_is_understood() -> None:
+    result = found(
+        ("Register-\nAdresse", "Datentyp", "Laenge [Word]", "Einheit", "Bezeichnung", "Zugriff"),
+        ("100 +", "", "", "", "Ladepunkt 1", ""),
+        ("100", "uint16_t", "1", "A", "Ladestrom-\nvorgabe", "r/w"),
+        ("101", "uint32_t", "2", "Wh", "Energie", "r"),
+        ("103", "int16_t", "1", "-", "Temperatur", "r"),
+    )
+    assert addresses(result) == {"ladestromvorgabe": 100, "energie": 101, "temperatur": 103}
+    assert result.register_map["ladestromvorgabe"].is_writable
+    assert result.register_map["energie"].unit == "Wh"
+
+
+def test_cells_decide_where_a_title_means_something_else() -> None:
+    result = found(
+        ("Register Addr.", "Bit field", "Size", "Type", "Name", "Description"),
+        ("100-101", "31:0", "32-Bit", "READ", "VERSION", "of the firmware"),
+        ("104", "15:0", "16-Bit", "R/W", "LIMIT", "in A"),
+        ("105", "15:0", "16-Bit", "READ", "STATE", "0: off"),
+    )
+    assert addresses(result) == {"version": 100, "limit": 104, "state": 105}
+    assert result.register_map["version"].kind is Kind.U32
+    assert [each.is_writable for each in result.register_map.registers.values()] == [
+        False,
+        True,
+        False,
+    ]
+
+
+def test_titles_in_columns_of_their_own_go_to_the_cells_beside_them() -> None:
+    result = found(
+        ("", "Adr (Off-", "", "R/W", "Value", "", "Byte", "", "Type"),
+        (None, "set)", None, None, None, None, "s", None, None),
+        ("0x0300 -\n0x0301", None, None, "R", "Current", "4", None, None, "float"),
+        ("0x0302", None, None, "R/W", "Mode", "2", None, None, "uint16"),
+        ("0x0303", None, None, "R", "State", "2", None, None, "uint16"),
+    )
+    assert addresses(result) == {"current": 0x300, "mode": 0x302, "state": 0x303}
+    assert result.register_map["current"].kind is Kind.F32
+    assert result.doubts == ()
+
+
+def test_a_column_names_the_table_of_each_register() -> None:
+    result = found(
+        ("Reg. Type", "Address", "Name", "Type"),
+        ("Holding", "1000", "Limit", "UINT\n16"),
+        ("Input", "100", "Energy", "UINT\n32"),
+        ("Discrete", "7", "Door", ""),
+    )
+    tables = [register.table for register in result.register_map.registers.values()]
+    assert tables == [Table.HOLDING_REGISTER, Table.INPUT_REGISTER, Table.DISCRETE_INPUT]
+
+
+def test_a_text_without_length_reaches_to_the_next_address() -> None:
+    titles = ("Address", "Name", "Type")
+    result = found(titles, ("10", "maker", "ASCII"), ("18", "state", "UINT16"))
+    assert result.register_map["maker"].words == 8
+    assert "the length of the text is not stated" in result.doubts[0].text
