@@ -56,10 +56,11 @@ def main() -> int:
     except grug.MapError as error:
         print(error, file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        return 130
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except* KeyboardInterrupt:  # trio may deliver it within a group.
+        pass

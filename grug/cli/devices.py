@@ -102,12 +102,15 @@ def _in_trio(job: Callable[..., Any], target: Target, *arguments: Any) -> int:
     """Run one command on a device; exit status 1 when the device or the line fails."""
     try:
         status: int = trio.run(job, target, *arguments)
-    except BusError as error:
+        return status
+    except* BusError as group:
+        error = group.exceptions[0]
+        assert isinstance(error, BusError), "a device raises no groups"
         advice = target.advice(error)
         sys.stderr.write(f"{error}\n" + (f"{advice}\n" if advice else ""))
-        return 1
-    except KeyboardInterrupt:
-        return 130
+        status = 1
+    except* KeyboardInterrupt:  # It may come while several reads are under way, and so in a group.
+        status = 130
     return status
 
 

@@ -4,14 +4,15 @@ The function unpacks everything, works out every value in one expression, and ch
 one more; a loop over the registers with their scales, kinds and limits would take several times as
 long. For three registers it looks like this::
 
-    def decode(block):
-        r0, r1, r2 = unpack0(block)
-        singles = shorten((r2,))
+    def decode(blocks):
+        block = join(blocks)
+        r0, r1, r2, = unpack0(block)
+        singles = shorten((r2, ))
         f2, = singles
-        values = (r0 / 10, (r1 * 113 + 0) / 100, f2)
-        if r0 != 65535 and 0 <= r1 <= 4000 and isfinite(sum(singles)):
+        values = (r0 / 10, (r1 * 113) / 100, f2, )
+        if isfinite(sum(singles)) and r0 != 65535 and 0 <= r1 <= 4000:
             return values, ()
-        return settle(values, (0, r0 != 65535, r0), (1, 0 <= r1 <= 4000, r1), ...)
+        return settle(values, ((0, r0 != 65535, r0, bad0), (1, 0 <= r1 <= 4000, r1, bad1), …))
 
 Only facts of the map are written into it: numbers, and names of this module's own making.
 """
@@ -42,7 +43,7 @@ def compile_decoder(
     Raises:
         ValueError: a register, or one that scales it, is not whole within one of the runs.
     """
-    return _Writer(registers, runs).compile()
+    return _Writer(registers, runs).write()
 
 
 class _Writer:
@@ -66,7 +67,7 @@ class _Writer:
         self._verdicts: list[str] = []
         """Slot, whether the value is good, and what to give if it is not; for the rare case."""
 
-    def compile(self) -> Callable[[Sequence[bytes]], Decoded]:
+    def write(self) -> Callable[[Sequence[bytes]], Decoded]:
         """Write it all down and have it compiled."""
         self._unpack()
         self._shorten()

@@ -92,7 +92,7 @@ class Device:
         assert isinstance(reply, RegistersRead), "a read is answered by one of the two"
         values, qualities = decoder.decode(reply.blocks)
         bad = [
-            _no_value(register, value)
+            f"{register.name} has {_why_bad(register, value)}"
             for register, value, quality in zip(registers, values, qualities, strict=False)
             if quality is not Quality.GOOD
         ]
@@ -259,7 +259,7 @@ class Device:
         for at, register in enumerate(decoder.registers):
             read_s = times_s[register.span]
             if qualities and qualities[at] is not Quality.GOOD:
-                problem = _no_value(register, values[at])
+                problem = _why_bad(register, values[at])
                 known[register.name] = Reading(register, None, qualities[at], read_s, problem)
             else:
                 known[register.name] = Reading(register, values[at], Quality.GOOD, read_s)
@@ -297,8 +297,11 @@ def _spans_of(registers: Iterable[Register]) -> tuple[Span, ...]:
     return tuple(spans)
 
 
-def _no_value(register: Register, value: Value) -> str:
-    return f"{register.name} has no value (the device says {value!r})"
+def _why_bad(register: Register, raw: Value) -> str:
+    is_nothing = isinstance(raw, float) and not math.isfinite(raw)
+    if is_nothing or (isinstance(raw, int) and raw in register.invalid):
+        return f"no value (the device says {raw})"
+    return f"no plausible value (the device says {raw!r})"
 
 
 def _is_lost(reply: BusReply) -> bool:

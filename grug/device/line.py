@@ -131,7 +131,6 @@ class DeviceLine:
         self._first: Line | None = None
         """The line as opened by ``async with``, until the bus owner takes it over."""
         self._bus: _Bus | None = None
-        self._starting = trio.Lock()
         self._is_closed = False
 
     def device(self, model: MapLike, unit: int | None = None) -> Device:
@@ -157,29 +156,30 @@ class DeviceLine:
     async def ask(self, request: BusRequest) -> BusReply:
         """Put a request to the bus; a line that is closed or lost is a failed reply, too."""
         while self._nursery is not None and not self._is_closed:
-            owner = await self._current_bus(self._nursery)
+            owner = self._current_bus(self._nursery)
             try:
                 return await owner.caller.ask(request)
             except trio.ClosedResourceError:
-                continue  # Another device was added while this waited to be heard.
+                if owner is self._bus:
+                    break  # Else another device was added while this waited to be heard.
         return _line_down(request, self.name, "is not open: use it within async with")
 
-    async def _current_bus(self, nursery: trio.Nursery) -> _Bus:
-        """The bus owner that knows all units."""
-        async with self._starting:
-            if self._bus is None or self._bus.units != self._units:
-                if self._bus is not None:
-                    await self._bus.finish()
-                self._bus = _Bus(self._units)
-                start = partial(
-                    self._bus.run,
-                    self.feed,
-                    line_name=self.name,
-                    open_line=self._open_or_take,
-                    timing=self._timing,
-                )
-                nursery.start_soon(start, name=f"bus {self.name}")
-            return self._bus
+    def _current_bus(self, nursery: trio.Nursery) -> _Bus:
+        """The bus owner that knows all units; whoever asks at the same time reaches it together."""
+        if self._bus is None or self._bus.units != self._units:
+            before, self._bus = self._bus, _Bus(self._units)
+            if before is not None:
+                before.finish()
+            start = partial(
+                self._bus.run,
+                self.feed,
+                after=before,
+                line_name=self.name,
+                open_line=self._open_or_take,
+                timing=self._timing,
+            )
+            nursery.start_soon(start, name=f"bus {self.name}")
+        return self._bus
 
     async def _open_or_take(self) -> Line:
         line, self._first = self._first, None
@@ -234,10 +234,21 @@ class _Bus:
         self._has_ended = trio.Event()
 
     async def run(
-        self, feed: Feed, *, line_name: str, open_line: LineOpener, timing: bus.LineTiming
+        self,
+        feed: Feed,
+        *,
+        after: _Bus | None,
+        line_name: str,
+        open_line: LineOpener,
+        timing: bus.LineTiming,
     ) -> None:
-        """Be the line's owner until finished or cancelled; then nobody is left waiting."""
+        """Be the line's owner, after another one has ended, until finished or cancelled.
+
+        In the end nobody is left waiting.
+        """
         try:
+            if after is not None:
+                await after._has_ended.wait()
             await bus.run(
                 self._calls,
                 feed,
@@ -251,10 +262,9 @@ class _Bus:
             self._refuse_all(line_name)
             self._has_ended.set()
 
-    async def finish(self) -> None:
-        """Take no more requests, and wait until those taken are answered."""
+    def finish(self) -> None:
+        """Take no more requests; end when those taken are answered."""
         self._send.close()
-        await self._has_ended.wait()
 
     def _refuse_all(self, line_name: str) -> None:
         """Answer the calls that the actor has not seen."""

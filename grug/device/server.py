@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import trio
 
+from grug.actors.bus import CLOSE_S_MAX
 from grug.codec.image import RegisterImage
 from grug.codec.registers import Access
 from grug.device.line import Port, opener_of
@@ -120,7 +121,7 @@ async def serve(
         task_status.started(served)
         await _serve_line(line, served, baudrate)
     finally:
-        with trio.CancelScope(shield=True):
+        with trio.move_on_after(CLOSE_S_MAX, shield=True):
             await line.aclose()
 
 

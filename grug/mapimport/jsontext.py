@@ -34,3 +34,8 @@ def load_json(text: str, source: str) -> Any:
         raise MapError([Problem(source, 0, "nested too deep")]) from error
     except ValueError as error:  # An integer of thousands of digits.
         raise MapError([Problem(source, 0, f"no valid JSON: {error}")]) from error
+
+
+def list_of(value: object) -> list[Any]:
+    """The list, or an empty one where a file has something else in its place."""
+    return value if isinstance(value, list) else []

@@ -7,12 +7,12 @@ Specification, and the models that the SunSpec Alliance publishes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
 from grug.codec.registers import Access, Bit, Choice, DeviceFacts, Kind
-from grug.mapimport.jsontext import load_json
+from grug.mapimport.jsontext import list_of, load_json
 from grug.mapimport.lines import LineFinder
 from grug.mapimport.rows import Import, ImportedRow
 from grug.mapimport.words import decimals_of, squeeze, unit_of, whole
@@ -88,8 +88,7 @@ class _Group:
 
     def read(self, group: Mapping[str, Any], address: int, prefix: str) -> int:
         """Read a group that begins at ``address``; gives the address after it."""
-        points = group.get("points", [])
-        points = [point for point in points if isinstance(point, dict)]
+        points = [point for point in list_of(group.get("points")) if isinstance(point, dict)]
         exponents = _constant_exponents(points)
         for point in points:
             if point.get("type") == "sunssf":
@@ -97,8 +96,7 @@ class _Group:
                 self.factors[own_name] = prefix + own_name
         for point in points:
             address = self._point(point, address, prefix, exponents)
-        inner_groups = group.get("groups", [])
-        for inner in inner_groups if isinstance(inner_groups, list) else []:
+        for inner in list_of(group.get("groups")):
             if not isinstance(inner, dict):
                 continue
             count = inner.get("count", 1)
@@ -158,7 +156,7 @@ class _Group:
         return address + size
 
 
-def _constant_exponents(points: list[Mapping[str, Any]]) -> Mapping[str, int]:
+def _constant_exponents(points: Sequence[Mapping[str, Any]]) -> Mapping[str, int]:
     """Scale factors whose value the model itself fixes."""
     return {
         str(point.get("name")): value
@@ -183,8 +181,8 @@ def _scale_of(point: Mapping[str, Any], exponents: Mapping[str, int]) -> tuple[D
 
 
 def _bits(point: Mapping[str, Any], type_name: str, count: int) -> tuple[Bit, ...]:
-    symbols = point.get("symbols", [])
-    if not type_name.startswith("bitfield") or not isinstance(symbols, list):
+    symbols = list_of(point.get("symbols"))
+    if not type_name.startswith("bitfield"):
         return ()
     bits = {}
     for symbol in symbols:
@@ -195,8 +193,8 @@ def _bits(point: Mapping[str, Any], type_name: str, count: int) -> tuple[Bit, ..
 
 
 def _choices(point: Mapping[str, Any], type_name: str) -> tuple[Choice, ...]:
-    symbols = point.get("symbols", [])
-    if not type_name.startswith("enum") or not isinstance(symbols, list):
+    symbols = list_of(point.get("symbols"))
+    if not type_name.startswith("enum"):
         return ()
     choices = {}
     for symbol in symbols:

@@ -12,7 +12,7 @@ from typing import Any
 
 from grug.codec.hints import did_you_mean
 from grug.codec.registers import Access, Choice, DeviceFacts, Kind, WordOrder
-from grug.mapimport.jsontext import load_json
+from grug.mapimport.jsontext import list_of, load_json
 from grug.mapimport.lines import LineFinder
 from grug.mapimport.rows import Import, ImportedRow
 from grug.mapimport.words import decimal, decimals_of, order_of, squeeze, unit_of, whole
@@ -102,10 +102,10 @@ def _read_channels(
     left_out = 0
     subdevices = {
         str(entry.get("device_type")): entry["device"]
-        for entry in _list(device.get("subdevices"))
+        for entry in list_of(device.get("subdevices"))
         if isinstance(entry, dict) and isinstance(entry.get("device"), dict)
     }
-    for number, channel in enumerate(_list(device.get("channels")), 1):
+    for number, channel in enumerate(list_of(device.get("channels")), 1):
         if not isinstance(channel, dict):
             result.complain(f"channel {number} is no object")
         elif "address" in channel:
@@ -116,10 +116,6 @@ def _read_channels(
         else:
             left_out += 1
     return left_out
-
-
-def _list(value: object) -> list[Any]:
-    return value if isinstance(value, list) else []
 
 
 class _Channel:
@@ -240,8 +236,8 @@ class _Channel:
 
     def _choices(self) -> tuple[Choice, ...]:
         """The numbers of a list of choices, and their titles."""
-        numbers = [whole(number) for number in _list(self.channel.get("enum"))]
-        titles = [squeeze(str(title)) for title in _list(self.channel.get("enum_titles"))]
+        numbers = [whole(number) for number in list_of(self.channel.get("enum"))]
+        titles = [squeeze(str(title)) for title in list_of(self.channel.get("enum_titles"))]
         return tuple(
             Choice(number, title)
             for number, title in zip(numbers, titles, strict=False)

@@ -30,6 +30,11 @@ _UNITS = {
 }
 _MEGA_OR_MILLI = re.compile(r"m(w|v|a|va|var|varh|vah)$", re.IGNORECASE)
 
+KNOWN_UNIT = re.compile(
+    r"[\d.,]*\s*(?:[kMm]?(?:V|A|W|VA|var|Hz|Wh|VAh|varh|Ah|s)|%|°C|℃|deg)", re.IGNORECASE
+)
+"""Units that are surely some, with or without a scale before them."""
+
 _NUMBER = r"[-+]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][-+]?\d+)?"
 _NUMBER_AND_UNIT = re.compile(rf"({_NUMBER})\s*(.*)", re.DOTALL)
 _FRACTION = re.compile(rf"({_NUMBER})\s*/\s*({_NUMBER})\s*(.*)", re.DOTALL)
@@ -37,7 +42,7 @@ _POWER = re.compile(r"10\s*(?:\^|\*\*|exp|E)\s*\(?([-+]?\d{1,2})\)?\s*(.*)", re.
 
 _BITS = re.compile(r"(?<!\d)(8|16|32|64)(?!\d)")
 _FLOAT = re.compile(r"float|real|ieee|\bsingle\b|double|\bfp?(?:32|64)\b", re.IGNORECASE)
-_TEXT = re.compile(r"ascii|str(?:ing)?\b|\bchar|text|utf", re.IGNORECASE)
+_TEXT = re.compile(r"ascii|\bstr(?:ing)?(?![a-z])|\bchar|text|utf", re.IGNORECASE)
 _UNSIGNED = re.compile(
     r"unsigned|u_?int|u_?(?:short|long|word)|\bu_?\d|word|int(?:8|16|32|64)u|enum"
     r"|bit ?(?:field|map)|\bacc\d|\bhex\b|\buns",
@@ -169,6 +174,8 @@ def kind_of(text: str, words: int = 0) -> Kind | None:
         return None
     if bits_text:
         bits = int(bits_text[1])
+    elif re.search(r"[a-z]\d", text, re.IGNORECASE):
+        return None  # A length that no number of ours has, such as UINT24.
     elif _WIDE.search(text):
         bits = 64
     elif _DOUBLE.search(text):

@@ -10,6 +10,7 @@ import logging
 import struct
 import zlib
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,16 +52,16 @@ def read_tables(path: Path, pages: tuple[int, int] | None = None) -> list[FoundT
         advice = "PDFs need pdfplumber: pip install 'grug[pdf]'"
         raise MapError([Problem(str(path), 0, advice)]) from error
     try:
-        tail = path.read_bytes()[-_TAIL_BYTES:]
+        data = path.read_bytes()
     except OSError as error:
         raise MapError([Problem(str(path), 0, f"cannot be read: {error.strerror}")]) from error
-    if _END_MARK not in tail:
+    if _END_MARK not in data[-_TAIL_BYTES:]:
         raise MapError([Problem(str(path), 0, "the PDF is cut off: its end is missing")])
     # The library reports every oddity of a file; what matters of them shows in the tables.
     logging.getLogger("pdfminer").setLevel(logging.ERROR)
     broken = (PdfminerException, MalformedPDFException, PSException, *_BROKEN)
     try:
-        with pdfplumber.open(path) as document:
+        with pdfplumber.open(BytesIO(data)) as document:
             return list(_tables_of(document, path, pages))
     except (*broken, struct.error, zlib.error, OSError) as error:
         reason = str(error) or type(error).__name__

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -278,6 +279,21 @@ def test_exit_status_tells_bad_input_from_bad_luck(
 ) -> None:
     assert status_of(*arguments) == status
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.slow
+async def test_ctrl_c_ends_a_read_that_waits(tmp_path: Path) -> None:
+    far_end = open_pty(tmp_path / "port")
+    command = [sys.executable, "-m", "grug", "read", str(tmp_path / "port"), "--map", "abb_terra"]
+    async with trio.open_nursery() as nursery:
+        run = partial(trio.run_process, capture_stderr=True, check=False)
+        process = await nursery.start(partial(run, [*command, "--timeout", "60"]))
+        await far_end.receive_some()
+        process.send_signal(signal.SIGINT)
+        with trio.fail_after(10):
+            await process.wait()
+    assert process.returncode == 130
+    await far_end.aclose()
 
 
 # decode

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from grug.codec.block import BlockDecoder, encode, runs_of
 from grug.codec.decimals import shortest_f32
-from grug.codec.registers import Kind, Register, WordOrder
+from grug.codec.image import RegisterImage
+from grug.codec.registers import Kind, Register, RegisterMap, WordOrder
 from grug.model import Span, Table, Value
 
 HOLDING = Table.HOLDING_REGISTER
@@ -47,6 +48,7 @@ def block_of(raw: int, register: Register) -> bytes:
     return encode(plain, raw)
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(st.sampled_from(WHOLE), st.sampled_from(WordOrder), SCALES, OFFSETS, st.data())
 def test_every_raw_value_is_the_float_nearest_to_its_decimal_in_both_directions(
@@ -178,3 +180,21 @@ def test_any_device_round_trips_with_its_words_whole_split_and_reordered(
         assert BlockDecoder(registers, runs).decode(blocks) == (tuple(values), ())
         shuffled = BlockDecoder([registers[index] for index in shuffle], runs)
         assert shuffled.decode(blocks)[0] == tuple(values[index] for index in shuffle)
+
+
+@pytest.mark.slow
+@given(devices(), st.integers(9, 30), st.integers(0, 2**32))
+def test_what_an_image_serves_is_what_was_set_in_any_order(
+    device: tuple[list[Register], list[Value]], words_max: int, seed: int
+) -> None:
+    registers, values = device
+    factor = Register("factor", HOLDING, 60000, Kind.S16)
+    by_name = {register.name: register for register in (*registers, factor)}
+    image = RegisterImage(RegisterMap("any", by_name))
+    pairs = [("factor", -2), *zip(by_name, values, strict=False)]
+    Random(seed).shuffle(pairs)
+    image.set_many([name for name, _ in pairs], [value for _, value in pairs])
+    assert [image.get(register.name) for register in registers] == values
+    runs = runs_of(registers, words_max)
+    blocks = [image.read(run.table, run.address, run.count) or b"" for run in runs]
+    assert BlockDecoder(registers, runs).decode(blocks) == (tuple(values), ())

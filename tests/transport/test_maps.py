@@ -114,6 +114,12 @@ def test_only_writable_tables_are_written_and_storage_is_known_or_feared(
             assert register.storage is Storage.RAM
 
 
+@EVERY_MAP
+def test_what_must_never_be_written_says_why(register_map: RegisterMap) -> None:
+    for register in register_map.registers.values():
+        assert register.access is not Access.NEVER or register.note, register.name
+
+
 def test_the_chargers_harmful_registers_are_never_written() -> None:
     charger = MAPS["abb_terra"]
     for name in ("stop_charging", "force_lock_socket"):
