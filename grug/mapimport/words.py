@@ -101,7 +101,8 @@ def decimal(value: object) -> Decimal | None:
             return None
     except InvalidOperation:
         return None
-    return number if number.is_finite() else None
+    # No device's scale is near the bound; beyond it exact arithmetic becomes slow, or fails.
+    return number if number.is_finite() and abs(number.adjusted()) <= 30 else None
 
 
 def unit_of(text: str) -> str:
@@ -119,7 +120,8 @@ def scale_and_unit(text: str) -> tuple[Decimal | None, str]:
         The scale, or None when the text has none, and the unit.
     """
     text = squeeze(text).lstrip("xX*× ") if re.match(r"\s*[xX*×]\s*\d", text) else squeeze(text)
-    if match := _POWER.fullmatch(text):
+    match = _POWER.fullmatch(text)
+    if match and abs(int(match[1])) <= 30:
         return Decimal(10) ** int(match[1]), unit_of(match[2])
     if match := _FRACTION.fullmatch(text):
         below = decimal(match[2])
