@@ -212,8 +212,6 @@ def _scale_and_unit(entry: Entry) -> tuple[Decimal, str]:
     match = _UNIT_IN_NAME.search(entry.cells.get(Role.NAME, ""))
     if not unit and match and KNOWN_UNIT.fullmatch(match[1]):
         unit = unit_of(match[1])
-    if unit in ("-", "/", "--", "N/A"):
-        unit = ""
     text = entry.cells.get(Role.SCALE, "")
     if text.lower() not in _NOTHING:
         scale, more_unit = _scale_of(entry, text, scale)

@@ -25,9 +25,11 @@ _UNITS = {
     "amps": "A",
     "watt": "W",
     "watts": "W",
+    "°": "deg",
     "degrees": "deg",
     "degree": "deg",
 }
+_NO_UNIT = ("none", "-", "--", "/", "n/a", "na")
 _MEGA_OR_MILLI = re.compile(r"m(w|v|a|va|var|varh|vah)$", re.IGNORECASE)
 
 KNOWN_UNIT = re.compile(
@@ -64,7 +66,7 @@ def identifier(text: str) -> str:
     plain = unicodedata.normalize("NFKD", text.replace("%", " pct ").replace("ß", "ss"))
     plain = plain.encode("ascii", "ignore").decode()
     # Words that begin with a capital letter after a small one are words of their own.
-    plain = re.sub(r"(?<=[a-z])(?=[A-Z][a-z])", "_", plain)
+    plain = re.sub(r"(?<=[a-z][a-z])(?=[A-Z][a-z])", "_", plain)
     name = re.sub(r"[^0-9a-z]+", "_", plain.lower()).strip("_")
     if len(name) > 60:
         name = name[:60].rpartition("_")[0] or name[:60]
@@ -108,6 +110,8 @@ def decimal(value: object) -> Decimal | None:
 def unit_of(text: str) -> str:
     """The usual spelling of a unit; case decides between milli and mega, so it stays then."""
     text = squeeze(text)
+    if text.lower() in _NO_UNIT:
+        return ""
     if _MEGA_OR_MILLI.match(text):
         return text
     return _UNITS.get(text.lower(), text)
