@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from grug.actors import bus, evse, fakemeter, offset, poller
 from grug.app.control import House
@@ -29,6 +29,9 @@ from grug.transport.serial import serial_opener
 FAST_POLL_SHARE_MAX = 0.5
 """No read may hold a line for longer than this part of the fastest poll's period, so that a long
 one just begun does not make that poll miss its tick."""
+
+
+Maps: TypeAlias = Mapping[str, RegisterMap]
 
 
 class Sources(NamedTuple):
@@ -58,9 +61,7 @@ def serial_openers(config: HouseConfig) -> dict[str, LineOpener]:
     }
 
 
-def wire_sources(
-    house: House, maps: Mapping[str, RegisterMap], openers: Mapping[str, LineOpener]
-) -> Sources:
+def wire_sources(house: House, maps: Maps, openers: Mapping[str, LineOpener]) -> Sources:
     """Bus owners, pollers and fake meters on lines that carry bytes."""
     config = house.config
     parts: list[Part] = []
@@ -97,9 +98,7 @@ def wire_sources(
     return Sources(parts, buses)
 
 
-def controllers(
-    house: House, maps: Mapping[str, RegisterMap], buses: Mapping[str, BusCaller]
-) -> list[Part]:
+def controllers(house: House, maps: Maps, buses: Mapping[str, BusCaller]) -> list[Part]:
     """Everything that commands the house."""
     config = house.config
     parts = []
@@ -124,7 +123,7 @@ def controllers(
     return parts
 
 
-def offset_settings(config: HouseConfig, maps: Mapping[str, RegisterMap]) -> OffsetSettings | None:
+def offset_settings(config: HouseConfig, maps: Maps) -> OffsetSettings | None:
     """What the offset controller needs to know; None for a house that steers nothing."""
     if config.grid is None or not config.inverter:
         return None
@@ -162,9 +161,7 @@ def offset_settings(config: HouseConfig, maps: Mapping[str, RegisterMap]) -> Off
     )
 
 
-def _bus(
-    house: House, maps: Mapping[str, RegisterMap], name: str, open_line: LineOpener
-) -> tuple[BusCaller, Part]:
+def _bus(house: House, maps: Maps, name: str, open_line: LineOpener) -> tuple[BusCaller, Part]:
     line = house.config.line[name]
     units = {}
     for device in house.config.device.values():
@@ -211,9 +208,7 @@ def _fastest_poll_s(config: HouseConfig, line: str) -> float:
     )
 
 
-def _poll_groups(
-    config: HouseConfig, maps: Mapping[str, RegisterMap], name: str
-) -> Iterator[poller.PollGroup]:
+def _poll_groups(config: HouseConfig, maps: Maps, name: str) -> Iterator[poller.PollGroup]:
     device = config.device[name]
     register_map = maps[device.map]
     for poll in device.poll:

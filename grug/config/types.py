@@ -87,6 +87,18 @@ class GridConfig(Struct, frozen=True):
     device: str
     register: str = "total_power"
     """In W, plus = import."""
+    second: str = ""
+    """``device/register`` of another meter at the same place, in W, plus = import: it is believed
+    while the first is not live; empty when there is none."""
+    live: Seconds = Seconds(0.7)
+    """An older reading is no longer live: the second meter is believed if it is, and if not, the
+    offset goes to zero until the last reading is too old for the fake meters."""
+
+    @property
+    def second_series(self) -> tuple[str, str]:
+        """Device and register of ``second``; both empty when there is none."""
+        device, _, register = self.second.partition("/")
+        return device, register
 
 
 class OffsetConfig(Struct, frozen=True):

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from grug.sim.charger import Charger, ChargerSetup
 from grug.sim.household import PHASES, Household, LoadSetup
 from grug.sim.inverter import Inverter, InverterSetup
-from grug.sim.sky import DAY_S, Sky
+from grug.sim.sky import CHANGING, DAY_S, Sky, SkySetup
 
 SECOND_S = 1.0
 """How often sky and household drift are looked at."""
@@ -35,6 +35,7 @@ class HouseSetup:
     """Solar time at which the simulation starts, 0..24."""
     latitude_deg: float = 50.0
     day_of_year: int = 172
+    sky: SkySetup = CHANGING
     step_s: float = 0.2
     """Of the physics; a whole number of them make a second."""
 
@@ -63,6 +64,7 @@ class House:
             random.Random(f"{seed} sky"),
             latitude_deg=setup.latitude_deg,
             day_of_year=setup.day_of_year,
+            setup=setup.sky,
         )
         self.household = Household(setup.load, random.Random(f"{seed} load"), self._start_second)
         self.inverters = tuple(

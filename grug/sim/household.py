@@ -27,6 +27,14 @@ class LoadSetup:
     evening_w: float = 900.0
     """Height of the hump around 20 h; the one around 7 h has a third of it."""
     kettle_w: float = 2000.0
+    kettle_every_s: float = 5400.0
+    """Mean pause between two uses of one kettle while people are awake."""
+    kettle_s: tuple[float, float] = (120.0, 240.0)
+    """Shortest and longest use."""
+    step_w: float = 0.0
+    """A load that goes on and off like clockwork, to see how the house follows; 0 has none."""
+    step_every_s: float = 120.0
+    """Between two of its changes; the first is so long after the start."""
     motor_w: float = 700.0
     """A pump or a tool; its inrush is some five times that for 0.4 s."""
     is_constant: bool = False
@@ -53,9 +61,12 @@ class Household:
                 _Appliance(0, _fridge(rng, 95.0, 720.0, 1500.0)),
                 _Appliance(1, _fridge(rng, 120.0, 900.0, 2700.0)),
                 _Appliance(2, _motor(rng, setup.motor_w)),
-                _Appliance(0, _kettle(rng, setup.kettle_w, start_second)),
-                _Appliance(1, _kettle(rng, setup.kettle_w * 0.9, start_second)),
+                _Appliance(0, _kettle(rng, setup, setup.kettle_w, start_second)),
+                _Appliance(1, _kettle(rng, setup, setup.kettle_w * 0.9, start_second)),
             ]
+        if setup.step_w:
+            self._appliances.append(_Appliance(2, _clockwork(setup.step_w, setup.step_every_s)))
+        if self._appliances:
             self.due_s = 0.0
 
     def switch(self, elapsed_s: float) -> None:
@@ -120,14 +131,21 @@ def _motor(rng: random.Random, power_w: float) -> Segments:
             yield rng.uniform(5.0, 60.0), 0.0
 
 
-def _kettle(rng: random.Random, power_w: float, start_second: float) -> Segments:
-    """Two to four minutes of full power, mostly while people are awake."""
+def _clockwork(power_w: float, every_s: float) -> Segments:
+    """Off and on in turn."""
+    while True:
+        yield every_s, 0.0
+        yield every_s, power_w
+
+
+def _kettle(rng: random.Random, setup: LoadSetup, power_w: float, start_second: float) -> Segments:
+    """Some minutes of full power, mostly while people are awake."""
     second = start_second
     while True:
         hour = second % DAY_S / 3600.0
-        mean_s = 5400.0 if 6.0 <= hour <= 22.5 else 20000.0
-        wait_s = rng.expovariate(1.0 / mean_s) + 120.0
-        boils_s = rng.uniform(120.0, 240.0)
+        mean_s = setup.kettle_every_s if 6.0 <= hour <= 22.5 else 20000.0
+        wait_s = rng.expovariate(1.0 / mean_s) + min(120.0, mean_s)
+        boils_s = rng.uniform(*setup.kettle_s)
         yield wait_s, 0.0
         yield boils_s, power_w
         second += wait_s + boils_s

@@ -41,6 +41,9 @@ class InverterSetup:
     fail_safe_slew_w_per_s: float = 400.0
     curtails: bool = False
     """Whether PV that nobody needs is thrown away instead of exported."""
+    converter_s: float = 0.0
+    """How slowly the battery's converter takes over what PV changes: meanwhile it shows at the AC
+    port. 0 is at once."""
     rescan_s: float = 1200.0
     """Mean time between two MPPT rescans of one string."""
 
@@ -59,11 +62,14 @@ class Inverter:
         "_ahead_at",
         "_beliefs",
         "_lag_share",
+        "_passed_w",
         "_rescan_due_s",
         "_rescan_end_s",
         "_rng",
         "_slew_w",
         "_slope_w",
+        "_slow_pv_w",
+        "_slow_share",
         "_string_w",
         "_strings",
         "_wanted_w",
@@ -103,6 +109,10 @@ class Inverter:
         self._ahead = [0.0] * max(1, round(setup.dead_time_s / step_s))
         self._ahead_at = 0
         self._lag_share = min(1.0, step_s / setup.lag_s)
+        self._slow_share = min(1.0, step_s / setup.converter_s) if setup.converter_s else 1.0
+        self._slow_pv_w = 0.0
+        self._passed_w = 0.0
+        """What of PV's changes is at the AC port now."""
         self._slew_w = setup.slew_w_per_s * step_s
         self._string_w = [0.0, 0.0]
         self._slope_w = [0.0, 0.0]
@@ -117,6 +127,19 @@ class Inverter:
         share = self.pv_w / both if both > 0.0 else 0.0
         return first * share, second * share
 
+    @property
+    def reach_w(self) -> tuple[float, float]:
+        """The least and the most that its AC port could give now, whatever its meter says.
+
+        Of what the sun gives, and not of what is left of it when the battery is full.
+        """
+        if not self.is_on:
+            return 0.0, 0.0
+        pv_w, most_w = sum(self._string_w), self.setup.ac_w_max
+        low_w = (0.0 if self.setup.curtails else pv_w) - self.battery.charge_limit_w()
+        high_w = pv_w + self.battery.discharge_limit_w()
+        return max(min(low_w, most_w), -most_w), min(high_w, most_w)
+
     def believe(self, power_w: float, at_s: float) -> None:
         """The meter's answer: active power (plus = import), known to the inverter from ``at_s``."""
         self._beliefs.append((at_s, power_w))
@@ -124,7 +147,7 @@ class Inverter:
     def wake(self, sky: Sky) -> None:
         """Start as if it had been running: PV on the AC port, battery idle."""
         self._string_w = [string.power_w(sky) for string in self._strings]
-        self.pv_w = sum(self._string_w)
+        self.pv_w = self._slow_pv_w = sum(self._string_w)
         self.ac_w = min(self.pv_w, self.setup.ac_w_max)
         self._forget(self.ac_w)
 
@@ -159,7 +182,7 @@ class Inverter:
         low_w = max(min(low_w, ac_w_max), -ac_w_max)
         high_w = min(high_w, ac_w_max)
         self.is_meter_lost = elapsed_s - self.belief_s > setup.meter_lost_s
-        ac_w = self.ac_w
+        ac_w = self.ac_w - self._passed_w
         if self.is_meter_lost:
             slew_w = setup.fail_safe_slew_w_per_s * step_s
             ac_w += max(-slew_w, min(slew_w, pv_w - ac_w))
@@ -174,7 +197,9 @@ class Inverter:
             self._ahead_at = (at + 1) % len(self._ahead)
             change_w = (delayed_w - ac_w) * self._lag_share
             ac_w += max(-self._slew_w, min(self._slew_w, change_w))
-        self._balance(ac_w, low_w, high_w, step_s)
+        self._slow_pv_w += self._slow_share * (pv_w - self._slow_pv_w)
+        self._passed_w = pv_w - self._slow_pv_w
+        self._balance(ac_w + self._passed_w, low_w, high_w, step_s)
 
     def _balance(self, ac_w: float, low_w: float, high_w: float, step_s: float) -> None:
         """Keep to what PV, battery and port can do, and count the energies."""

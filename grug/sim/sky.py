@@ -11,8 +11,28 @@ from dataclasses import dataclass
 
 DAY_S = 86400.0
 
-_REGIMES = ((0.05, 300.0), (0.35, 70.0), (0.55, 60.0), (0.85, 200.0))
-"""(share of the time that a cloud is before the sun, mean duration of one cloud in s)."""
+
+@dataclass(frozen=True, slots=True)
+class SkySetup:
+    """What kinds of weather there are, and how sharp the clouds' edges."""
+
+    regimes: tuple[tuple[float, float], ...] = (
+        (0.05, 300.0),
+        (0.35, 70.0),
+        (0.55, 60.0),
+        (0.85, 200.0),
+    )
+    """(share of the time that a cloud is before the sun, mean duration of one cloud in s)."""
+    edge_s: tuple[float, float] = (4.0, 15.0)
+    """Shortest and longest time in which the sun would go from full to none."""
+    lasts_s_min: float = 10.0
+    """Neither a cloud nor a gap is shorter."""
+
+
+CHANGING = SkySetup()
+CLEAR = SkySetup(regimes=((0.0, 1e9),))
+BROKEN = SkySetup(regimes=((0.5, 8.0), (0.35, 15.0)), edge_s=(1.0, 2.0), lasts_s_min=1.0)
+"""Small sharp clouds: the sun changes from one second to the next."""
 
 
 class Sky:
@@ -23,7 +43,12 @@ class Sky:
     """
 
     def __init__(
-        self, rng: random.Random, *, latitude_deg: float = 50.0, day_of_year: int = 172
+        self,
+        rng: random.Random,
+        *,
+        latitude_deg: float = 50.0,
+        day_of_year: int = 172,
+        setup: SkySetup = CHANGING,
     ) -> None:
         """Start under a clear sky.
 
@@ -31,7 +56,9 @@ class Sky:
             rng: source of the clouds.
             latitude_deg: plus = north.
             day_of_year: 172 is the 21st of June.
+            setup: the weather.
         """
+        self._setup = setup
         declination = math.radians(23.44) * math.sin(math.tau * (284 + day_of_year) / 365)
         latitude = math.radians(latitude_deg)
         self._up_mean = math.sin(latitude) * math.sin(declination)
@@ -41,7 +68,7 @@ class Sky:
         self._east_swing = -math.cos(declination)
         self._rng = rng
         self._regime_end_s = 0.0
-        self._cover, self._cloud_s = _REGIMES[1]
+        self._cover, self._cloud_s = setup.regimes[min(1, len(setup.regimes) - 1)]
         self._change_s = 0.0
         self._is_cloudy = True
         self._target = 1.0
@@ -78,10 +105,13 @@ class Sky:
 
     def _change_clouds(self, elapsed_s: float) -> None:
         """A cloud comes or goes; now and then the kind of weather changes as well."""
-        rng = self._rng
+        rng, setup = self._rng, self._setup
         if elapsed_s >= self._regime_end_s:
             self._regime_end_s = elapsed_s + rng.uniform(1500.0, 6000.0)
-            self._cover, self._cloud_s = rng.choice(_REGIMES)
+            self._cover, self._cloud_s = rng.choice(setup.regimes)
+        if not self._cover:
+            self._change_s = self._regime_end_s
+            return
         self._is_cloudy = not self._is_cloudy
         if self._is_cloudy:
             self._target = rng.uniform(0.15, 0.6)
@@ -89,8 +119,9 @@ class Sky:
         else:
             self._target = rng.uniform(0.95, 1.0)
             lasts_s = self._cloud_s * (1.0 - self._cover) / self._cover
-        self._per_s = 1.0 / rng.uniform(4.0, 15.0)
-        self._change_s = elapsed_s + min(max(rng.expovariate(1.0 / lasts_s), 10.0), 3600.0)
+        self._per_s = 1.0 / rng.uniform(*setup.edge_s)
+        wait_s = max(rng.expovariate(1.0 / lasts_s), setup.lasts_s_min)
+        self._change_s = elapsed_s + min(wait_s, 3600.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -189,7 +189,10 @@ class SimulatedHouse:
     def _meter_sources(self, name: str) -> dict[str, Source]:
         """What a meter shows, by where the config says it is; nothing when it does not say."""
         config, house = self.config, self.house
-        if config.grid is not None and name == config.grid.device:
+        if config.grid is not None and name in (
+            config.grid.device,
+            config.grid.second_series[0],
+        ):
             return three_phase_meter_sources(house) | single_phase_meter_sources(
                 house,
                 0,
