@@ -1,7 +1,9 @@
 """Offset actor: tells every fake meter what to say, each time the grid's power was read.
 
-In:    Readings and ReadingsMissing of the grid meter, SetOffset, UnitChanged of the inverters
-Out:   MeterImage per fake meter and one Decided, per reading of the grid's power; Noted
+In:    Readings and ReadingsMissing of the grid meter and of the second one, SetOffset, and
+       UnitChanged of the inverters
+Out:   MeterImage per fake meter and one Decided, per reading of the grid's power; Noted, also for
+       every change of where the grid's power comes from
 Owns:  nothing but its memory
 Stops: when asked, with a last image of offset 0; a crash leaves the fake meters to fall silent
 """
@@ -12,9 +14,10 @@ from dataclasses import replace
 
 import trio
 
+from grug.control.ladder import GridReading, Rung, Step, choose, next_look_s
+from grug.control.ladder import Readings as LadderReadings
 from grug.control.offset import (
     GridOthers,
-    GridReading,
     OffsetSettings,
     OffsetState,
     Outcome,
@@ -31,12 +34,16 @@ from grug.runtime.feed import Feed
 
 NAME = "offset"
 
+RAMP_EVERY_S = 0.2
+"""How often something is decided while no reading asks for it."""
+
 
 async def run(feed: Feed, *, settings: OffsetSettings, stopping: trio.Event) -> None:
     """Decide at every reading of the grid's power until ``stopping``."""
     controller = _Controller(feed, settings)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(controller.serve)
+        nursery.start_soon(controller.look_at_ages)
         await stopping.wait()
         nursery.cancel_scope.cancel()
     controller.stop()
@@ -49,7 +56,11 @@ class _Controller:
         self._feed = feed
         self._settings = settings
         self._state = OffsetState()
-        self._grid: GridReading | None = None
+        self._known = LadderReadings()
+        self._rung: Rung | None = None
+        """Where the grid's power came from at the last decision; None before the first."""
+        self._may_age = trio.Event()
+        """Set by the first reading: from then on ages matter."""
         self._others = GridOthers()
         self._inverters: dict[tuple[str, int], SteeredInverter] = {
             (inverter.line, inverter.unit_id): inverter for inverter in settings.inverters
@@ -72,22 +83,53 @@ class _Controller:
                 is_due = False
                 for message in await subscription.receive_batch():
                     is_due |= self._take(message)
-                if is_due and self._grid is not None:
-                    now_s = trio.current_time()
-                    self._publish(
-                        decide(self._settings, self._state, self._grid, self._others, now_s)
-                    )
+                if is_due:
+                    self._decide()
+
+    async def look_at_ages(self) -> None:
+        """Decide when a reading has become too old for its rung, and while the offset ramps."""
+        await self._may_age.wait()
+        ladder = self._settings.ladder
+        while True:
+            now_s = trio.current_time()
+            step = choose(ladder, self._known, now_s)
+            if step.rung is not self._rung or step.rung is Rung.RAMP:
+                self._decide()
+            # The instant itself still belongs to the higher rung, and silence ends with a reading.
+            due_s = next_look_s(ladder, self._known, step) + 1e-3
+            if step.rung in (Rung.RAMP, Rung.SILENT):
+                due_s = now_s + RAMP_EVERY_S
+            await trio.sleep_until(due_s)
 
     def stop(self) -> None:
         """Publish the last images."""
-        if self._grid is not None:
+        if self._known.first is not None:
             now_s = trio.current_time()
-            self._publish(decide_stop(self._settings, self._state, self._grid, self._others, now_s))
+            grid = choose(self._settings.ladder, self._known, now_s).reading
+            self._publish(decide_stop(self._settings, self._state, grid, self._others, now_s))
+
+    def _decide(self) -> None:
+        """Decide on the best reading there is now."""
+        now_s = trio.current_time()
+        step = choose(self._settings.ladder, self._known, now_s)
+        if step.rung is not self._rung:
+            self._note_change(step, now_s)
+        ramp = step.reason if step.rung is Rung.RAMP else ""
+        self._publish(
+            decide(self._settings, self._state, step.reading, self._others, now_s, ramp=ramp)
+        )
+
+    def _note_change(self, step: Step, now_s: float) -> None:
+        """Say where the grid's power comes from now; a start that goes well is no news."""
+        before, self._rung = self._rung, step.rung
+        if before is not None or step.rung is not Rung.LIVE:
+            text = f"grid power: {before or 'start'} -> {step.rung}: {step.reason}"
+            self._feed.publish(Noted(NAME, text, now_s))
 
     def _is_wanted(self, message: Message) -> bool:
         """Leave out the other devices' readings: they would wake us ten times as often."""
         if isinstance(message, Readings | ReadingsMissing):
-            return message.device == self._settings.grid_device
+            return message.device in (self._settings.grid_device, self._settings.second_device)
         return True
 
     def _publish(self, outcome: Outcome) -> None:
@@ -100,16 +142,18 @@ class _Controller:
         """Note one message; returns whether the grid's power is known anew."""
         match message:
             case Readings():
+                if message.device != self._settings.grid_device:
+                    return self._take_second(message)
                 return self._take_readings(message)
             case ReadingsMissing():
-                if self._settings.grid_register not in message.names:
+                if (
+                    message.device != self._settings.grid_device
+                    or self._settings.grid_register not in message.names
+                ):
                     return False
                 fault = f"{message.device} not read: {message.kind}"
-                last = self._grid
-                power_w, read_s = (
-                    (0.0, message.failed_s) if last is None else (last.power_w, last.read_s)
-                )
-                self._grid = GridReading(power_w, read_s, fault)
+                self._known.take_first(GridReading(0.0, message.failed_s, fault))
+                self._may_age.set()
                 return True
             case SetOffset():
                 self._take_command(message)
@@ -137,8 +181,18 @@ class _Controller:
             self._others = layout.others_of(readings, self._others)
         if layout.grid_index is None:
             return False
-        self._grid = _grid_reading(readings, layout.grid_index)
+        self._known.take_first(_grid_reading(readings, layout.grid_index))
+        self._may_age.set()
         return True
+
+    def _take_second(self, readings: Readings) -> bool:
+        """Note the second meter's reading; it asks for a decision only when it is believed."""
+        names = readings.names
+        if self._settings.second_register not in names:
+            return False
+        index = names.index(self._settings.second_register)
+        self._known.take_second(_grid_reading(readings, index))
+        return self._rung is not None and self._rung is not Rung.LIVE
 
 
 LAYOUTS_MAX = 64

@@ -16,7 +16,8 @@ from grug.actors import bus, evse, fakemeter, offset, poller
 from grug.app.control import House
 from grug.codec.block import runs_of
 from grug.codec.registers import RegisterMap
-from grug.config.types import HouseConfig
+from grug.config.types import DeviceConfig, GridConfig, HouseConfig
+from grug.control.ladder import LadderSettings
 from grug.control.offset import OffsetSettings, SteeredInverter
 from grug.model import Priority
 from grug.protocol.rtu import character_bits
@@ -32,6 +33,11 @@ one just begun does not make that poll miss its tick."""
 
 
 Maps: TypeAlias = Mapping[str, RegisterMap]
+
+
+LIVE_S = 0.7
+LIVE_POLLS = 1.5
+"""How old a live reading of the grid may be at least, in seconds and in periods of its poll."""
 
 
 class Sources(NamedTuple):
@@ -151,6 +157,13 @@ def offset_settings(config: HouseConfig, maps: Maps) -> OffsetSettings | None:
         grid_device=config.grid.device,
         grid_register=config.grid.register,
         inverters=tuple(inverters),
+        ladder=LadderSettings(
+            live_s=_live_s(config.grid, config.device[config.grid.device]),
+            second_s=config.grid.second_max_age,
+            max_age_s=max(inverter.max_age_s for inverter in inverters),
+        ),
+        second_device=config.grid.second_series[0],
+        second_register=config.grid.second_series[1],
         power_w=config.offset.power,
         limit_w=config.offset.limit,
         slew_w_per_s=config.offset.slew,
@@ -159,6 +172,14 @@ def offset_settings(config: HouseConfig, maps: Maps) -> OffsetSettings | None:
         import_energy_register=_first_of(known, "total_import_kwh", "import_active_energy"),
         export_energy_register=_first_of(known, "total_export_kwh", "export_active_energy"),
     )
+
+
+def _live_s(grid: GridConfig, device: DeviceConfig) -> float:
+    """How old a live reading may be."""
+    if grid.live is not None:
+        return grid.live
+    periods = [poll.every for poll in device.poll if grid.register in poll.registers]
+    return max(LIVE_S, LIVE_POLLS * min(periods, default=0.0))
 
 
 def _bus(house: House, maps: Maps, name: str, open_line: LineOpener) -> tuple[BusCaller, Part]:

@@ -18,7 +18,14 @@ from grug.codec.registers import RegisterMap
 from grug.config.build import Report, build, quoted
 from grug.config.loads import line_loads
 from grug.config.toml_lines import KeyPath, line_of_syntax_error, locate
-from grug.config.types import DeviceConfig, EvseConfig, FakeMeterConfig, HouseConfig, LineConfig
+from grug.config.types import (
+    DeviceConfig,
+    EvseConfig,
+    FakeMeterConfig,
+    GridConfig,
+    HouseConfig,
+    LineConfig,
+)
 from grug.errors import ConfigError, Problem
 
 BAUDRATES = (1200, 2400, 4800, 9600, 14400, 19200, 28800, 38400, 57600, 76800, 115200, 230400)
@@ -293,6 +300,39 @@ class _Check:
         elif self._grid_period_s() is None and self._has_good_polls(grid.device):
             text = f"no poll of device {quoted(grid.device)} reads {quoted(grid.register)}"
             self._report.refuse(path, text)
+        period_s = self._grid_period_s()
+        if period_s is not None and grid.live is not None and grid.live <= period_s:
+            text = f"of {grid.live:g} s is over before the meter is read again, in {period_s:g} s"
+            self._range(("grid", "live"), False, text)
+        if grid.second:
+            self._second_meter(grid)
+
+    def _second_meter(self, grid: GridConfig) -> None:
+        """It has to measure the house's connection by itself."""
+        path = ("grid", "second")
+        name, register = grid.second_series
+        if not self._refers(path, name, "device"):
+            return
+        house, device = self._house, self._house.device[name]
+        steered = {inverter.device for inverter in house.inverter.values()}
+        others = {inverter.meter for inverter in house.inverter.values()}
+        others |= {evse.meter for evse in house.evse.values()}
+        if name == grid.device:
+            self._report.refuse(path, f"{quoted(name)} is the grid meter itself")
+        elif name in steered:
+            text = f"what inverter {quoted(name)} knows of the grid is what grug tells it"
+            self._report.refuse(path, text)
+        elif name in others:
+            text = f"{quoted(name)} measures a part of the house, not its connection to the grid"
+            self._report.refuse(path, text)
+        elif register not in (names := [each for poll in device.poll for each in poll.registers]):
+            text = (
+                f"no poll of {quoted(name)} reads {quoted(register)}{did_you_mean(register, names)}"
+            )
+            self._report.refuse(path, text)
+        elif device.line == house.device[grid.device].line:
+            text = f"{quoted(name)} is on the grid meter's line: one adapter can take both away"
+            self._report.warn(path, text)
 
     def _has_good_polls(self, device: str) -> bool:
         """Whether no register name was refused: a misspelt one may be meant for the grid power."""

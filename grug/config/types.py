@@ -87,12 +87,15 @@ class GridConfig(Struct, frozen=True):
     device: str
     register: str = "total_power"
     """In W, plus = import."""
+    live: Seconds | None = None
+    """An older reading is no longer live: the second meter is believed if it is, and if not, the
+    offset goes to zero until the last reading is too old for the fake meters. None means 0.7 s, and
+    at least one and a half times the poll's period."""
     second: str = ""
     """``device/register`` of another meter at the same place, in W, plus = import: it is believed
     while the first is not live; empty when there is none."""
-    live: Seconds = Seconds(0.7)
-    """An older reading is no longer live: the second meter is believed if it is, and if not, the
-    offset goes to zero until the last reading is too old for the fake meters."""
+    second_max_age: Seconds = Seconds(1.5)
+    """An older reading of the second meter is of no use."""
 
     @property
     def second_series(self) -> tuple[str, str]:

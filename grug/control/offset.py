@@ -10,10 +10,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 
+from grug.control.ladder import GridReading, LadderSettings, problem_of_reading
 from grug.messages import Decided, MeterImage, SetOffset
-
-GRID_POWER_W_MAX = 100_000.0
-"""More than any house's connection carries: a reading beyond it is a broken one."""
 
 VOLTAGE_V_MAX = 1000.0
 FREQUENCY_HZ_MAX = 100.0
@@ -91,6 +89,10 @@ class OffsetSettings:
     export_energy_register: str = ""
     others_max_age_s: float = 5.0
     """How old voltage and frequency may be; older, and the image has zero there."""
+    ladder: LadderSettings = field(default_factory=LadderSettings)
+    second_device: str = ""
+    """Another meter at the house's connection; empty when there is none."""
+    second_register: str = ""
     energies_max_age_s: float = 600.0
     """How old the counters may be: they grow slowly and are often read slowly."""
     decided_names: tuple[str, ...] = field(init=False)
@@ -100,17 +102,6 @@ class OffsetSettings:
         """Make the names."""
         served = (f"served_w/{inverter.name}" for inverter in self.inverters)
         object.__setattr__(self, "decided_names", ("grid_power_w", "offset_w", *served))
-
-
-@dataclass(frozen=True, slots=True)
-class GridReading:
-    """The grid's power as it was read."""
-
-    power_w: float
-    """Plus = import."""
-    read_s: float
-    fault: str = ""
-    """Why it must not be used; empty when it is good."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +171,8 @@ def decide(
     grid: GridReading,
     others: GridOthers,
     now_s: float,
+    *,
+    ramp: str = "",
 ) -> Outcome:
     """Decide what every fake meter says from now on.
 
@@ -189,9 +182,15 @@ def decide(
         grid: the latest reading of the grid's power.
         others: what else the grid meter said lately.
         now_s: monotonic time.
+        ramp: why nobody's wish counts and the offset goes to zero; empty when wishes count. While
+            it does, the images are those of the same reading with less and less offset; once it is
+            zero there is nothing new to say.
     """
-    state, reason = _move_offset(settings, state, now_s)
-    problem = _problem_of_grid(grid) or ("" if settings.inverters else "no inverter to steer")
+    before_w = state.offset_w
+    state, reason = _move_offset(settings, state, now_s, ramp)
+    if ramp and before_w == 0.0:
+        return _silent(settings, state, grid, now_s, f"no new image: {ramp}; {reason}")
+    problem = problem_of_reading(grid) or ("" if settings.inverters else "no inverter to steer")
     if problem:
         return _silent(settings, state, grid, now_s, f"no image: {problem}; {reason}")
     return _serve(settings, state, grid, others, now_s, reason)
@@ -206,30 +205,22 @@ def decide_stop(
 ) -> Outcome:
     """Decide the last images: the grid's power as it is, for as long as its reading lasts."""
     stopped = replace(state, offset_w=0.0, moved_s=now_s, commands=())
-    problem = _problem_of_grid(grid)
+    problem = problem_of_reading(grid)
     if problem:
         return _silent(settings, stopped, grid, now_s, f"no image: {problem}; stopping, offset 0 W")
     return _serve(settings, stopped, grid, others, now_s, "stopping, offset 0 W")
 
 
-def _problem_of_grid(grid: GridReading) -> str:
-    """Why the grid's reading must not be used, or an empty text."""
-    if grid.fault:
-        return grid.fault
-    # Written so that NaN, which compares as false, counts as implausible.
-    if not -GRID_POWER_W_MAX <= grid.power_w <= GRID_POWER_W_MAX:
-        return "grid power is implausible"
-    return ""
-
-
 def _move_offset(
-    settings: OffsetSettings, state: OffsetState, now_s: float
+    settings: OffsetSettings, state: OffsetState, now_s: float, ramp: str
 ) -> tuple[OffsetState, str]:
     """Find the active wish and move the offset towards it, no faster than the slew allows."""
     commands = state.commands
     if commands and any(command.expires_s <= now_s for command in commands):
         commands = tuple(command for command in commands if command.expires_s > now_s)
     target_w, phase = _active_wish(settings, commands)
+    if ramp:
+        target_w, phase = 0.0, f"offset 0 W, {ramp}"
     step_s = 0.0 if state.moved_s is None else now_s - state.moved_s
     step_w = settings.slew_w_per_s * min(max(step_s, 0.0), SLEW_STEP_S_MAX)
     offset_w = min(max(target_w, state.offset_w - step_w), state.offset_w + step_w)

@@ -76,7 +76,11 @@ SCENARIOS = (
     Scenario("winter", day_of_year=355, centre_hour=15.5),
     Scenario("kettle storm", load=_KETTLES, centre_hour=18.0),
     Scenario("inverter lost", sky=CLEAR, lost="solis1"),
-    Scenario("meter lost", faults=(("grid:silent", 0.3, 0.2), ("grid:silent", 0.7, 0.02))),
+    Scenario(
+        "meter lost",
+        centre_hour=20.0,
+        faults=(("grid:silent", 0.3, 0.2), ("grid:silent", 0.7, 0.02)),
+    ),
     Scenario("rescans", sky=CLEAR, inverters=_pair(_RESCANNING, _RESCANNING)),
     Scenario(
         "dead times",

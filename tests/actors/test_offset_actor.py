@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import trio
 import trio.testing
@@ -37,14 +38,15 @@ FAST = ("volts", "total_power")
 
 
 class House:
-    def __init__(self) -> None:
+    def __init__(self, settings: OffsetSettings = SETTINGS) -> None:
+        self.settings = settings
         self.feed = Feed()
         self.stopping = trio.Event()
         self.heard = self.feed.subscribe("test", MeterImage, Decided, Noted)
         self.is_done = False
 
     async def run(self) -> None:
-        await offset.run(self.feed, settings=SETTINGS, stopping=self.stopping)
+        await offset.run(self.feed, settings=self.settings, stopping=self.stopping)
         self.is_done = True
 
     async def read(self, power_w: Value, volts: Value = 230.0, **others: object) -> list[Message]:
@@ -56,8 +58,8 @@ class House:
 
 
 @asynccontextmanager
-async def running() -> AsyncIterator[House]:
-    house = House()
+async def running(settings: OffsetSettings = SETTINGS) -> AsyncIterator[House]:
+    house = House(settings)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(house.run)
         await trio.testing.wait_all_tasks_blocked()
@@ -160,8 +162,8 @@ async def test_offline_inverters_share_goes_to_the_others(autojump_clock) -> Non
 async def test_stop_leaves_the_true_power_behind_until_it_is_old(autojump_clock) -> None:
     async with running() as house:
         house.feed.publish(SetOffset(-2000.0, trio.current_time() + 1e3, "cli", "test"))
-        for _ in range(5):
-            await trio.sleep(1)
+        for _ in range(10):
+            await trio.sleep(0.5)
             heard = await house.read(300.0)
         assert served(heard) == {"fake1": -850.0, "fake2": -850.0}
         read_s = trio.current_time()
@@ -173,6 +175,46 @@ async def test_stop_leaves_the_true_power_behind_until_it_is_old(autojump_clock)
         assert served(heard) == {"fake1": 150.0, "fake2": 150.0}
         assert {m.valid_until_s for m in heard if isinstance(m, MeterImage)} == {read_s + 1.5}
         assert await house.read(300.0) == []
+
+
+def notes(heard: list[Message]) -> list[str]:
+    return [message.text.split(":")[1].strip() for message in heard if isinstance(message, Noted)]
+
+
+async def test_silent_meter_ramps_the_offset_away_and_never_makes_a_reading_younger(
+    autojump_clock,
+) -> None:
+    async with running() as house:
+        house.feed.publish(SetOffset(-1200.0, trio.current_time() + 1e3, "cli", "test"))
+        for _ in range(5):
+            await trio.sleep(0.5)
+            await house.read(300.0)
+        read_s = trio.current_time()
+        await trio.sleep(5)
+        heard = house.heard.drain()
+        images = [message for message in heard if isinstance(message, MeterImage)]
+        assert {(image.read_s, image.valid_until_s) for image in images} == {(read_s, read_s + 1.5)}
+        powers_w = [image.values[image.names.index("active_power")] for image in images]
+        assert powers_w == sorted(powers_w), "nothing but towards zero"
+        assert (powers_w[0] < 0.0, powers_w[-1]) == (True, 150.0)
+        assert notes(heard) == ["live -> ramp", "ramp -> silent"]
+        assert served(await house.read(300.0)).keys() == {"fake1", "fake2"}
+
+
+async def test_second_meter_is_believed_while_the_first_is_silent(autojump_clock) -> None:
+    settings = replace(SETTINGS, second_device="utility", second_register="power")
+    async with running(settings) as house:
+        heard = await house.read(300.0)
+        for power_w in (400.0, 500.0):
+            await trio.sleep(1)
+            house.feed.publish(Readings("utility", trio.current_time(), ("power",), (power_w,)))
+            await trio.testing.wait_all_tasks_blocked()
+            heard += house.heard.drain()
+        assert served(heard) == {"fake1": 250.0, "fake2": 250.0}
+        assert notes(heard) == ["live -> ramp", "ramp -> second meter"]
+        heard = await house.read(600.0)
+        assert served(heard) == {"fake1": 300.0, "fake2": 300.0}
+        assert notes(heard) == ["second meter -> live"]
 
 
 async def test_stop_without_a_fresh_reading_says_nothing(autojump_clock) -> None:

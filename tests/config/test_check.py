@@ -446,3 +446,35 @@ def test_the_example_house_leaves_a_third_of_each_line_free(
     assert set(loads) == {"grid", "solis1", "solis2", "evse"}
     assert max(loads.values()) < 0.67
     assert loads["grid"] > 0.4
+
+
+UTILITY = """
+[line.utility]
+port = "/dev/serial/by-id/utility"
+
+[device.utility]
+line = "utility"
+unit = 1
+map = "meter"
+poll = [{ every = 1, registers = ["total_power"] }]
+"""
+
+
+def test_second_meter_is_one_at_the_connection_that_is_read() -> None:
+    second = '[grid]\ndevice = "grid"\nsecond = "utility/total_power"'
+    parse_house(changed('[grid]\ndevice = "grid"', second) + UTILITY, "house.toml", MAPS)
+
+
+@pytest.mark.parametrize(
+    ("second", "complaint"),
+    [
+        ("sun/pv_power", "is what grug tells it"),
+        ("grid/total_power", "is the grid meter itself"),
+        ("utility/voltage", "no poll of 'utility' reads 'voltage'"),
+        ("utilty/total_power", "did you mean 'utility'"),
+    ],
+)
+def test_second_meter_that_cannot_know_is_refused(second: str, complaint: str) -> None:
+    text = changed('[grid]\ndevice = "grid"', f'[grid]\ndevice = "grid"\nsecond = "{second}"')
+    (problem,) = problems_of(text + UTILITY)
+    assert complaint in problem.text
