@@ -116,6 +116,8 @@ class SetOffset(Message, frozen=True):
     expires_s: float
     who: str
     why: str
+    target: str = ""
+    """The inverter that shall carry it; empty leaves that to the balance."""
 
 
 class MeterImage(Message, frozen=True):

@@ -10,9 +10,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from grug.actors import bus, evse, fakemeter, offset, poller
+from grug.actors import bus, commands, evse, fakemeter, offset, poller
 from grug.app.control import House
 from grug.codec.block import runs_of
 from grug.codec.registers import RegisterMap
@@ -127,6 +128,16 @@ def controllers(house: House, maps: Maps, buses: Mapping[str, BusCaller]) -> lis
         )
         parts.append(Part(f"evse {name}", start))
     return parts
+
+
+def desk(house: House, maps: Maps) -> list[Part]:
+    """Where other processes bring their wishes; only a house with real time has one."""
+    settings = offset_settings(house.config, maps)
+    if settings is None:
+        return []
+    path = Path(house.config.site.state) / commands.SOCKET
+    start = partial(commands.run, house.feed, socket_path=path, settings=settings)
+    return [Part("commands", start)]
 
 
 def offset_settings(config: HouseConfig, maps: Maps) -> OffsetSettings | None:

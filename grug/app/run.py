@@ -59,7 +59,7 @@ async def _run(config: HouseConfig, data: DataSettings, hours: float | None) -> 
             nursery.start_soon(_stop_after, house, hours)
         await run_house(
             house,
-            sources=[*around, *sources.parts],
+            sources=[*around, *parts.desk(house, maps), *sources.parts],
             controllers=parts.controllers(house, maps, sources.buses),
             data=DataSide(starter(data)),
         )

@@ -139,14 +139,15 @@ class Outcome:
 
 
 def take_command(state: OffsetState, command: SetOffset) -> OffsetState:
-    """Note a wish; it replaces the earlier one of the same source and is the newest of all.
+    """Note a wish; it replaces its source's earlier one for the same target, and is the newest.
 
     A wish whose expiry has passed thereby ends that source's earlier wish. One that is no number
     changes nothing (see ``problem_of``).
     """
     if problem_of(command):
         return state
-    kept = tuple(other for other in state.commands if other.who != command.who)
+    source = (command.who, command.target)
+    kept = tuple(other for other in state.commands if (other.who, other.target) != source)
     return replace(state, commands=(*kept, command)[-COMMANDS_MAX:])
 
 
@@ -230,18 +231,29 @@ def _move_offset(
 
 
 def _active_wish(settings: OffsetSettings, commands: tuple[SetOffset, ...]) -> tuple[float, str]:
-    """The offset to go to, and the reason as text; the newest wish wins, the limit always holds."""
-    limit_w = settings.limit_w
-    if not commands:
+    """The offset to go to, and the reason as text; the limit always holds.
+
+    Of the wishes for one target the newest wins; those for inverters add to the house's own.
+    """
+    newest = {command.target: command for command in commands}
+    house = newest.pop("", None)
+    if house is None:
         wish_w, source = settings.power_w, "from the config"
     else:
-        command = commands[-1]
-        why = f" ({command.why})" if command.why else ""
-        wish_w = command.power_w
-        source = f"by {command.who}{why} until {command.expires_s:.1f} s"
+        wish_w, source = house.power_w, _source_text(house)
+    texts = [source] if house is not None or not newest or wish_w else []
+    for command in newest.values():
+        wish_w += command.power_w
+        texts.append(f"{command.power_w:g} W for {command.target} {_source_text(command)}")
+    limit_w = settings.limit_w
     target_w = min(max(wish_w, -limit_w), limit_w)
     clamped = "" if target_w == wish_w else f", limited from {wish_w:g} W"
-    return target_w, f"offset {target_w:g} W {source}{clamped}"
+    return target_w, f"offset {target_w:g} W {', '.join(texts)}{clamped}"
+
+
+def _source_text(command: SetOffset) -> str:
+    why = f" ({command.why})" if command.why else ""
+    return f"by {command.who}{why} until {command.expires_s:.1f} s"
 
 
 def _silent(

@@ -125,6 +125,8 @@ class Collector:
                 self._add_change(source, "missing", f"{message.kind}: {message.text}", time_ms)
             case SetOffset():
                 text = f"{message.power_w:g} W by {message.who}: {message.why}"
+                if message.target:
+                    text = f"{message.target}: {text}"
                 self._add_event(Event(time_ms, "offset", "set_offset", text))
             case Lagged():
                 text = f"{message.count} messages were dropped"

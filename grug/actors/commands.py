@@ -1,0 +1,140 @@
+"""Commands actor: takes wishes from other processes on a Unix socket, and answers each.
+
+In:    one JSON object per line, as ``grug.control.commands`` has it; Decided and SetOffset
+Out:   SetOffset; one JSON object per line, ``{"accepted": {...}}``, ``{"refused": "why"}`` or
+       ``{"offset_w": ..., "reason": ..., "wishes": [...]}``
+Owns:  the socket; only its own user may connect
+Stops: when cancelled
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from grug.control.commands import HOUSE, Refused, parse_offset
+from grug.control.offset import CONTROLLER, OffsetSettings, OffsetState, take_command
+from grug.messages import Decided, Message, SetOffset
+from grug.runtime.feed import Feed, Subscription
+
+SOCKET = "command.sock"
+"""In the house's state directory."""
+REQUEST_BYTES_MAX = 10_000
+"""No wish is longer."""
+_ASKERS_MAX = 4
+
+
+async def run(feed: Feed, *, socket_path: Path, settings: OffsetSettings) -> None:
+    """Serve until cancelled."""
+    with (
+        trio.socket.socket(trio.socket.AF_UNIX) as listener,
+        feed.subscribe("commands", SetOffset) as wishes,
+        feed.subscribe("commands", Decided, key=_controller_of, wanted=_is_offset) as decisions,
+    ):
+        await trio.Path(socket_path.parent).mkdir(parents=True, exist_ok=True)
+        await trio.Path(socket_path).unlink(missing_ok=True)
+        previous_mask = os.umask(0o177)
+        try:
+            await listener.bind(str(socket_path))
+        finally:
+            os.umask(previous_mask)
+        listener.listen(_ASKERS_MAX)
+        desk = _Desk(feed, settings, wishes, decisions)
+        try:
+            await trio.serve_listeners(desk.serve, [trio.SocketListener(listener)])
+        finally:
+            os.unlink(socket_path)
+
+
+class _Desk:
+    """Everything that is known about the wishes, from whatever path they came."""
+
+    def __init__(
+        self, feed: Feed, settings: OffsetSettings, wishes: Subscription, decisions: Subscription
+    ) -> None:
+        self._feed = feed
+        self._settings = settings
+        self._wishes = wishes
+        self._decisions = decisions
+        self._decided: Decided | None = None
+        self._state = OffsetState()
+
+    async def serve(self, stream: trio.SocketStream) -> None:
+        """Answer one asker's lines until it hangs up."""
+        waiting = b""
+        try:
+            async with stream:
+                async for data in stream:
+                    waiting += data
+                    while b"\n" in waiting:
+                        line, _, waiting = waiting.partition(b"\n")
+                        answer = json.dumps(self._answer(line))
+                        await stream.send_all(answer.encode() + b"\n")
+                    if len(waiting) > REQUEST_BYTES_MAX:
+                        return
+        except trio.BrokenResourceError:
+            return
+
+    def _answer(self, line: bytes) -> dict[str, Any]:
+        try:
+            request = json.loads(line)
+        except (ValueError, RecursionError):
+            return {"refused": "not one JSON object on one line"}
+        match request:
+            case {"command": "show", **others} if not others:
+                return self._show()
+            case {"command": "offset"}:
+                return self._offset(request)
+        return {"refused": "the commands are offset and show"}
+
+    def _offset(self, request: dict[str, Any]) -> dict[str, Any]:
+        now_s = trio.current_time()
+        names = tuple(inverter.name for inverter in self._settings.inverters)
+        wish = parse_offset(request, names, now_s)
+        if isinstance(wish, Refused):
+            return {"refused": wish.reason}
+        self._feed.publish(wish)
+        accepted = _plain(wish, now_s)
+        limit_w = self._settings.limit_w
+        if abs(wish.power_w) > limit_w:
+            accepted["limited_to_w"] = math.copysign(limit_w, wish.power_w)
+        return {"accepted": accepted}
+
+    def _show(self) -> dict[str, Any]:
+        now_s = trio.current_time()
+        for message in self._wishes.drain():
+            if isinstance(message, SetOffset):
+                self._state = take_command(self._state, message)
+        for message in self._decisions.drain():
+            if isinstance(message, Decided):
+                self._decided = message
+        wishes = [_plain(wish, now_s) for wish in self._state.commands if wish.expires_s > now_s]
+        answer: dict[str, Any] = {"offset_w": None, "reason": "nothing decided yet"}
+        if self._decided is not None:
+            values = dict(zip(self._decided.names, self._decided.values, strict=True))
+            answer = {"offset_w": values["offset_w"], "reason": self._decided.reason}
+        return answer | {"wishes": wishes}
+
+
+def _plain(wish: SetOffset, now_s: float) -> dict[str, Any]:
+    return {
+        "target": wish.target or HOUSE,
+        "power_w": wish.power_w,
+        "for_s": round(wish.expires_s - now_s, 1),
+        "who": wish.who,
+        "why": wish.why,
+    }
+
+
+def _controller_of(message: Message) -> str:
+    assert isinstance(message, Decided), "the subscription has no other kind"
+    return message.controller
+
+
+def _is_offset(message: Message) -> bool:
+    return isinstance(message, Decided) and message.controller == CONTROLLER

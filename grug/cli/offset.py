@@ -1,0 +1,100 @@
+"""``grug offset``: ask the house that runs for an offset, or show what was asked."""
+
+from __future__ import annotations
+
+import datetime
+import getpass
+import json
+import socket
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import asyncclick as click
+
+from grug.actors.commands import SOCKET
+from grug.config.build import parse_duration
+
+Job: TypeAlias = Callable[[], int]
+
+STATES = (Path("demo-state/live"), Path("/var/lib/grug"))
+"""Where houses that run keep their state by default; the first that answers is asked."""
+ANSWER_S_MAX = 5.0
+
+
+@click.command(name="offset", context_settings={"ignore_unknown_options": True})
+@click.argument("target", required=False)
+@click.argument("watts", type=float, required=False)
+@click.option("--for", "lasts", help="How long: 2h, 90min, 30s. 0s ends your earlier wish.")
+@click.option("--why", default="", help="A word for the log.")
+@click.option("--show", is_flag=True, help="What was asked, and what holds now.")
+@click.option(
+    "--state", type=click.Path(path_type=Path), help="State directory of the house that runs."
+)
+def command(
+    target: str | None,
+    watts: float | None,
+    lasts: str | None,
+    why: str,
+    show: bool,
+    state: Path | None,
+) -> Job:
+    """Make TARGET (house, or an inverter) export WATTS more; less than 0 makes it absorb."""
+    if show:
+        return partial(ask_and_print, {"command": "show"}, state)
+    if target is None or watts is None or lasts is None:
+        raise click.UsageError("say TARGET, WATTS and --for, or --show")
+    for_s = parse_duration(lasts)
+    if for_s is None:
+        raise click.BadParameter(f"{lasts!r} is no duration such as 2h, 90min or 30s")
+    request = {"command": "offset", "target": target, "power_w": watts, "for_s": for_s}
+    return partial(ask_and_print, request | {"who": f"cli/{getpass.getuser()}", "why": why}, state)
+
+
+def ask_and_print(request: dict[str, Any], state: Path | None) -> int:
+    """Send one command; exit status 2 when it is refused, 1 when nobody answers."""
+    paths = [each / SOCKET for each in ([state] if state else STATES)]
+    path = next((each for each in paths if each.exists()), None)
+    if path is None:
+        places = ", ".join(str(each.parent) for each in paths)
+        sys.stderr.write(f"no house runs in {places}; name its state directory by --state\n")
+        return 1
+    try:
+        answer = _ask(path, request)
+    except (OSError, ValueError) as error:
+        sys.stderr.write(f"no answer at {path}: {error}\n")
+        return 1
+    if "refused" in answer:
+        sys.stderr.write(f"refused: {answer['refused']}\n")
+        return 2
+    sys.stdout.write(_text(answer))
+    return 0
+
+
+def _ask(path: Path, request: dict[str, Any]) -> dict[str, Any]:
+    with socket.socket(socket.AF_UNIX) as asker:
+        asker.settimeout(ANSWER_S_MAX)
+        asker.connect(str(path))
+        with asker.makefile("rw") as lines:
+            lines.write(json.dumps(request) + "\n")
+            lines.flush()
+            answer: dict[str, Any] = json.loads(lines.readline())
+            return answer
+
+
+def _text(answer: dict[str, Any]) -> str:
+    if "accepted" in answer:
+        wish = answer["accepted"]
+        limited = f", limited to {wish['limited_to_w']:g} W" if "limited_to_w" in wish else ""
+        return f"accepted: {_wish_text(wish)}{limited}\n"
+    now = "none yet" if answer["offset_w"] is None else f"{answer['offset_w']:.0f} W"
+    lines = [f"offset now: {now} ({answer['reason']})", *map(_wish_text, answer["wishes"])]
+    return "\n".join(lines) + "\n"
+
+
+def _wish_text(wish: dict[str, Any]) -> str:
+    until = datetime.datetime.now().astimezone() + datetime.timedelta(seconds=wish["for_s"])
+    why = f": {wish['why']}" if wish["why"] else ""
+    return f"{wish['target']} {wish['power_w']:g} W until {until:%a %H:%M:%S} by {wish['who']}{why}"
