@@ -14,6 +14,7 @@ from dataclasses import replace
 
 import trio
 
+from grug.control.facts import FactsBook
 from grug.control.ladder import GridReading, Rung, Step, choose, next_look_s
 from grug.control.ladder import Readings as LadderReadings
 from grug.control.offset import (
@@ -73,6 +74,7 @@ class _Controller:
         }
         passed_on.pop("", None)
         self._passed_on = passed_on
+        self._book = FactsBook(settings.inverters)
         self._layouts: dict[tuple[str, ...], _Layout] = {}
 
     async def serve(self) -> None:
@@ -116,7 +118,15 @@ class _Controller:
             self._note_change(step, now_s)
         ramp = step.reason if step.rung is Rung.RAMP else ""
         self._publish(
-            decide(self._settings, self._state, step.reading, self._others, now_s, ramp=ramp)
+            decide(
+                self._settings,
+                self._state,
+                step.reading,
+                self._others,
+                now_s,
+                ramp=ramp,
+                facts=self._book.facts,
+            )
         )
 
     def _note_change(self, step: Step, now_s: float) -> None:
@@ -129,7 +139,12 @@ class _Controller:
     def _is_wanted(self, message: Message) -> bool:
         """Leave out the other devices' readings: they would wake us ten times as often."""
         if isinstance(message, Readings | ReadingsMissing):
-            return message.device in (self._settings.grid_device, self._settings.second_device)
+            if message.device in (self._settings.grid_device, self._settings.second_device):
+                return True
+            # Noted within ``publish``, without waking anybody: it is for the next decision.
+            if isinstance(message, Readings):
+                self._book.take(message)
+            return False
         return True
 
     def _publish(self, outcome: Outcome) -> None:

@@ -18,6 +18,7 @@ from grug.app.control import House
 from grug.codec.block import runs_of
 from grug.codec.registers import RegisterMap
 from grug.config.types import DeviceConfig, GridConfig, HouseConfig
+from grug.control.balance import BalanceSettings
 from grug.control.ladder import LadderSettings
 from grug.control.offset import OffsetSettings, SteeredInverter
 from grug.model import Priority
@@ -35,6 +36,9 @@ one just begun does not make that poll miss its tick."""
 
 Maps: TypeAlias = Mapping[str, RegisterMap]
 
+
+IMPORT_FORCE = 4.0
+"""Found by ``grug sim evaluate``: the same for every house, and nothing is tuned for a scenario."""
 
 LIVE_S = 0.7
 LIVE_POLLS = 1.5
@@ -161,6 +165,8 @@ def offset_settings(config: HouseConfig, maps: Maps) -> OffsetSettings | None:
                 power_w_max=high_w,
                 line=device.line,
                 unit_id=device.unit,
+                device=inverter.device,
+                meter=inverter.meter,
             )
         )
     known = maps[config.device[config.grid.device].map].registers
@@ -173,6 +179,7 @@ def offset_settings(config: HouseConfig, maps: Maps) -> OffsetSettings | None:
             second_s=config.grid.second_max_age,
             max_age_s=max(inverter.max_age_s for inverter in inverters),
         ),
+        balance=BalanceSettings(import_force=IMPORT_FORCE),
         second_device=config.grid.second_series[0],
         second_register=config.grid.second_series[1],
         power_w=config.offset.power,

@@ -8,8 +8,20 @@ a negative one makes it absorb. No image is ever made from anything but a fresh,
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
+from grug.control.balance import (
+    NEW,
+    BalanceSettings,
+    Following,
+    InverterFacts,
+    corrections_w,
+    follow,
+    free_of,
+    told_total_w,
+)
 from grug.control.ladder import GridReading, LadderSettings, problem_of_reading
 from grug.messages import Decided, MeterImage, SetOffset
 
@@ -24,6 +36,11 @@ VOLTAGE_V_MIN = 50.0
 
 SLEW_STEP_S_MAX = 1.0
 """A pause between readings counts as this at most, so that the offset does not jump after it."""
+
+QUICK_STEP_S_MAX = 0.5
+"""Readings that come more slowly than this tell the plain power: what is under way is not seen."""
+
+NO_FACTS: Mapping[str, InverterFacts] = MappingProxyType({})
 
 COMMANDS_MAX = 32
 """More sources than this do not ask for offsets; the oldest wish goes, a runaway cannot fill us."""
@@ -63,6 +80,10 @@ class SteeredInverter:
     line: str = ""
     """Line and unit of its COM port, by which the bus says whether it is there."""
     unit_id: int = 0
+    device: str = ""
+    """Its COM port, where PV, state of charge and the battery's limits are read."""
+    meter: str = ""
+    """The meter at its AC port; empty when there is none, then its own word counts."""
 
     def __post_init__(self) -> None:
         """Keep the names that an image can fill; the profile's others stay at zero."""
@@ -90,6 +111,7 @@ class OffsetSettings:
     others_max_age_s: float = 5.0
     """How old voltage and frequency may be; older, and the image has zero there."""
     ladder: LadderSettings = field(default_factory=LadderSettings)
+    balance: BalanceSettings = field(default_factory=BalanceSettings)
     second_device: str = ""
     """Another meter at the house's connection; empty when there is none."""
     second_register: str = ""
@@ -126,6 +148,8 @@ class OffsetState:
     """The latest wish of each source, the newest last."""
     offline: frozenset[str] = frozenset()
     """Inverters that are known not to be there."""
+    following: Mapping[str, Following] = field(default_factory=dict)
+    """By inverter: what it was told, and whether it does it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +198,7 @@ def decide(
     now_s: float,
     *,
     ramp: str = "",
+    facts: Mapping[str, InverterFacts] = NO_FACTS,
 ) -> Outcome:
     """Decide what every fake meter says from now on.
 
@@ -186,15 +211,19 @@ def decide(
         ramp: why nobody's wish counts and the offset goes to zero; empty when wishes count. While
             it does, the images are those of the same reading with less and less offset; once it is
             zero there is nothing new to say.
+        facts: what is known of the inverters, by name.
     """
     before_w = state.offset_w
+    step_s = 0.0 if state.moved_s is None else now_s - state.moved_s
     state, reason = _move_offset(settings, state, now_s, ramp)
     if ramp and before_w == 0.0:
         return _silent(settings, state, grid, now_s, f"no new image: {ramp}; {reason}")
     problem = problem_of_reading(grid) or ("" if settings.inverters else "no inverter to steer")
     if problem:
         return _silent(settings, state, grid, now_s, f"no image: {problem}; {reason}")
-    return _serve(settings, state, grid, others, now_s, reason)
+    told = _told(settings, state, grid.power_w + state.offset_w, facts, step_s, now_s)
+    outcome = _serve(settings, state, grid, others, now_s, reason, told)
+    return replace(outcome, state=_followed(settings, outcome, told, step_s, now_s))
 
 
 def decide_stop(
@@ -209,7 +238,11 @@ def decide_stop(
     problem = problem_of_reading(grid)
     if problem:
         return _silent(settings, stopped, grid, now_s, f"no image: {problem}; stopping, offset 0 W")
-    return _serve(settings, stopped, grid, others, now_s, "stopping, offset 0 W")
+    told = {
+        inverter.name: grid.power_w * share
+        for inverter, share in zip(settings.inverters, _shares(settings, stopped, ()), strict=True)
+    }
+    return _serve(settings, stopped, grid, others, now_s, "stopping, offset 0 W", told)
 
 
 def _move_offset(
@@ -227,7 +260,8 @@ def _move_offset(
     offset_w = min(max(target_w, state.offset_w - step_w), state.offset_w + step_w)
     if offset_w != target_w:
         phase = f"moving to: {phase}"
-    return OffsetState(offset_w, now_s, commands, state.offline), phase
+    moved = OffsetState(offset_w, now_s, commands, state.offline, state.following)
+    return moved, phase
 
 
 def _active_wish(settings: OffsetSettings, commands: tuple[SetOffset, ...]) -> tuple[float, str]:
@@ -272,14 +306,14 @@ def _serve(
     others: GridOthers,
     now_s: float,
     reason: str,
+    told: Mapping[str, float],
 ) -> Outcome:
-    """Share the power out and make the images."""
-    total_w = grid.power_w + state.offset_w
+    """Make the images of what each inverter is told."""
     known = _known_others(settings, others, now_s)
     images: list[MeterImage] = []
     served: list[float] = []
-    for inverter, share in zip(settings.inverters, _shares(settings, state), strict=True):
-        asked_w = total_w * share
+    for inverter in settings.inverters:
+        asked_w = told[inverter.name]
         power_w = min(max(asked_w, inverter.power_w_min), inverter.power_w_max)
         if power_w != asked_w:
             reason = f"{reason}; {inverter.fakemeter} limited to what its register carries"
@@ -297,15 +331,73 @@ def _serve(
     return Outcome(state, tuple(images), decided)
 
 
-def _shares(settings: OffsetSettings, state: OffsetState) -> list[float]:
+def _told(
+    settings: OffsetSettings,
+    state: OffsetState,
+    wanted_w: float,
+    facts: Mapping[str, InverterFacts],
+    step_s: float,
+    now_s: float,
+) -> dict[str, float]:
+    """What each inverter is told, by name, before its register's limits."""
+    balance = settings.balance
+    inverters = settings.inverters
+    total_w = wanted_w
+    if step_s <= QUICK_STEP_S_MAX:
+        total_w = told_total_w(balance, state.following, wanted_w)
+    there = [inverter.name for inverter in inverters if inverter.name not in state.offline]
+    free = free_of(there, state.following, now_s)
+    shares = _shares(settings, state, free)
+    told = {}
+    for inverter, share in zip(inverters, shares, strict=True):
+        told[inverter.name] = total_w * share
+    if len(free) > 1 and facts:
+        weights = {inverter.name: inverter.share for inverter in inverters if inverter.name in free}
+        shifts = _shifts_w(state.commands)
+        for name, more_w in corrections_w(balance, weights, facts, shifts, now_s).items():
+            told[name] += more_w
+    for name in there:
+        # One that does not follow hears its plain part: it takes up its work as soon as it can.
+        if name not in free:
+            told[name] = wanted_w / len(there)
+    return told
+
+
+def _followed(
+    settings: OffsetSettings,
+    outcome: Outcome,
+    told: Mapping[str, float],
+    step_s: float,
+    now_s: float,
+) -> OffsetState:
+    """The state with what each inverter was told just now."""
+    before = outcome.state.following
+    following = {
+        name: follow(settings.balance, before.get(name, NEW), told_w, step_s, now_s)
+        for name, told_w in told.items()
+        if name not in outcome.state.offline
+    }
+    return replace(outcome.state, following=following)
+
+
+def _shifts_w(commands: tuple[SetOffset, ...]) -> dict[str, float]:
+    """What single inverters shall carry more than their part."""
+    return {command.target: command.power_w for command in commands if command.target}
+
+
+def _shares(settings: OffsetSettings, state: OffsetState, free: Collection[str]) -> list[float]:
     """Each inverter's part of the power; they sum to 1.
 
     One known to be offline gets 0: if only its COM port is lost and it still listens to its meter,
     it holds its power and does not fight the others. When all are offline nothing is known that
-    tells them apart, and each keeps its own share.
+    tells them apart, and each keeps its own share. Of those that are there, those in ``free`` get
+    all, when there are any.
     """
     offline = state.offline
-    weights = [0.0 if inv.name in offline else inv.share for inv in settings.inverters]
+    weights = [
+        inv.share if inv.name not in offline and (not free or inv.name in free) else 0.0
+        for inv in settings.inverters
+    ]
     if not sum(weights):
         weights = [inv.share for inv in settings.inverters]
     total = sum(weights)

@@ -1,0 +1,79 @@
+"""What is known of each inverter, gathered from the readings of its COM port and AC meter. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from grug.control.balance import InverterFacts
+from grug.control.offset import SteeredInverter
+from grug.messages import Readings
+from grug.model import Quality
+
+PV, AC, SOC, VOLTAGE = "pv_power", "active_power", "bms_battery_soc", "bms_battery_voltage"
+CHARGE, DISCHARGE = "bms_battery_charge_current_limit", "bms_battery_discharge_current_limit"
+"""Registers by the names that the maps have for them; one that a map lacks is not known."""
+_WANTED = frozenset((PV, AC, SOC, VOLTAGE, CHARGE, DISCHARGE))
+
+
+class FactsBook:
+    """The latest facts of every inverter; a bad or missing value leaves the one before to age."""
+
+    def __init__(self, inverters: Sequence[SteeredInverter]) -> None:
+        self.facts: dict[str, InverterFacts] = {}
+        """By inverter."""
+        self._by_device = {inverter.device: inverter for inverter in inverters if inverter.device}
+        self._by_meter = {inverter.meter: inverter for inverter in inverters if inverter.meter}
+        self._pv_s: dict[str, float] = {}
+        self._ac_s: dict[str, float] = {}
+
+    def take(self, readings: Readings) -> None:
+        """Note what matters of some readings."""
+        inverter = self._by_device.get(readings.device)
+        by_meter = self._by_meter.get(readings.device)
+        if inverter is not None:
+            self._take_com(inverter, readings)
+        elif by_meter is not None:
+            power_w = _numbers(readings).get(AC)
+            if power_w is not None:
+                # At the AC port plus is what the inverter takes.
+                self._note(by_meter.name, readings.read_s, self._ac_s, ac_w=-power_w)
+
+    def _take_com(self, inverter: SteeredInverter, readings: Readings) -> None:
+        numbers, name = _numbers(readings), inverter.name
+        if AC in numbers and not inverter.meter:
+            self._note(name, readings.read_s, self._ac_s, ac_w=numbers[AC])
+        if PV in numbers:
+            self._note(name, readings.read_s, self._pv_s, pv_w=numbers[PV])
+        fact = self.facts.get(name, InverterFacts())
+        if SOC in numbers:
+            fact = replace(fact, soc_pct=numbers[SOC])
+        if VOLTAGE in numbers:
+            fact = replace(fact, battery_v=numbers[VOLTAGE])
+        if CHARGE in numbers:
+            fact = replace(fact, charge_a_max=numbers[CHARGE])
+        if DISCHARGE in numbers:
+            fact = replace(fact, discharge_a_max=numbers[DISCHARGE])
+        self.facts[name] = fact
+
+    def _note(self, name: str, read_s: float, times_s: dict[str, float], **power_w: float) -> None:
+        times_s[name] = read_s
+        older_s = min(self._pv_s.get(name, -math.inf), self._ac_s.get(name, -math.inf))
+        fact = self.facts.get(name, InverterFacts())
+        self.facts[name] = replace(fact, read_s=older_s, **power_w)
+
+
+def _numbers(readings: Readings) -> dict[str, float]:
+    """The good finite numbers among the wanted registers."""
+    found = {}
+    for index, name in enumerate(readings.names):
+        if name not in _WANTED:
+            continue
+        value = readings.values[index]
+        is_good = not readings.qualities or readings.qualities[index] is Quality.GOOD
+        if not is_good or isinstance(value, bool) or not isinstance(value, float | int):
+            continue
+        if math.isfinite(value):
+            found[name] = float(value)
+    return found
