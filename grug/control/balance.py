@@ -3,8 +3,8 @@
 Three things are decided at each reading of the grid's power, besides the offset:
 
 - *Quickness.* An inverter moves by a part of what it is told, a moment later. What it was told and
-  has not shown yet is under way: it is taken off what is still to be done, and the rest is told with
-  more force when it is an import. So the house follows about as fast as its inverters can.
+  has not shown yet is under way: it is taken off what is still to be done, and the rest is told
+  with more force when it is an import. So the house follows about as fast as its inverters can.
 - *Balance.* Each battery has a target: its part of the batteries' work, by share and state of
   charge, within its limits, all of one sign. An inverter above its target is told a little more
   import, one below a little less; all of that sums to zero, so that the grid does not see it.
