@@ -37,7 +37,7 @@ one just begun does not make that poll miss its tick."""
 Maps: TypeAlias = Mapping[str, RegisterMap]
 
 
-IMPORT_FORCE = 4.0
+IMPORT_FORCE = 4.5
 """Found by ``grug sim evaluate``: the same for every house, and nothing is tuned for a scenario."""
 
 LIVE_S = 0.7

@@ -28,13 +28,13 @@ class BalanceSettings:
 
     gain_per_s: float = 0.45
     """W per second that an inverter changes for each W that its meter shows."""
-    shows_s: float = 0.4
+    shows_s: float = 0.33
     """In about this time what was told is seen at the grid. Rather too short than too long: what is
     thought to be under way and is not, is missed."""
     import_force: float = 1.0
     """How many times what is still to be done is told when that is an import: it costs money. 1
     tells the plain power, and nothing is counted as under way. An export is always told plainly."""
-    plain_w: float = 400.0
+    plain_w: float = 450.0
     """Only what is left beyond this is told with force: small swings are not worth it."""
     told_w_max: float = 7000.0
     """By force no more than this is told to all together: a motor's inrush is over in a moment."""
