@@ -117,6 +117,12 @@ def test_a_table_without_lines_is_read_by_where_words_stand(tmp_path: Path) -> N
     assert any("taken for input_registers" in note for note in result.notes)
 
 
+def test_a_table_that_lies_on_its_side_is_turned(tmp_path: Path) -> None:
+    result = made(datasheets.turned, tmp_path)
+    assert addresses(result) == {"grid_voltage": 16, "grid_power": 17}
+    assert result.register_map["grid_voltage"].scale == Decimal("0.1")
+
+
 def test_a_person_can_say_how_addresses_count(tmp_path: Path) -> None:
     options = {"convention": Convention.REFERENCE}
     assert addresses(made(datasheets.plain_text, tmp_path, **options))["active_power"] == 3078
@@ -133,6 +139,13 @@ def test_a_file_that_is_cut_off_is_refused(tmp_path: Path, part: float) -> None:
     data = path.read_bytes()
     path.write_bytes(data[: int(part * len(data))])
     with pytest.raises(MapError, match="the PDF is cut off"):
+        read_tables(path)
+
+
+def test_a_file_that_is_no_pdf_is_told_as_that(tmp_path: Path) -> None:
+    path = tmp_path / "sheet.pdf"
+    path.write_text("hello")
+    with pytest.raises(MapError, match="this is no PDF"):
         read_tables(path)
 
 
