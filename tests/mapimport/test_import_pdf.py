@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -169,6 +170,14 @@ def test_a_damaged_file_is_read_or_refused_but_never_crashes(tmp_path: Path) -> 
         except MapError:
             refused += 1
     assert refused
+
+
+def test_without_the_library_the_advice_is_to_install_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pdfplumber", None)
+    with pytest.raises(MapError, match=r"pip install 'grug\[pdf\]'"):
+        read_tables(tmp_path / "sheet.pdf")
 
 
 def found(*rows: tuple[str | None, ...], context: str = "") -> MadeMap:
