@@ -18,7 +18,9 @@ from pathlib import Path
 import msgspec
 import trio
 
+from grug.app.data import DataSettings
 from grug.app.load import load_house
+from grug.app.parts import load_maps
 from grug.app.run import run_real
 from grug.config.types import HouseConfig
 from grug.demo.settings import DemoSettings, demo_house, example_house
@@ -40,12 +42,10 @@ def run_live(settings: DemoSettings, *, view: bool) -> int:
         for name, line in config.line.items()
     }
     with _simulated_house(settings, ports, config):
-        return run_real(
-            msgspec.structs.replace(config, line=lines),
-            view=view,
-            hours=settings.hours,
-            hint=f"grug fault grid:silent+20 --state {settings.state} pulls a cable",
-        )
+        house = msgspec.structs.replace(config, line=lines)
+        hint = f"grug fault grid:silent+20 --state {settings.state} pulls a cable"
+        data = DataSettings(house, view=view, hint=hint)
+        return run_real(house, load_maps(house), data, settings.hours)
 
 
 def run_simulated_house(
