@@ -18,7 +18,8 @@
               │           └─ LineError            adapter     AFTER_BACKOFF, whole line
               ├─ StorageError         disk full, torn segment AFTER_BACKOFF; torn: skipped
               ├─ ShipError            unreachable, rejected   AFTER_BACKOFF; the batch is kept
-              └─ LinkError            the other process went  AFTER_BACKOFF
+              ├─ LinkError            the other process went  AFTER_BACKOFF
+              └─ BusyError            somebody else has it    NEVER: the person decides
 """
 
 from __future__ import annotations
@@ -146,6 +147,10 @@ class StorageError(GrugError):
 
 class ShipError(GrugError):
     """The database is away or refuses the rows; they stay in the log."""
+
+
+class BusyError(GrugError):
+    """Another process uses what can be used by one at a time."""
 
 
 class LinkError(GrugError):
