@@ -5,12 +5,12 @@ In:    Readings and ReadingsMissing of the grid meter and of the second one, Set
 Out:   MeterImage per fake meter and one Decided, per reading of the grid's power; Noted, also for
        every change of where the grid's power comes from
 Owns:  nothing but its memory
-Stops: when asked, with a last image of offset 0; a crash leaves the fake meters to fall silent
+Stops: when asked, after a moment of offset 0; a crash leaves the fake meters to fall silent
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import trio
 
@@ -21,7 +21,6 @@ from grug.control.offset import (
     GridOthers,
     OffsetSettings,
     OffsetState,
-    Outcome,
     SteeredInverter,
     decide,
     decide_stop,
@@ -39,24 +38,39 @@ RAMP_EVERY_S = 0.2
 """How often something is decided while no reading asks for it."""
 
 
-async def run(feed: Feed, *, settings: OffsetSettings, stopping: trio.Event) -> None:
-    """Decide at every reading of the grid's power until ``stopping``."""
-    controller = _Controller(feed, settings)
+LAST_IMAGES_S = 1.5
+"""How long the offset 0 is served before the end: inverters ask at least once a second."""
+
+
+@dataclass(slots=True)
+class OffsetMemory:
+    """What must outlive a crash of the actor: wishes, and which inverters are away."""
+
+    state: OffsetState = field(default_factory=OffsetState)
+
+
+async def run(
+    feed: Feed, *, settings: OffsetSettings, stopping: trio.Event, memory: OffsetMemory
+) -> None:
+    """Decide at every reading of the grid's power until ``stopping``, and a moment longer."""
+    controller = _Controller(feed, settings, memory)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(controller.serve)
         nursery.start_soon(controller.look_at_ages)
         await stopping.wait()
+        controller.stop()
+        await trio.sleep(LAST_IMAGES_S)
         nursery.cancel_scope.cancel()
-    controller.stop()
 
 
 class _Controller:
     """The inputs as they came in, and the state between decisions."""
 
-    def __init__(self, feed: Feed, settings: OffsetSettings) -> None:
+    def __init__(self, feed: Feed, settings: OffsetSettings, memory: OffsetMemory) -> None:
         self._feed = feed
         self._settings = settings
-        self._state = OffsetState()
+        self._memory = memory
+        self._is_stopping = False
         self._known = LadderReadings()
         self._rung: Rung | None = None
         """Where the grid's power came from at the last decision; None before the first."""
@@ -104,11 +118,10 @@ class _Controller:
             await trio.sleep_until(due_s)
 
     def stop(self) -> None:
-        """Publish the last images."""
+        """From now on the offset is 0, whoever wishes what."""
+        self._is_stopping = True
         if self._known.first is not None:
-            now_s = trio.current_time()
-            grid = choose(self._settings.ladder, self._known, now_s).reading
-            self._publish(decide_stop(self._settings, self._state, grid, self._others, now_s))
+            self._decide()
 
     def _decide(self) -> None:
         """Decide on the best reading there is now."""
@@ -117,17 +130,16 @@ class _Controller:
         if step.rung is not self._rung:
             self._note_change(step, now_s)
         ramp = step.reason if step.rung is Rung.RAMP else ""
-        self._publish(
-            decide(
-                self._settings,
-                self._state,
-                step.reading,
-                self._others,
-                now_s,
-                ramp=ramp,
-                facts=self._book.facts,
-            )
-        )
+        settings, state, others = self._settings, self._memory.state, self._others
+        if self._is_stopping:
+            outcome = decide_stop(settings, state, step.reading, others, now_s)
+        else:
+            facts = self._book.facts
+            outcome = decide(settings, state, step.reading, others, now_s, ramp=ramp, facts=facts)
+        self._memory.state = outcome.state
+        for image in outcome.images:
+            self._feed.publish(image)
+        self._feed.publish(outcome.decided)
 
     def _note_change(self, step: Step, now_s: float) -> None:
         """Say where the grid's power comes from now; a start that goes well is no news."""
@@ -146,12 +158,6 @@ class _Controller:
                 self._book.take(message)
             return False
         return True
-
-    def _publish(self, outcome: Outcome) -> None:
-        self._state = outcome.state
-        for image in outcome.images:
-            self._feed.publish(image)
-        self._feed.publish(outcome.decided)
 
     def _take(self, message: Message) -> bool:
         """Note one message; returns whether the grid's power is known anew."""
@@ -176,14 +182,14 @@ class _Controller:
                 inverter = self._inverters.get((message.line, message.unit_id))
                 if inverter is not None:
                     is_offline = message.health is UnitHealth.OFFLINE
-                    self._state = take_health(self._state, inverter.name, is_offline)
+                    self._memory.state = take_health(self._memory.state, inverter.name, is_offline)
         return False
 
     def _take_command(self, command: SetOffset) -> None:
         problem = problem_of(command)
         if problem:
             self._feed.publish(Noted(NAME, problem, trio.current_time()))
-        self._state = take_command(self._state, command)
+        self._memory.state = take_command(self._memory.state, command)
 
     def _take_readings(self, readings: Readings) -> bool:
         layout = self._layouts.get(readings.names)
@@ -226,11 +232,11 @@ class _Layout:
     def others_of(self, readings: Readings, before: GridOthers) -> GridOthers:
         """What was known before, with the good values of these readings."""
         fresh: dict[str, tuple[float, float]] = {}
-        for index, field in self.others:
+        for index, name in self.others:
             value = readings.values[index]
             is_good = not readings.qualities or readings.qualities[index] is Quality.GOOD
             if is_good and isinstance(value, float | int):
-                fresh[field] = (float(value), readings.read_s)
+                fresh[name] = (float(value), readings.read_s)
         return replace(before, **fresh)
 
 
