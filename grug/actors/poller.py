@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import trio
@@ -33,9 +33,20 @@ class PollGroup:
 
     every_s: float
     registers: tuple[Register, ...]
-    runs: tuple[Span, ...]
-    """From ``codec.block.runs_of`` of the registers."""
+    spans: tuple[Span, ...]
+    """Where the registers are, and those that scale them: each its own, so that the bus is free to
+    cut its reads between any two; see ``spans_of``."""
     priority: Priority = Priority.NORMAL
+
+
+def spans_of(registers: Iterable[Register]) -> tuple[Span, ...]:
+    """The spans of registers and of those that scale them, in order and each once."""
+    spans = set()
+    for register in registers:
+        spans.add(register.span)
+        if register.scale_by is not None:
+            spans.add(register.scale_by.span)
+    return tuple(sorted(spans))
 
 
 async def run(
@@ -76,7 +87,7 @@ class _Poll:
         self._device = device
         self._unit_id = unit_id
         self._group = group
-        self._decoder = BlockDecoder(group.registers, group.runs)
+        self._decoder = BlockDecoder(group.registers, group.spans)
         self._plausibility = Plausibility(group.registers)
         self._names = tuple(register.name for register in group.registers)
         self._told_s = -math.inf
@@ -94,7 +105,7 @@ class _Poll:
     async def _once(self, deadline_s: float) -> None:
         group = self._group
         reply = await self._bus.ask(
-            ReadRegisters(self._unit_id, group.runs, deadline_s, group.priority, self._device)
+            ReadRegisters(self._unit_id, group.spans, deadline_s, group.priority, self._device)
         )
         if isinstance(reply, RegistersRead):
             values, qualities = self._decoder.decode(reply.blocks)

@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 from grug.actors import bus, evse, fakemeter, offset, poller
 from grug.app.control import House
-from grug.codec.block import runs_of
 from grug.codec.registers import RegisterMap
 from grug.config.types import HouseConfig
 from grug.control.offset import OffsetSettings, SteeredInverter
@@ -221,7 +220,7 @@ def _poll_groups(
         yield poller.PollGroup(
             every_s=poll.every,
             registers=registers,
-            runs=runs_of(registers, register_map.facts.words_max),
+            spans=poller.spans_of(registers),
             priority=Priority(poll.priority),
         )
 

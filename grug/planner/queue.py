@@ -23,6 +23,7 @@ from grug.messages import (
     WriteRegisters,
 )
 from grug.model import FailureKind, Span
+from grug.planner.cuts import cut_of, lies_within
 from grug.planner.plan import Transaction, check_span
 from grug.planner.units import Unit, UnitTraits, WireTiming, look_of_read, look_of_write
 
@@ -63,28 +64,22 @@ class _Read:
     def take(self, span: Span, block: bytes, read_s: float) -> bool:
         """Keep what serves this read of a block just read; tells whether that completes it."""
         spans = self.request.spans
-        if len(self.missing) == 1 and spans[self.missing[0]] == span:
-            self.blocks[self.missing[0]] = block
+        served, pieces = cut_of(spans, span)
+        if len(served) == len(spans):
+            self.blocks = list(pieces(block))
             self.missing.clear()
-            self.read_s = min(self.read_s, read_s)
+            self.read_s = read_s
             return True
-        width = 1 if span.table.is_bits else 2
-        start, end, table = span.address, span.end, span.table
-        still: list[int] = []
-        for at in self.missing:
-            wanted = spans[at]
-            if wanted.table is table and start <= wanted.address and wanted.end <= end:
-                first = (wanted.address - start) * width
-                self.blocks[at] = block[first : first + wanted.count * width]
+        for at, piece in zip(served, pieces(block), strict=True):
+            if at in self.missing:
+                self.missing.remove(at)
+                self.blocks[at] = piece
                 self.read_s = min(self.read_s, read_s)
-            else:
-                still.append(at)
-        self.missing = still
-        return not still
+        return not self.missing
 
     def wants_of(self, span: Span) -> bool:
         """Whether something still missing lies within the span."""
-        return any(_lies_within(self.request.spans[at], span) for at in self.missing)
+        return any(lies_within(self.request.spans[at], span) for at in self.missing)
 
     def wants(self, span: Span) -> bool:
         """Whether exactly this span is still missing."""
@@ -262,21 +257,19 @@ class BusQueue:
         if unit.is_offline:  # A probe: as short as what was asked allows.
             span = spans[urgent.missing[0]]
             return Transaction(span, (span,))
-        wanted = frozenset(
-            [
-                read.request.spans[at]
-                for read in self._reads
-                if read.unit is unit
-                for at in read.missing
-            ]
-        )
-        plan = unit.plan(wanted)
+        reads = [read for read in self._reads if read.unit is unit]
+        if len(reads) == 1 and len(urgent.missing) == len(spans):
+            plan = unit.plan(spans)
+        else:
+            plan = unit.plan(
+                frozenset([read.request.spans[at] for read in reads for at in read.missing])
+            )
         if len(plan) == 1:
             return plan[0]
+        missing = {spans[at] for at in urgent.missing}
         for transaction in plan:
-            for at in urgent.missing:
-                if _lies_within(spans[at], transaction.span):
-                    return transaction
+            if not missing.isdisjoint(transaction.covers):
+                return transaction
         raise AssertionError("a plan covers everything that is wanted")
 
     def _is_live_write(self, write: _Write, now_s: float) -> bool:
@@ -363,7 +356,7 @@ class BusQueue:
     def _refused_address(self, job: ReadJob, error: ExceptionReply, now_s: float) -> None:
         """Split what was merged and try again; what was refused alone is what the asker gets."""
         span = job.transaction.span
-        if job.unit.split(job.transaction):
+        if job.unit.refused(job.transaction):
             return  # Those who wait still do, and the next plan has it in pieces.
         text = f"{error} for {span.table} {span.address}+{span.count}"
         self._fail_reads(
@@ -458,7 +451,3 @@ def _is_live_read(read: _Read, now_s: float) -> bool:
 
 def _fail_read(read: _Read, kind: FailureKind, text: str, now_s: float) -> None:
     read.asker.reply(ReadFailed(kind, text, now_s))
-
-
-def _lies_within(inner: Span, outer: Span) -> bool:
-    return inner.table is outer.table and outer.address <= inner.address and inner.end <= outer.end

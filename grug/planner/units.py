@@ -19,6 +19,7 @@ from grug.planner.plan import (
     Transaction,
     plan_reads,
 )
+from grug.planner.refusals import Refusals
 
 OFFLINE_FAILURES = 3
 """Failures in a row after which a unit is only probed: two may be bad luck on a noisy line."""
@@ -115,17 +116,16 @@ class Unit:
         self._timing = timing
         self._publish = publish
         self._cost = ReadCost(timing.character_s, timing.gap_s, traits.turnaround_s)
-        self._plans: dict[frozenset[Span], tuple[Transaction, ...]] = {}
+        self._plans: dict[tuple[Span, ...] | frozenset[Span], tuple[Transaction, ...]] = {}
         self._failures = 0
         self._probe_s = -math.inf
         self._probe_delay_s = PROBE_S_FIRST
         self._late: dict[Look, float] = {}
-        self._refused_alone: set[Span] = set()
-        self._splits: list[tuple[Span, ...]] = []
+        self._refusals = Refusals()
 
     # Plans
 
-    def plan(self, spans: frozenset[Span]) -> tuple[Transaction, ...]:
+    def plan(self, spans: tuple[Span, ...] | frozenset[Span]) -> tuple[Transaction, ...]:
         """The cheapest reads of these spans, remembered."""
         plan = self._plans.get(spans)
         if plan is None:
@@ -134,44 +134,27 @@ class Unit:
             plan = self._plans[spans] = plan_reads(spans, self._cost, self.limits)
         return plan
 
-    def split(self, refused: Transaction) -> bool:
+    def refused(self, transaction: Transaction) -> bool:
         """Learn from a read that was refused for its addresses.
 
-        A merged read may have been refused for a hole, for a border within it, or for one of the
-        spans that are wanted: from now on its spans are not merged. A span that is refused alone is
-        the culprit of every merger it was in: those may be tried again, without it.
-
         Returns:
-            Whether it was merged, so that its spans are worth asking for one by one.
+            Whether it was merged, so that its spans are worth asking for in pieces.
         """
-        is_merged = refused.span not in refused.covers
-        if is_merged:
-            self._splits.append(refused.covers)
-        else:
-            self._refused_alone.add(refused.span)
-            self._splits = [each for each in self._splits if refused.span not in each]
+        is_merged = self._refusals.refused(transaction)
         self._learn()
         return is_merged
 
     def proved(self, span: Span) -> None:
         """A read of this span went well, whatever was thought of it before."""
-        if self._refused_alone and span in self._refused_alone:
-            self._refused_alone.discard(span)
+        if self._refusals.proved(span):
             self._learn()
 
     def _learn(self) -> None:
-        forbidden = set(self.traits.forbidden)
-        barriers: set[tuple[Table, int]] = set()
-        for covers in self._splits:
-            end = covers[0].end
-            for span in covers[1:]:
-                forbidden.update((span.table, address) for address in range(end, span.address))
-                barriers.add((span.table, span.address))
-                end = max(end, span.end)
-        for span in self._refused_alone:
-            forbidden.update((span.table, address) for address in range(span.address, span.end))
+        forbidden, barriers = self._refusals.avoided()
         self.limits = replace(
-            self.limits, forbidden=frozenset(forbidden), barriers=frozenset(barriers)
+            self.limits,
+            forbidden=self.traits.forbidden | forbidden,
+            barriers=frozenset(barriers),
         )
         self._plans.clear()
 
