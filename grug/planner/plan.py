@@ -33,6 +33,11 @@ WORDS_MAX = 125
 """Most words in one read. Source: MODBUS Application Protocol V1.1b3, 6.3 and 6.4."""
 
 
+def data_bytes(span: Span) -> int:
+    """Bytes of contents in the reply to a read."""
+    return (span.count + 7) // 8 if span.table.is_bits else 2 * span.count
+
+
 @dataclass(frozen=True, slots=True)
 class ReadCost:
     """What a read costs on one line, from one unit; all in seconds."""
@@ -45,7 +50,7 @@ class ReadCost:
 
     def read_s(self, table: Table, count: int) -> float:
         """Wire time of one read of ``count`` words or bits, both gaps included."""
-        data = (count + 7) // 8 if table.is_bits else 2 * count
+        data = data_bytes(Span(table, 0, count))
         characters = REQUEST_CHARACTERS + REPLY_OVERHEAD_CHARACTERS + data
         return characters * self.character_s + 2 * self.interframe_delay_s + self.turnaround_s
 

@@ -306,6 +306,7 @@ class BusQueue:
         unit = job.unit
         span = job.transaction.span
         unit.proved(span)
+        unit.took(span, ended_s - started_s)
         is_one_done = False
         for read in self._reads:
             if read.unit is unit and read.take(span, block, ended_s):

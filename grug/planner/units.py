@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from grug.messages import Message, UnitChanged, WriteRegisters
 from grug.model import Span, Table, UnitHealth
+from grug.planner.learned import LearnedCost
 from grug.planner.plan import (
     BITS_MAX,
     REPLY_OVERHEAD_CHARACTERS,
@@ -17,6 +18,7 @@ from grug.planner.plan import (
     ReadCost,
     ReadLimits,
     Transaction,
+    data_bytes,
     plan_reads,
 )
 from grug.planner.refusals import Refusals
@@ -86,6 +88,26 @@ class UnitTraits:
     writes_multiple: bool = False
     """Whether it wants functions 15 and 16 for a single value too."""
 
+    def rest_s(self, timing: WireTiming) -> float:
+        """Silence after a frame of this unit beyond the line's own."""
+        return max(0.0, self.gap_s - timing.gap_s)
+
+    def read_cost(self, timing: WireTiming) -> ReadCost:
+        """What a read costs as far as is known beforehand: each one costs the unit's rest too."""
+        turnaround_s = self.turnaround_s + self.rest_s(timing)
+        return ReadCost(timing.character_s, timing.gap_s, turnaround_s)
+
+    @property
+    def limits(self) -> ReadLimits:
+        """What one transaction may be, as far as is known beforehand."""
+        return ReadLimits(
+            words_max=self.words_max,
+            bits_max=self.bits_max,
+            transaction_s_max=self.transaction_s_max,
+            forbidden=self.forbidden,
+            has_holes=self.reads_holes,
+        )
+
 
 class Unit:
     """One unit on the line; the bus owner's queue alone changes it."""
@@ -100,13 +122,7 @@ class Unit:
     ) -> None:
         self.unit_id = unit_id
         self.traits = traits
-        self.limits = ReadLimits(
-            words_max=traits.words_max,
-            bits_max=traits.bits_max,
-            transaction_s_max=traits.transaction_s_max,
-            forbidden=traits.forbidden,
-            has_holes=traits.reads_holes,
-        )
+        self.limits = traits.limits
         self.ready_s = -math.inf
         """It is not asked before this."""
         self.is_offline = False
@@ -115,7 +131,7 @@ class Unit:
         self._line = line
         self._timing = timing
         self._publish = publish
-        self._cost = ReadCost(timing.character_s, timing.gap_s, traits.turnaround_s)
+        self._learned = LearnedCost(traits.read_cost(timing), traits.rest_s(timing))
         self._plans: dict[tuple[Span, ...] | frozenset[Span], tuple[Transaction, ...]] = {}
         self._failures = 0
         self._probe_s = -math.inf
@@ -131,7 +147,7 @@ class Unit:
         if plan is None:
             if len(self._plans) >= PLANS_MAX:
                 self._plans.clear()
-            plan = self._plans[spans] = plan_reads(spans, self._cost, self.limits)
+            plan = self._plans[spans] = plan_reads(spans, self._learned.cost, self.limits)
         return plan
 
     def refused(self, transaction: Transaction) -> bool:
@@ -157,6 +173,11 @@ class Unit:
             barriers=frozenset(barriers),
         )
         self._plans.clear()
+
+    def took(self, span: Span, seconds: float) -> None:
+        """A read of this span took so long, from the beginning of the request."""
+        if self._learned.add(data_bytes(span), seconds):
+            self._plans.clear()
 
     # Late replies
 
