@@ -7,7 +7,6 @@ sources in place of these: all they have to do is publish the same messages and 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import NamedTuple
@@ -15,19 +14,17 @@ from typing import NamedTuple
 from grug.actors import bus, evse, fakemeter, offset, poller
 from grug.app.control import House
 from grug.codec.registers import RegisterMap
+from grug.config.loads import group_name, line_schedule, spans_of, unit_traits
 from grug.config.types import HouseConfig
 from grug.control.offset import OffsetSettings, SteeredInverter
 from grug.model import Priority
+from grug.planner.schedule import Ticks
 from grug.protocol.rtu import character_bits
 from grug.runtime.calls import BusCaller, BusCalls, open_calls
 from grug.runtime.supervisor import Part
 from grug.transport.line import LineOpener
 from grug.transport.maps import load_map
 from grug.transport.serial import serial_opener
-
-FAST_POLL_SHARE_MAX = 0.5
-"""No read may hold a line for longer than this part of the fastest poll's period, so that a long
-one just begun does not make that poll miss its tick."""
 
 
 class Sources(NamedTuple):
@@ -69,8 +66,9 @@ def wire_sources(
         if name not in meter_lines:
             buses[name], part = _bus(house, maps, name, openers[name])
             parts.append(part)
+    ticks = {name: line_schedule(config, maps, name).ticks for name in buses}
     for name, device in config.device.items():
-        groups = list(_poll_groups(config, maps, name))
+        groups = list(_poll_groups(config, maps, name, ticks[device.line]))
         if groups:
             start = partial(
                 poller.run,
@@ -165,19 +163,11 @@ def _bus(
     house: House, maps: Mapping[str, RegisterMap], name: str, open_line: LineOpener
 ) -> tuple[BusCaller, Part]:
     line = house.config.line[name]
-    units = {}
-    for device in house.config.device.values():
-        if device.line == name:
-            facts = maps[device.map].facts
-            units[device.unit] = bus.UnitTraits(
-                words_max=facts.words_max,
-                bits_max=facts.bits_max,
-                transaction_s_max=_fastest_poll_s(house.config, name) * FAST_POLL_SHARE_MAX,
-                forbidden=facts.barriers,
-                gap_s=facts.gap_s,
-                reads_holes=facts.holes != "never",
-                writes_multiple=facts.write_function == "multiple",
-            )
+    units = {
+        device.unit: unit_traits(house.config, maps, name, device.map)
+        for device in house.config.device.values()
+        if device.line == name
+    }
     timing = bus.LineTiming(
         baudrate=line.baudrate,
         reply_timeout_s=line.timeout,
@@ -197,31 +187,22 @@ def _bus(
     return caller, Part(f"bus {name}", start)
 
 
-def _fastest_poll_s(config: HouseConfig, line: str) -> float:
-    """Period of the fastest poll group on a line; infinite when nothing is polled there."""
-    return min(
-        (
-            poll.every
-            for device in config.device.values()
-            if device.line == line
-            for poll in device.poll
-        ),
-        default=math.inf,
-    )
-
-
 def _poll_groups(
-    config: HouseConfig, maps: Mapping[str, RegisterMap], name: str
+    config: HouseConfig,
+    maps: Mapping[str, RegisterMap],
+    name: str,
+    ticks: Mapping[tuple[str, str], Ticks],
 ) -> Iterator[poller.PollGroup]:
     device = config.device[name]
     register_map = maps[device.map]
-    for poll in device.poll:
+    for number, poll in enumerate(device.poll):
         registers = register_map.select(poll.registers)
         yield poller.PollGroup(
             every_s=poll.every,
             registers=registers,
-            spans=poller.spans_of(registers),
+            spans=spans_of(registers),
             priority=Priority(poll.priority),
+            ticks=ticks.get((name, group_name(device, number))),
         )
 
 
