@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from decimal import Decimal
 
 import pytest
@@ -175,6 +176,11 @@ def test_broken_yaml_is_told_not_crashed_on(text: str) -> None:
     assert problems(text)
 
 
+def test_without_the_library_the_advice_is_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    assert "pip install 'grug[import]'" in problems(HOUSE)[0]
+
+
 def test_solarmans_items_become_registers() -> None:
     register_map = loaded(INVERTER)
     power = register_map["pv_power"]
@@ -198,7 +204,8 @@ def test_solarman_subtracts_its_offset_before_it_scales() -> None:
 
 def test_solarmans_choices_become_labels_and_settings_can_be_written() -> None:
     register_map = loaded(INVERTER)
-    assert register_map["state"].labels_of(2) == ("Running",) or register_map["state"].choices
+    assert register_map["state"].labels_of(1) == ("Running",)
+    assert register_map["state"].labels_of(2) == ("Running (2)",)
     limit = register_map["limit"]
     assert (limit.table, limit.access) == (Table.HOLDING_REGISTER, Access.GUARDED)
 
