@@ -11,7 +11,7 @@ from typing import TypeAlias
 import asyncclick as click
 
 from grug.app.run import check_file, run_file
-from grug.cli import devices, maps, sql
+from grug.cli import devices, log, maps, sql
 from grug.demo import fast as fast_demo
 from grug.demo import live as live_demo
 from grug.demo.settings import DemoSettings
@@ -139,5 +139,6 @@ def house(
     return partial(live_demo.run_simulated_house, house, directory, seed, start_hour, faults)
 
 
+cli.add_command(log.group)
 cli.add_command(maps.group)
 devices.add_to(cli)

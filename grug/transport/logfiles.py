@@ -117,7 +117,7 @@ class LogWriter:
         try:
             directory.mkdir(parents=True, exist_ok=True)
             self._lock_fd = _lock(directory / "lock")
-            self._segments = list(_segments(directory))
+            self._segments = list(list_segments(directory))
         except OSError as error:
             raise StorageError(f"the log {directory} cannot be opened: {error}") from error
         self.boot_id = _boot_id()
@@ -154,7 +154,7 @@ class LogWriter:
         for segment, header in reversed(self._segments):
             if header is None:
                 continue
-            blocks = _blocks_of(self.directory, segment, header)
+            blocks = blocks_of(self.directory, segment, header)
             end_ms = max((block.frame.t_max_ms for block in blocks), default=None)
             if end_ms is None:
                 continue
@@ -382,7 +382,7 @@ class LogReader:
         seq = -1 if self._segment is None else self._segment.first_seq
         later = [
             (segment, header)
-            for segment, header in _segments(self.directory, after_seq=seq)
+            for segment, header in list_segments(self.directory, after_seq=seq)
             if header is not None
         ]
         wanted = (self._after.epoch, self._after.seq + 1)
@@ -402,11 +402,11 @@ def segment_path(directory: Path, first_seq: int) -> Path:
 
 def log_id_of(directory: Path) -> bytes | None:
     """The id of the log in a directory; None while there is none."""
-    headers = [header for _, header in _segments(directory) if header is not None]
+    headers = [header for _, header in list_segments(directory) if header is not None]
     return headers[-1].log_id if headers else None
 
 
-def _segments(
+def list_segments(
     directory: Path, after_seq: int = -1
 ) -> Iterator[tuple[Segment, SegmentHeader | None]]:
     """All segments that begin after a number, oldest first; the header is None where it is bad."""
@@ -428,7 +428,7 @@ def _frames_of(path: Path) -> list[Frame]:
     return scan_frames(path.read_bytes(), seq_after=-1, offset=SEGMENT_HEADER_BYTES).frames
 
 
-def _blocks_of(directory: Path, segment: Segment, header: SegmentHeader) -> list[LogBlock]:
+def blocks_of(directory: Path, segment: Segment, header: SegmentHeader) -> list[LogBlock]:
     """All blocks of one segment."""
     reader = LogReader(directory)
     reader.open_segment(segment, header)
