@@ -11,7 +11,7 @@ from typing import TypeAlias
 import asyncclick as click
 
 from grug.app.run import check_file, run_file
-from grug.cli import devices, history, log, maps, sql
+from grug.cli import devices, history, log, maps, ship, sql
 from grug.demo import fast as fast_demo
 from grug.demo import live as live_demo
 from grug.demo.settings import DemoSettings
@@ -142,4 +142,5 @@ def house(
 cli.add_command(log.group)
 log.group.add_command(history.import_)
 cli.add_command(maps.group)
+cli.add_command(ship.ship)
 devices.add_to(cli)

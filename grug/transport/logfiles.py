@@ -279,6 +279,8 @@ class LogBlock(NamedTuple):
     frame: Frame
     names: list[str]
     """Series by id; grows, but what is there stays."""
+    header: SegmentHeader
+    """Of the segment it is in."""
 
     @property
     def position(self) -> Position:
@@ -289,14 +291,18 @@ class LogBlock(NamedTuple):
 class LogReader:
     """Reads the log from a position on, also while it is written."""
 
-    def __init__(self, directory: Path, after: Position = START) -> None:
+    def __init__(
+        self, directory: Path, after: Position = START, *, with_series: bool = False
+    ) -> None:
         """Nothing is opened yet.
 
         Args:
             directory: of the log; may still be empty.
             after: the first block read is the one after this.
+            with_series: also read the series tables before it, of its segment.
         """
         self.directory = directory
+        self._with_series = with_series
         self._after = after
         self._segment: Segment | None = None
         self._header: SegmentHeader | None = None
@@ -359,8 +365,10 @@ class LogReader:
             if frame.kind == FrameKind.SERIES:
                 table = decode_series(frame.unpack())
                 self._names[table.first :] = table.series
-            block = LogBlock(self._header.log_id, self._header.epoch, frame, self._names)
-            if block.position > self._after:
+            header = self._header
+            block = LogBlock(header.log_id, header.epoch, frame, self._names, header)
+            is_table = self._with_series and frame.kind == FrameKind.SERIES
+            if block.position > self._after or is_table:
                 blocks.append(block)
                 found += 1
         self._offset += offset
