@@ -174,7 +174,6 @@ class _BusOwner:
         self._queue.line_opened(now_s)
         self._is_up = True
         self._is_dirty = True
-        self._line_echoes = False
         self._feed.publish(LineChanged(self._line_name, True, "opened", now_s))
         while True:  # The loop is the lock.
             now_s = trio.current_time()
@@ -227,6 +226,10 @@ class _BusOwner:
         self._job = job
         await self._quieten(line)
         started_s = trio.current_time()
+        if isinstance(job, WriteJob) and started_s > job.request.deadline_s:
+            self._job = None
+            self._queue.refused(job, "the line was not quiet in time", started_s)
+            return
         try:
             block = await self._exchange(transaction, line, started_s)
         except LineError:
@@ -280,6 +283,9 @@ class _BusOwner:
             while True:
                 block = transaction.receive(await line.receive_some())
                 if block is not None:
+                    if trio.current_time() > scope.deadline:
+                        # We were stopped meanwhile: nobody knows how old this is.
+                        raise NoReplyError("the reply was read too late to be trusted")
                     return block
                 if not has_begun and transaction.has_received:
                     has_begun = True

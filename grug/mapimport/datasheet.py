@@ -190,7 +190,7 @@ class _TableReader:
                 elif role in _CARRIED:
                     self.carried[role] = squeeze(cell)
                 yield role, cell
-        yield Role.NOTE, "; ".join(note for note in notes if note)
+        yield Role.NOTE, "; ".join(note for note in notes if note not in ("", "-", "--"))
 
     def _wire_beside(self, cells: Mapping[Role, str | None]) -> int | None:
         """The wire address that stands beside a reference: hexadecimal, whole or in two bytes."""

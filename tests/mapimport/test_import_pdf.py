@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -117,6 +118,12 @@ def test_a_table_without_lines_is_read_by_where_words_stand(tmp_path: Path) -> N
     assert any("taken for input_registers" in note for note in result.notes)
 
 
+def test_a_table_that_lies_on_its_side_is_turned(tmp_path: Path) -> None:
+    result = made(datasheets.turned, tmp_path)
+    assert addresses(result) == {"grid_voltage": 16, "grid_power": 17}
+    assert result.register_map["grid_voltage"].scale == Decimal("0.1")
+
+
 def test_a_person_can_say_how_addresses_count(tmp_path: Path) -> None:
     options = {"convention": Convention.REFERENCE}
     assert addresses(made(datasheets.plain_text, tmp_path, **options))["active_power"] == 3078
@@ -133,6 +140,13 @@ def test_a_file_that_is_cut_off_is_refused(tmp_path: Path, part: float) -> None:
     data = path.read_bytes()
     path.write_bytes(data[: int(part * len(data))])
     with pytest.raises(MapError, match="the PDF is cut off"):
+        read_tables(path)
+
+
+def test_a_file_that_is_no_pdf_is_told_as_that(tmp_path: Path) -> None:
+    path = tmp_path / "sheet.pdf"
+    path.write_text("hello")
+    with pytest.raises(MapError, match="this is no PDF"):
         read_tables(path)
 
 
@@ -156,6 +170,14 @@ def test_a_damaged_file_is_read_or_refused_but_never_crashes(tmp_path: Path) -> 
         except MapError:
             refused += 1
     assert refused
+
+
+def test_without_the_library_the_advice_is_to_install_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pdfplumber", None)
+    with pytest.raises(MapError, match=r"pip install 'grug\[pdf\]'"):
+        read_tables(tmp_path / "sheet.pdf")
 
 
 def found(*rows: tuple[str | None, ...], context: str = "") -> MadeMap:
