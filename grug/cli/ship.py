@@ -27,10 +27,11 @@ def ship(source: str, to: str, token: str, once: bool) -> Job:
 
 
 def _ship(source: str, token: str, to: str, once: bool) -> int:
+    status = 1
     try:
-        return trio.run(partial(ship_from, source, token, to, once=once))
-    except (LinkError, ShipError) as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    except KeyboardInterrupt:
-        return 130
+        status = trio.run(partial(ship_from, source, token, to, once=once))
+    except* (LinkError, ShipError) as group:
+        sys.stderr.write(f"{group.exceptions[0]}\n")
+    except* KeyboardInterrupt:  # It may come to any of several tasks, and so in a group.
+        status = 130
+    return status

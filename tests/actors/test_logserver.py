@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -265,3 +267,30 @@ async def test_ship_command_brings_a_log_from_another_machine_once(
         assert database.query("SELECT count() FROM events").rows == [(10,)]
     finally:
         database.close()
+
+
+@pytest.mark.slow
+async def test_ship_follows_a_running_house_until_it_is_interrupted(
+    directory: Path, tmp_path: Path
+) -> None:
+    synced = Synced()
+    synced.mark(end_of(directory))
+    async with serving(directory, synced) as url:
+        command = [sys.executable, "-m", "grug", "ship", "--from", url, "--token", TOKEN, "--to"]
+        async with trio.open_nursery() as nursery:
+            process = await nursery.start(
+                partial(
+                    trio.run_process,
+                    [*command, embedded_url(tmp_path)],
+                    stderr=subprocess.PIPE,
+                    check=False,
+                )
+            )
+            said = b""
+            with trio.fail_after(30):
+                while b"caught up" not in said:
+                    said += await process.stderr.receive_some()
+            process.send_signal(signal.SIGINT)
+            with trio.fail_after(10):
+                assert await process.wait() == 130
+    assert b"Traceback" not in said
