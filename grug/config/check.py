@@ -43,6 +43,8 @@ LOAD_SENSIBLE = 0.85
 _NUMBERED_PORT = re.compile(r"/dev/tty(?:USB|ACM)\d+")
 _FRAMING = re.compile(r"8[NEO][12]")
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
+_SERVE = re.compile(r"|(?:[\w.-]+|\[[0-9a-fA-F:]+\]):\d{1,5}")
+TOKEN_LENGTH_MIN = 12
 _SHIP_TO = re.compile(r"|chdb:|https?://\S+")
 
 
@@ -408,6 +410,12 @@ class _Check:
         self._range(("log", "max_bytes"), log.max_bytes >= 1_000_000, "must be at least 1_000_000")
         self._range(("log", "max_age_days"), log.max_age_days > 0, "must be more than 0")
         self._range(("log", "reserve_bytes"), log.reserve_bytes >= 0, "cannot be negative")
+        is_place = _SERVE.fullmatch(log.serve) is not None
+        text = f"{quoted(log.serve)} is no place to serve: '0.0.0.0:8765', '127.0.0.1:8765' or ''"
+        self._range(("log", "serve"), is_place, text)
+        has_token = not log.serve or len(log.token) >= TOKEN_LENGTH_MIN
+        text = f"needs at least {TOKEN_LENGTH_MIN} characters: who has it reads the whole log"
+        self._range(("log", "token"), has_token, text)
         is_known = _SHIP_TO.fullmatch(ship.to) is not None
         text = f"{quoted(ship.to)} is no database: 'chdb:', 'http://host:8123/database' or ''"
         self._range(("ship", "to"), is_known, text)

@@ -122,6 +122,10 @@ class LogConfig(Struct, frozen=True):
     max_age_days: float = 365.0
     reserve_bytes: int = 500_000_000
     """Free space that is always left to others."""
+    serve: str = ""
+    """Host and port for ``grug ship --from``; empty serves nobody."""
+    token: str = ""
+    """Without which nothing is served."""
 
 
 class ShipConfig(Struct, frozen=True):

@@ -276,6 +276,18 @@ WRONG = {
         "power = -7000",
         "6000 W",
     ),
+    "no place to serve": (
+        "limit = 10",
+        'limit = 10\n[log]\nserve = "8765"\ntoken = "long enough for us"',
+        'serve = "8765"',
+        "0.0.0.0:8765",
+    ),
+    "serving without a secret": (
+        "limit = 10",
+        'limit = 10\n[log]\nserve = "[::]:8765"\ntoken = "short"',
+        'token = "short"',
+        "12 characters",
+    ),
     "unknown database": (
         "limit = 10",
         'limit = 10\n[ship]\nto = "postgres://x"',
