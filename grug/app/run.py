@@ -46,7 +46,7 @@ def run_real(config: HouseConfig, *, view: bool, hours: float | None = None) -> 
 async def _run(config: HouseConfig, view: bool, hours: float | None) -> None:
     house = House(config)
     maps = parts.load_maps(config)
-    sources = parts.wire_sources(house, maps, parts.serial_openers(config))
+    sources = parts.wire_sources(house, maps, parts.real_openers(config), parts.verdicts_of(config))
     lines = list(sources.buses)
     around = [Part("watchdog", partial(watchdog.run, house.feed, lines=lines))]
     if not view:

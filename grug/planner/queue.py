@@ -23,12 +23,32 @@ from grug.messages import (
     WriteRegisters,
 )
 from grug.model import FailureKind, Span
-from grug.planner.plan import Transaction, check_span
-from grug.planner.units import Unit, UnitTraits, WireTiming, look_of_read, look_of_write
+from grug.planner.plan import (
+    REPLY_OVERHEAD_CHARACTERS,
+    REQUEST_CHARACTERS,
+    Transaction,
+    check_span,
+)
+from grug.planner.units import (
+    Unit,
+    UnitTraits,
+    VerdictStore,
+    WireTiming,
+    look_of_read,
+    look_of_write,
+)
 
 ILLEGAL_CODES = (2, 3)
 """Illegal data address, illegal data value (some units say this of a count or a hole).
 Source: MODBUS Application Protocol V1.1b3, 7."""
+
+
+WRITE_CHARACTERS = 8
+"""Of the shortest write, and of every acknowledgement."""
+
+GATEWAY_CODES = (10, 11)
+"""Gateway path unavailable, gateway target device failed to respond: it is the gateway that speaks,
+and the unit is silent. Source: as above."""
 
 
 class Asker(Protocol):
@@ -49,7 +69,7 @@ class Asker(Protocol):
 class _Read:
     """A read that waits, and what of it has been read already."""
 
-    __slots__ = ("asker", "blocks", "missing", "read_s", "request", "unit", "urgency")
+    __slots__ = ("asker", "blocks", "missing", "read_s", "refused", "request", "unit", "urgency")
 
     def __init__(self, asker: Asker, request: ReadRegisters, unit: Unit, order: int) -> None:
         self.asker = asker
@@ -59,6 +79,7 @@ class _Read:
         self.missing = list(range(len(request.spans)))
         self.blocks = [b""] * len(request.spans)
         self.read_s = math.inf
+        self.refused: list[tuple[int, int]] = []
 
     def take(self, span: Span, block: bytes, read_s: float) -> bool:
         """Keep what serves this read of a block just read; tells whether that completes it."""
@@ -81,6 +102,35 @@ class _Read:
                 still.append(at)
         self.missing = still
         return not still
+
+    def take_fresh(self, now_s: float) -> None:
+        """Use what was read recently enough."""
+        since_s = now_s - self.request.max_age_s
+        still: list[int] = []
+        for at in self.missing:
+            known = self.unit.fresh(self.request.spans[at], since_s)
+            if known is None:
+                still.append(at)
+            else:
+                self.blocks[at], read_s = known
+                self.read_s = min(self.read_s, read_s)
+        self.missing = still
+
+    def do_without(self, span: Span, code: int) -> None:
+        """Go on without a span that the unit refused."""
+        lost = [at for at in self.missing if self.request.spans[at] == span]
+        self.refused += [(at, code) for at in lost]
+        self.missing = [at for at in self.missing if at not in lost]
+
+    def answer(self, now_s: float) -> None:
+        """Reply with what there is, once nothing is missing."""
+        if self.refused and len(self.refused) == len(self.blocks):
+            code = self.refused[0][1]
+            text = f"exception {code} for all of it"
+            self.asker.reply(ReadFailed(FailureKind.REFUSED, text, now_s, code))
+        else:
+            refused = tuple(self.refused)
+            self.asker.reply(RegistersRead(tuple(self.blocks), self.read_s, refused))
 
     def wants_of(self, span: Span) -> bool:
         """Whether something still missing lies within the span."""
@@ -131,6 +181,10 @@ class WriteJob:
 Job: TypeAlias = ReadJob | WriteJob
 
 
+USUAL_TRAITS = UnitTraits()
+"""Of units that nobody has told of."""
+
+
 class BusQueue:
     """The requests that wait for one line, and the health of its units."""
 
@@ -140,15 +194,16 @@ class BusQueue:
         timing: WireTiming,
         traits: Mapping[int, UnitTraits],
         publish: Callable[[Message], None],
+        store: VerdictStore | None = None,
     ) -> None:
         self.wake_s = math.inf
         """After a ``pick`` that gave nothing: when to pick again, if nothing is added before."""
         self._line = line
         self._timing = timing
         self._publish = publish
-        self._units = {
-            unit_id: Unit(line, unit_id, each, timing, publish) for unit_id, each in traits.items()
-        }
+        self._traits = traits
+        self._store = store
+        self._units: dict[int, Unit] = {}
         self._reads: list[_Read] = []
         self._writes: list[_Write] = []
         self._order = 0
@@ -167,10 +222,7 @@ class BusQueue:
     def add(self, asker: Asker, now_s: float) -> None:
         """Take a request; it is answered at once if it cannot be carried out."""
         request = asker.request
-        unit = self._units.get(request.unit_id)
-        if unit is None:
-            unit = Unit(self._line, request.unit_id, UnitTraits(), self._timing, self._publish)
-            self._units[request.unit_id] = unit
+        unit = self._unit(request.unit_id)
         if isinstance(request, WriteRegisters):
             write = _Write(asker, request, unit)
             if self._down_cause is not None:
@@ -190,10 +242,30 @@ class BusQueue:
         except LocalProtocolError as error:
             _fail_read(read, FailureKind.REFUSED, str(error), now_s)
             return
-        if request.spans:
+        if not request.spans:
+            asker.reply(RegistersRead((), now_s))
+            return
+        if request.max_age_s > 0:
+            read.take_fresh(now_s)
+        if request.is_partial and unit.refuses_some:
+            for span in request.spans:
+                if code := unit.quarantined(span, now_s):
+                    read.do_without(span, code)
+        if read.missing:
             self._reads.append(read)
         else:
-            asker.reply(RegistersRead((), now_s))
+            read.answer(now_s)
+
+    def _unit(self, unit_id: int) -> Unit:
+        """What is known of a unit; its traits may become known, or change, at any time."""
+        traits = self._traits.get(unit_id, USUAL_TRAITS)
+        unit = self._units.get(unit_id)
+        if unit is None:
+            unit = Unit(self._line, unit_id, traits, self._timing, self._publish, self._store)
+            self._units[unit_id] = unit
+        elif unit.traits is not traits and unit.traits != traits:
+            unit.take_traits(traits)
+        return unit
 
     def _supersede(self, request: WriteRegisters, now_s: float) -> None:
         """A write that wholly overwrites one that still waits makes that pointless."""
@@ -303,7 +375,9 @@ class BusQueue:
         """
         self._count(job.unit, started_s, ended_s)
         job.unit.answered(ended_s)
+        job.unit.measured(self._latency_s(job, ended_s - started_s))
         if isinstance(job, WriteJob):
+            job.unit.forget()
             done = WriteDone(self._line, job.request, ended_s)
             job.asker.reply(done)
             self._publish(done)
@@ -313,10 +387,11 @@ class BusQueue:
         unit = job.unit
         span = job.transaction.span
         unit.proved(span)
+        unit.remember(span, block, ended_s)
         is_one_done = False
         for read in self._reads:
             if read.unit is unit and read.take(span, block, ended_s):
-                read.asker.reply(RegistersRead(tuple(read.blocks), read.read_s))
+                read.answer(ended_s)
                 is_one_done = True
         if is_one_done:
             self._reads = [read for read in self._reads if read.missing]
@@ -326,7 +401,7 @@ class BusQueue:
         unit = job.unit
         self._count(unit, started_s, ended_s)
         self._failures += 1
-        is_refusal = isinstance(error, ExceptionReply)
+        is_refusal = isinstance(error, ExceptionReply) and error.code not in GATEWAY_CODES
         if is_refusal:
             unit.answered(ended_s)
         else:
@@ -337,7 +412,8 @@ class BusQueue:
             )
             unit.missed(look, str(error), ended_s, self._offline_others(unit))
         if isinstance(job, WriteJob):
-            self._fail_write(job, error.kind, str(error), ended_s)
+            unit.forget()
+            self._fail_write(job, error.kind, str(error), ended_s, _code_of(error))
         elif job.blocked is not None:
             if not is_refusal:
                 self._fail_blocked(unit, job.blocked, error, ended_s)
@@ -353,7 +429,7 @@ class BusQueue:
             self._fail_write(what, error.kind, f"{error}; it was not sent", now_s)
             return
         reads = [read for read in self._reads if read.unit is unit and read.wants_of(what)]
-        self._fail_reads(reads, error.kind, str(error), now_s)
+        self._fail_reads(reads, error.kind, str(error), now_s, _code_of(error))
 
     def refused(self, job: Job, text: str, now_s: float) -> None:
         """It cannot be said in Modbus, and so never went on the wire."""
@@ -361,17 +437,38 @@ class BusQueue:
         self._fail_write(job, FailureKind.REFUSED, text, now_s)
 
     def _refused_address(self, job: ReadJob, error: ExceptionReply, now_s: float) -> None:
-        """Split what was merged and try again; what was refused alone is what the asker gets."""
+        """Split what was merged and try again; what was refused alone is what the asker gets.
+
+        Who can do without it gets the rest, once that is read.
+        """
         span = job.transaction.span
-        if job.unit.split(job.transaction):
+        if job.unit.split(job.transaction, error.code, now_s):
             return  # Those who wait still do, and the next plan has it in pieces.
         text = f"{error} for {span.table} {span.address}+{span.count}"
-        self._fail_reads(
-            [read for read in self._reads if read.unit is job.unit and read.wants(span)],
-            error.kind,
-            text,
-            now_s,
-        )
+        failed, done = [], []
+        for read in self._reads:
+            if read.unit is not job.unit or not read.wants(span):
+                continue
+            if not read.request.is_partial:
+                failed.append(read)
+                continue
+            read.do_without(span, error.code)
+            if not read.missing:
+                read.answer(now_s)
+                done.append(read)
+        self._fail_reads(failed, error.kind, text, now_s, error.code)
+        if done:
+            self._reads = [read for read in self._reads if read not in done]
+
+    def _latency_s(self, job: Job, elapsed_s: float) -> float:
+        """How long the unit took, without the time of the characters."""
+        if isinstance(job, WriteJob):
+            characters = 2 * WRITE_CHARACTERS
+        else:
+            span = job.transaction.span
+            data = (span.count + 7) // 8 if span.table.is_bits else 2 * span.count
+            characters = REQUEST_CHARACTERS + REPLY_OVERHEAD_CHARACTERS + data
+        return max(0.0, elapsed_s - characters * self._timing.character_s)
 
     def _offline_others(self, unit: Unit) -> int:
         return sum(each.is_offline for each in self._units.values() if each is not unit)
@@ -403,15 +500,22 @@ class BusQueue:
     # Answers and counters
 
     def _fail_write(
-        self, write: _Write | WriteJob, kind: FailureKind, text: str, now_s: float
+        self,
+        write: _Write | WriteJob,
+        kind: FailureKind,
+        text: str,
+        now_s: float,
+        code: int = 0,
     ) -> None:
-        failed = WriteFailed(self._line, write.request, kind, text, now_s)
+        failed = WriteFailed(self._line, write.request, kind, text, now_s, code)
         write.asker.reply(failed)
         self._publish(failed)
 
-    def _fail_reads(self, reads: list[_Read], kind: FailureKind, text: str, now_s: float) -> None:
+    def _fail_reads(
+        self, reads: list[_Read], kind: FailureKind, text: str, now_s: float, code: int = 0
+    ) -> None:
         for read in reads:
-            _fail_read(read, kind, text, now_s)
+            _fail_read(read, kind, text, now_s, code)
         failed = {id(read) for read in reads}
         self._reads = [read for read in self._reads if id(read) not in failed]
 
@@ -456,8 +560,12 @@ def _is_live_read(read: _Read, now_s: float) -> bool:
     return True
 
 
-def _fail_read(read: _Read, kind: FailureKind, text: str, now_s: float) -> None:
-    read.asker.reply(ReadFailed(kind, text, now_s))
+def _fail_read(read: _Read, kind: FailureKind, text: str, now_s: float, code: int = 0) -> None:
+    read.asker.reply(ReadFailed(kind, text, now_s, code))
+
+
+def _code_of(error: BusError) -> int:
+    return error.code if isinstance(error, ExceptionReply) else 0
 
 
 def _lies_within(inner: Span, outer: Span) -> bool:

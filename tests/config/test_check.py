@@ -209,7 +209,7 @@ WRONG = {
         "does not carry",
     ),
     "no port": ("/dev/serial/by-id/com", "ttyUSB0", "ttyUSB0", "/dev/serial/by-id/"),
-    "line over TCP": ("/dev/serial/by-id/com", "tcp://box:502", "tcp://", "not possible yet"),
+    "line over UDP": ("/dev/serial/by-id/com", "udp://box:502", "udp://", "tcp:// or rtu+tcp://"),
     "unknown map": ('"charger"', '"chargr"', "chargr", "did you mean 'charger'?"),
     "unknown register": ('"battery_power"', '"batery_power"', "batery", "'battery_power'"),
     "no registers": ('registers = ["current"]', "registers = []", "registers = []", "no register"),

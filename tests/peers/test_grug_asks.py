@@ -19,6 +19,9 @@ pytestmark = pytest.mark.slow
 KINDS = [
     ("libmodbus", "rtu"),
     ("pymodbus", "rtu"),
+    ("libmodbus", "tcp"),
+    ("pymodbus", "tcp"),
+    ("pymodbus", "rtu+tcp"),
 ]
 
 
