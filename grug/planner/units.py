@@ -179,10 +179,13 @@ class Unit:
         self._latency_s_max_before = 0.0
         """The same of the round of replies before this one."""
         self._fresh: dict[Span, tuple[bytes, float]] = {}
+        self._identity = ""
         self.take_traits(traits)
 
     def take_traits(self, traits: UnitTraits) -> None:
         """Go by these from now on, and by what was learned of a unit of that identity."""
+        is_another = traits.identity != self._identity
+        self._identity = traits.identity
         self.traits = traits
         timing = self._timing
         self._cost = ReadCost(timing.character_s, timing.gap_s, traits.turnaround_s)
@@ -193,7 +196,7 @@ class Unit:
             forbidden=traits.forbidden,
             has_holes=traits.reads_holes,
         )
-        if traits.identity:
+        if is_another:
             known = self._store.load(traits.identity)
             self._splits = [*known.splits, *self._splits]
             for span in known.refused:
