@@ -16,24 +16,6 @@ if TYPE_CHECKING:
     from grug.codec.registers import RegisterMap as RegisterMap
     from grug.codec.registers import WordOrder as WordOrder
     from grug.device.device import Device as Device
-    from grug.device.errors import (
-        BadValueError as BadValueError,
-    )
-    from grug.device.errors import (
-        ExpiredError as ExpiredError,
-    )
-    from grug.device.errors import (
-        NotTakenError as NotTakenError,
-    )
-    from grug.device.errors import (
-        RefusedError as RefusedError,
-    )
-    from grug.device.errors import (
-        UnitOfflineError as UnitOfflineError,
-    )
-    from grug.device.errors import (
-        UnknownRegisterError as UnknownRegisterError,
-    )
     from grug.device.line import DeviceLine as DeviceLine
     from grug.device.line import find_map as find_map
     from grug.device.line import open_line as open_line
@@ -41,10 +23,16 @@ if TYPE_CHECKING:
     from grug.device.server import ServedUnit as ServedUnit
     from grug.device.server import serve as serve
     from grug.errors import (
+        BadValueError as BadValueError,
+    )
+    from grug.errors import (
         BusError as BusError,
     )
     from grug.errors import (
         EncodeError as EncodeError,
+    )
+    from grug.errors import (
+        ExpiredError as ExpiredError,
     )
     from grug.errors import (
         GrugError as GrugError,
@@ -59,7 +47,19 @@ if TYPE_CHECKING:
         NoReplyError as NoReplyError,
     )
     from grug.errors import (
+        NotTakenError as NotTakenError,
+    )
+    from grug.errors import (
+        RefusedError as RefusedError,
+    )
+    from grug.errors import (
         RemoteProtocolError as RemoteProtocolError,
+    )
+    from grug.errors import (
+        UnitOfflineError as UnitOfflineError,
+    )
+    from grug.errors import (
+        UnknownRegisterError as UnknownRegisterError,
     )
     from grug.model import Quality as Quality
     from grug.model import Table as Table
@@ -67,29 +67,29 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Access": "codec.registers",
-    "BadValueError": "device.errors",
+    "BadValueError": "errors",
     "BusError": "errors",
     "Device": "device.device",
     "DeviceLine": "device.line",
     "EncodeError": "errors",
-    "ExpiredError": "device.errors",
+    "ExpiredError": "errors",
     "GrugError": "errors",
     "Kind": "codec.registers",
     "LineError": "errors",
     "MapError": "errors",
     "NoReplyError": "errors",
-    "NotTakenError": "device.errors",
+    "NotTakenError": "errors",
     "Quality": "model",
     "Reading": "device.readings",
-    "RefusedError": "device.errors",
+    "RefusedError": "errors",
     "Register": "codec.registers",
     "RegisterImage": "codec.image",
     "RegisterMap": "codec.registers",
     "RemoteProtocolError": "errors",
     "ServedUnit": "device.server",
     "Table": "model",
-    "UnitOfflineError": "device.errors",
-    "UnknownRegisterError": "device.errors",
+    "UnitOfflineError": "errors",
+    "UnknownRegisterError": "errors",
     "Value": "model",
     "WordOrder": "codec.registers",
     "find_map": "device.line",

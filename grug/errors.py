@@ -5,11 +5,18 @@
     GrugError ── MapError             a map row is wrong      NEVER: all rows are reported at once
               ├─ ConfigError          a config line is wrong  NEVER: all lines are reported at once
               ├─ EncodeError          a value does not fit    NEVER
+              ├─ UnknownRegisterError no such name in the map NEVER
               ├─ LocalProtocolError   we broke Modbus         NEVER: a bug, crash
               ├─ BusError ── NoReplyError         silence     AFTER_BACKOFF, per unit
               │           ├─ RemoteProtocolError  noise       NEXT_CYCLE
               │           ├─ ExceptionReply       refusal     NEVER; codes 5 and 6 NEXT_CYCLE
+              │           ├─ RefusedError         the same, as a library's caller sees it
+              │           ├─ UnitOfflineError     silent for long; asked now and then
+              │           ├─ ExpiredError         too late    NEXT_CYCLE
+              │           ├─ BadValueError        "no value"  NEXT_CYCLE
+              │           ├─ NotTakenError        read-back differs: look before writing again
               │           └─ LineError            adapter     AFTER_BACKOFF, whole line
+              │              └─ ConnectionEndedError  closed between requests: open it anew, at once
               ├─ StorageError         disk full, torn segment AFTER_BACKOFF; torn: skipped
               ├─ ShipError            unreachable, rejected   AFTER_BACKOFF; the batch is kept
               └─ LinkError            the other process went  AFTER_BACKOFF
@@ -61,6 +68,14 @@ class EncodeError(GrugError):
     """A value does not fit the register that it is meant for."""
 
 
+class UnknownRegisterError(GrugError, KeyError):
+    """The map has no register of that name; the text says which was probably meant."""
+
+    def __str__(self) -> str:
+        """Give the text as it is; a KeyError would quote it."""
+        return str(self.args[0])
+
+
 class LocalProtocolError(GrugError):
     """We tried to send what Modbus forbids: a bug of ours."""
 
@@ -100,6 +115,36 @@ class LineError(BusError):
     kind = FailureKind.LINE_DOWN
 
 
+class ConnectionEndedError(LineError):
+    """The other end closed the connection; to open it anew may be all that it takes."""
+
+
+class RefusedError(BusError):
+    """The unit refused, or Modbus cannot say it; asking again will not help."""
+
+    kind = FailureKind.REFUSED
+
+
+class UnitOfflineError(BusError):
+    """The unit was silent several times; it is asked again only now and then."""
+
+    kind = FailureKind.UNIT_OFFLINE
+
+
+class ExpiredError(BusError):
+    """The line was busy until the request was too old, or another write took its place."""
+
+    kind = FailureKind.EXPIRED
+
+
+class BadValueError(BusError):
+    """The unit answered with its mark for "no value", or with something implausible."""
+
+
+class NotTakenError(BusError):
+    """The unit acknowledged a write, but holds something else."""
+
+
 class StorageError(GrugError):
     """The log cannot be written or read as asked."""
 
@@ -110,3 +155,18 @@ class ShipError(GrugError):
 
 class LinkError(GrugError):
     """The process at the other end of a link is gone."""
+
+
+_BUS_ERRORS: dict[FailureKind, type[BusError]] = {
+    FailureKind.NO_REPLY: NoReplyError,
+    FailureKind.GARBLED: RemoteProtocolError,
+    FailureKind.REFUSED: RefusedError,
+    FailureKind.LINE_DOWN: LineError,
+    FailureKind.UNIT_OFFLINE: UnitOfflineError,
+    FailureKind.EXPIRED: ExpiredError,
+}
+
+
+def bus_error(kind: FailureKind, text: str) -> BusError:
+    """Turn a failure that came as a message into the exception of its kind."""
+    return _BUS_ERRORS[kind](text)

@@ -17,6 +17,7 @@ import trio
 
 from grug.errors import (
     BusError,
+    ConnectionEndedError,
     ExceptionReply,
     LineError,
     LocalProtocolError,
@@ -30,7 +31,7 @@ from grug.protocol.framing import Exchange, Framing, RtuFraming
 from grug.protocol.rtu import CHARACTER_BITS, character_s, interframe_delay_s
 from grug.runtime.calls import BusCalls
 from grug.runtime.feed import Feed
-from grug.transport.line import ConnectionEndedError, Line, LineOpener
+from grug.transport.line import Line, LineOpener
 
 __all__ = ["LineTiming", "UnitTraits", "run"]
 

@@ -104,7 +104,7 @@ class Board:
                 self.values[message.device, name] = (value, message.read_s)
 
 
-async def run(feed: Feed, *, config: HouseConfig, wall: WallClock) -> None:
+async def run(feed: Feed, *, config: HouseConfig, wall: WallClock, hint: str = "") -> None:
     """Draw until cancelled."""
     board = Board()
     console = Console()
@@ -118,11 +118,11 @@ async def run(feed: Feed, *, config: HouseConfig, wall: WallClock) -> None:
             if config.grid:
                 grid = board.value(config.grid.device, config.grid.register)
                 board.grid_powers_w.append(math.nan if grid is None else float(grid))
-            live.update(draw(board, config, wall), refresh=True)
+            live.update(draw(board, config, wall, hint), refresh=True)
             await trio.sleep(REDRAW_S)
 
 
-def draw(board: Board, config: HouseConfig, wall: WallClock) -> Group:
+def draw(board: Board, config: HouseConfig, wall: WallClock, hint: str = "") -> Group:
     """The whole screen."""
     top = Table.grid(expand=True, padding=(0, 1))
     top.add_column(ratio=1)
@@ -135,7 +135,8 @@ def draw(board: Board, config: HouseConfig, wall: WallClock) -> Group:
         Panel(_fakemeters(board, config), title="fake meters: what the inverters are told"),
         Panel(_keeping(board), title="log and database"),
     )
-    return Group(top, Panel(_events(board, wall), title="events"), Text("Ctrl-C ends it", "dim"))
+    last = "Ctrl-C ends it" + (f"; {hint}" if hint else "")
+    return Group(top, Panel(_events(board, wall), title="events"), Text(last, "dim"))
 
 
 def _power(value: Value | None) -> str:

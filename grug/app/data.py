@@ -49,6 +49,8 @@ class DataSettings(msgspec.Struct, frozen=True):
     resume: bool = False
     """The run repeats an earlier one exactly; see ``recorder.run``."""
     view: bool = False
+    hint: str = ""
+    """What a person at the view may do next."""
 
 
 def starter(settings: DataSettings) -> Callable[[], DataProcess]:
@@ -69,7 +71,7 @@ async def run(settings: DataSettings, link: Link) -> None:
         nursery.start_soon(_publish_received, link, feed)
         nursery.start_soon(_report, link, feed)
         if settings.view:
-            draw = partial(view.run, feed, config=settings.config, wall=wall)
+            draw = partial(view.run, feed, config=settings.config, wall=wall, hint=settings.hint)
             nursery.start_soon(supervise, Part("view", draw), feed)
         async with trio.open_nursery() as keeping:
             if settings.config.ship.to:

@@ -23,4 +23,11 @@ def load_house(path: Path) -> CheckedHouse:
         raise ConfigError([problem]) from error
     except UnicodeDecodeError as error:
         raise ConfigError([Problem(str(path), 0, f"is not UTF-8: {error.reason}")]) from error
-    return check_house(text, str(path), {model: load_map(model) for model in map_models()})
+    own = own_maps(path)
+    maps = {model: load_map(model, own) for model in map_models(own)}
+    return check_house(text, str(path), maps)
+
+
+def own_maps(path: Path) -> Path:
+    """Where the maps of a house's own are: beside its file; they come before grug's."""
+    return path.parent / "maps"

@@ -47,15 +47,19 @@ class Sources(NamedTuple):
     """By line."""
 
 
-def load_maps(config: HouseConfig) -> dict[str, RegisterMap]:
+def load_maps(config: HouseConfig, own: Path | None = None) -> dict[str, RegisterMap]:
     """The maps that a house needs, by model.
+
+    Args:
+        config: the house.
+        own: directory of maps that come before grug's; need not be there.
 
     Raises:
         MapError: one is missing or wrong.
     """
     models = {device.map for device in config.device.values()}
     models |= {meter.profile for meter in config.fakemeter.values()}
-    return {model: load_map(model) for model in sorted(models)}
+    return {model: load_map(model, own) for model in sorted(models)}
 
 
 def real_openers(config: HouseConfig) -> dict[str, LineOpener]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from grug.actors import console, watchdog
 from grug.app import parts
 from grug.app.control import DataSide, House, run_house, stop_on_signals
 from grug.app.data import DataSettings, starter
-from grug.app.load import load_house
+from grug.app.load import load_house, own_maps
+from grug.codec.registers import RegisterMap
 from grug.config.types import HouseConfig
 from grug.runtime.clock import MonotonicClock, WallClock
 from grug.runtime.supervisor import Part
@@ -23,7 +25,8 @@ def run_file(path: Path, *, view: bool) -> int:
     checked = load_house(path)
     for warning in checked.warnings:
         sys.stderr.write(f"{warning}\n")
-    return run_real(checked.house, view=view)
+    maps = parts.load_maps(checked.house, own_maps(path))
+    return run_real(checked.house, maps, DataSettings(checked.house, view=view))
 
 
 def check_file(path: Path) -> int:
@@ -37,19 +40,28 @@ def check_file(path: Path) -> int:
     return 0
 
 
-def run_real(config: HouseConfig, *, view: bool, hours: float | None = None) -> int:
+def run_real(
+    config: HouseConfig,
+    maps: Mapping[str, RegisterMap],
+    data: DataSettings,
+    hours: float | None = None,
+) -> int:
     """Run until SIGINT or SIGTERM, or for so many hours."""
-    trio.run(_run, config, view, hours, clock=MonotonicClock())
+    trio.run(_run, config, maps, data, hours, clock=MonotonicClock())
     return 0
 
 
-async def _run(config: HouseConfig, view: bool, hours: float | None) -> None:
+async def _run(
+    config: HouseConfig,
+    maps: Mapping[str, RegisterMap],
+    data: DataSettings,
+    hours: float | None,
+) -> None:
     house = House(config)
-    maps = parts.load_maps(config)
     sources = parts.wire_sources(house, maps, parts.real_openers(config), parts.verdicts_of(config))
     lines = list(sources.buses)
     around = [Part("watchdog", partial(watchdog.run, house.feed, lines=lines))]
-    if not view:
+    if not data.view:
         around.append(Part("console", partial(console.run, house.feed, wall=WallClock())))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(stop_on_signals, house)
@@ -59,7 +71,7 @@ async def _run(config: HouseConfig, view: bool, hours: float | None) -> None:
             house,
             sources=[*around, *sources.parts],
             controllers=parts.controllers(house, maps, sources.buses),
-            data=DataSide(starter(DataSettings(config, view=view))),
+            data=DataSide(starter(data)),
         )
         nursery.cancel_scope.cancel()
 

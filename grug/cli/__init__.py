@@ -6,6 +6,7 @@ with a clock of its own choice (real for ``run``, virtual for ``demo --fast``).
 
 from __future__ import annotations
 
+import os
 import sys
 from functools import partial
 
@@ -29,4 +30,7 @@ def main() -> None:
     except GrugError as error:
         sys.stderr.write(f"{error}\n")
         status = 2
+    except BrokenPipeError:  # The reader, such as head, has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 0
     sys.exit(status)

@@ -112,6 +112,20 @@ def sql_(statement: str, state: Path | None, style: str) -> Job:
     return partial(sql.ask, statement, state=state, style=style)
 
 
+@cli.command()
+@click.argument("faults", nargs=-1, required=True)
+@click.option(
+    "--state",
+    type=click.Path(path_type=Path),
+    default=Path("demo-state"),
+    show_default=True,
+    help="Directory of the running demo.",
+)
+def fault(faults: tuple[str, ...], state: Path) -> Job:
+    """Pull cables of the running demo: FAULTS such as grid:silent+20 or solis1:unplug+10."""
+    return partial(live_demo.pull_cables, faults, state)
+
+
 @cli.command(hidden=True)
 @click.argument("house", type=click.Path(path_type=Path))
 @click.argument("directory", type=click.Path(path_type=Path))

@@ -16,12 +16,18 @@ import trio
 from grug.codec.guess import guesses_of, words_of
 from grug.codec.registers import Access, Kind, Register
 from grug.device.device import Device
-from grug.device.errors import UnitOfflineError, UnknownRegisterError
 from grug.device.line import REPLY_TIMEOUT_S, DeviceLine, Port, find_map, open_line
 from grug.device.ports import SerialPort, list_ports
 from grug.device.readings import Reading, show_value
 from grug.device.writes import JoinedWrite
-from grug.errors import BusError, EncodeError, NoReplyError, RemoteProtocolError
+from grug.errors import (
+    BusError,
+    EncodeError,
+    NoReplyError,
+    RemoteProtocolError,
+    UnitOfflineError,
+    UnknownRegisterError,
+)
 from grug.model import Quality, Value
 
 Job: TypeAlias = Callable[[], int]

@@ -6,10 +6,11 @@ input ends then.
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,9 @@ from pathlib import Path
 import msgspec
 import trio
 
+from grug.app.data import DataSettings
 from grug.app.load import load_house
+from grug.app.parts import load_maps
 from grug.app.run import run_real
 from grug.config.types import HouseConfig
 from grug.demo.settings import DemoSettings, demo_house, example_house
@@ -39,9 +42,10 @@ def run_live(settings: DemoSettings, *, view: bool) -> int:
         for name, line in config.line.items()
     }
     with _simulated_house(settings, ports, config):
-        return run_real(
-            msgspec.structs.replace(config, line=lines), view=view, hours=settings.hours
-        )
+        house = msgspec.structs.replace(config, line=lines)
+        hint = f"grug fault grid:silent+20 --state {settings.state} pulls a cable"
+        data = DataSettings(house, view=view, hint=hint)
+        return run_real(house, load_maps(house), data, settings.hours)
 
 
 def run_simulated_house(
@@ -58,6 +62,25 @@ def run_simulated_house(
     )
     trio.run(serve, clock=MonotonicClock())
     return 0
+
+
+def pull_cables(faults: Sequence[str], state: Path) -> int:
+    """``grug fault``: let something go wrong in a demo that runs."""
+    status = 0
+    with socket.socket(socket.AF_UNIX) as asker:
+        try:
+            asker.connect(str(state / "live" / "ports" / process.FAULTS_SOCKET))
+        except OSError as error:
+            sys.stderr.write(f"no demo runs in {state}: {error.strerror}\n")
+            return 1
+        answers = asker.makefile("rw")
+        for fault in faults:
+            answers.write(fault + "\n")
+            answers.flush()
+            answer = answers.readline().strip()
+            sys.stdout.write(f"{fault}: {answer}\n")
+            status = status if answer == "ok" else 2
+    return status
 
 
 @contextmanager

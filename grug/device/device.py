@@ -8,12 +8,18 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 import trio
 
 from grug.codec.block import BlockDecoder
+from grug.codec.hints import did_you_mean
 from grug.codec.image import RegisterImage
 from grug.codec.registers import Access, Register, RegisterMap
-from grug.device.errors import BadValueError, NotTakenError, UnknownRegisterError, bus_error
 from grug.device.readings import Reading, missing, show_value
 from grug.device.writes import JoinedWrite, join_writes
-from grug.errors import EncodeError
+from grug.errors import (
+    BadValueError,
+    EncodeError,
+    NotTakenError,
+    UnknownRegisterError,
+    bus_error,
+)
 from grug.messages import ReadFailed, ReadRegisters, RegistersRead, WriteFailed
 from grug.model import FailureKind, Priority, Quality, Span, Value
 from grug.runtime.calls import BusReply, BusRequest
@@ -274,7 +280,13 @@ class Device:
         wanted = tuple(names)
         unknown = [name for name in wanted if name not in known]
         if unknown:
-            raise UnknownRegisterError(self.map.model, unknown, known)
+            model = self.map.model
+            raise UnknownRegisterError(
+                "\n".join(
+                    f"{model} has no register {name!r}{did_you_mean(name, known)}"
+                    for name in unknown
+                )
+            )
         return tuple(dict.fromkeys(self.map.select(wanted)))
 
     def _decoder(self, registers: tuple[Register, ...]) -> BlockDecoder:

@@ -19,7 +19,7 @@ from grug.model import Table
 FIRST_REFERENCES_MAX = 100
 """References of a document begin near 40001; wire addresses that look like them hardly do."""
 
-_RANGE = re.compile(r"\s*(?:-|–|—|~|～|/|\bto\b|\.\.+|\s)\s*", re.IGNORECASE)
+_RANGE = re.compile(r"\s*(?:-|–|—|~|～|/|\+|\bto\b|\.\.+|\s)\s*", re.IGNORECASE)
 _PREFIXED = re.compile(r"([0134])x(\d{4,6})", re.IGNORECASE)
 _TABLES = {
     0: Table.COIL,
@@ -89,6 +89,8 @@ def parse_printed(text: str, *, is_hex: bool = False) -> Printed | None:
     # "0x0100" is a hexadecimal number; "0x00001" is coil 1.
     if match and (match[1] != "0" or len(match[2]) > 4):
         return Printed(int(match[2]), int(match[2]), prefix=int(match[1]))
+    if text[-1:] in ("+", "-", "~", "/"):  # "100 +" is a heading: from there on.
+        return None
     parts = [part for part in _RANGE.split(text) if part]
     if not 1 <= len(parts) <= 2:
         return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from grug.codec.registers import Kind
 from grug.errors import Problem
@@ -25,11 +25,15 @@ from grug.mapimport.columns import Columns, Role, guessed_columns, titled_column
 from grug.mapimport.meaning import Entry, Place, row_of
 from grug.mapimport.rows import Import
 from grug.mapimport.tables import Cells, FoundTable
+from grug.mapimport.tidy import tidy
 from grug.mapimport.words import squeeze
 from grug.model import Table
 
 _TABLE_WORDS: tuple[tuple[Table, str], ...] = (
-    (Table.INPUT_REGISTER, r"input reg|\b3x\b|function(?: code)?:? *(?:0x)?0?4\b|\bfc *0?4\b"),
+    (
+        Table.INPUT_REGISTER,
+        r"(?<!discrete )input reg|\b3x\b|function(?: code)?:? *(?:0x)?0?4\b|\bfc *0?4\b",
+    ),
     (Table.HOLDING_REGISTER, r"holding|\b4x\b|function(?: code)?:? *(?:0x)?0?3\b|\bfc *0?3\b"),
     (Table.DISCRETE_INPUT, r"discrete|\b1x\b|function(?: code)?:? *(?:0x)?0?2\b|\bfc *0?2\b"),
     (Table.COIL, r"\bcoils?\b|\b0x reg|function(?: code)?:? *(?:0x)?0?1\b|\bfc *0?1\b"),
@@ -67,7 +71,8 @@ def import_tables(
     entries: list[Entry] = []
     before: Columns | None = None
     hint: Table | None = None
-    for found in tables:
+    for untidy in tables:
+        found = replace(untidy, rows=tidy(untidy.rows))
         columns = _columns_of(found, before)
         hint = _table_named(found.context) or hint
         if columns is None:
@@ -78,7 +83,9 @@ def import_tables(
         entries += reader.read()
         hint = reader.hint
         before = columns
-        how = "guessed from what is in them" if columns.is_guessed else columns.describe()
+        how = columns.describe()
+        if columns.is_guessed:
+            how = f"guessed from what is in them: {how}"
         result.notes.append(f"{found.place}: {len(reader.entries)} registers; columns: {how}")
     defaults = Defaults(table, kind)
     _add_rows(entries, convention, defaults, result)
@@ -183,7 +190,7 @@ class _TableReader:
                 elif role in _CARRIED:
                     self.carried[role] = squeeze(cell)
                 yield role, cell
-        yield Role.NOTE, "; ".join(note for note in notes if note)
+        yield Role.NOTE, "; ".join(note for note in notes if note not in ("", "-", "--"))
 
     def _wire_beside(self, cells: Mapping[Role, str | None]) -> int | None:
         """The wire address that stands beside a reference: hexadecimal, whole or in two bytes."""
@@ -243,8 +250,9 @@ def _add_rows(
             continue
         address, told = verdict.wire(entry.printed)
         if entry.wire is not None and convention is Convention.AUTO:
-            if address != entry.wire:
-                entry.doubts.append(f"the address beside {entry.printed.first} was taken")
+            first = entry.printed.first
+            if entry.wire not in (address, first - 1, first % 10000 - 1):
+                entry.doubts.append(f"the address beside {first} was taken")
             address = entry.wire
         table = entry.function_table or told or entry.hint or defaults.table
         if table is None:

@@ -32,7 +32,7 @@ def load_json(text: str, source: str) -> Any:
         raise MapError([Problem(source, error.lineno, f"no valid JSON: {error.msg}")]) from error
     except RecursionError as error:
         raise MapError([Problem(source, 0, "nested too deep")]) from error
-    except ValueError as error:  # An integer of thousands of digits.
+    except (ValueError, ArithmeticError) as error:  # Numbers of thousands of digits.
         raise MapError([Problem(source, 0, f"no valid JSON: {error}")]) from error
 
 

@@ -12,6 +12,7 @@ from grug.mapimport.addresses import Printed
 from grug.mapimport.columns import Role
 from grug.mapimport.rows import Import, ImportedRow
 from grug.mapimport.words import (
+    KNOWN_UNIT,
     decimals_of,
     integer_kind,
     kind_of,
@@ -19,7 +20,6 @@ from grug.mapimport.words import (
     scale_and_unit,
     squeeze,
     unit_of,
-    whole,
 )
 from grug.model import Table
 
@@ -29,10 +29,17 @@ _FUNCTIONS = {
     3: Table.HOLDING_REGISTER,
     4: Table.INPUT_REGISTER,
 }
+_NAMED = {
+    "coil": Table.COIL,
+    "disc": Table.DISCRETE_INPUT,
+    "hold": Table.HOLDING_REGISTER,
+    "inpu": Table.INPUT_REGISTER,
+}
 _NOTHING = ("", "-", "--", "/", "n/a", "na", "none", "1")
 _UNIT_IN_NAME = re.compile(r"\s*[\[(]([^\[\]()]{1,8})[\])]\s*$")
-_KNOWN_UNIT = re.compile(r"[kMm]?(?:V|A|W|VA|var|Hz|Wh|VAh|varh|Ah|s)|%|°C|deg", re.IGNORECASE)
 _TEXT_LENGTH = re.compile(r"(\d{1,3})")
+_LENGTH = re.compile(r"(\d{1,4})[\s-]*(bit|byt|wor|)", re.IGNORECASE)
+_TEXT_WORDS_MAX = 64
 _NOTE_LENGTH_MAX = 200
 
 
@@ -60,12 +67,15 @@ class Entry:
         """As it stands in the document, without the unit behind it."""
         name = self.cells.get(Role.NAME, "")
         match = _UNIT_IN_NAME.search(name)
-        is_unit = match is not None and _KNOWN_UNIT.fullmatch(match[1])
+        is_unit = match is not None and KNOWN_UNIT.fullmatch(match[1])
         return name[: match.start()] if match and is_unit else name
 
     @property
     def function_table(self) -> Table | None:
-        """The table that the function code reads."""
+        """The table that its column names, or that the function code reads."""
+        named = self.cells.get(Role.TABLE, "").lower()[:4]
+        if named in _NAMED:
+            return _NAMED[named]
         codes = re.findall(r"(?:0x)?0?([1-4])\b", self.cells.get(Role.FUNCTION, ""))
         tables = {_FUNCTIONS[int(code)] for code in codes}
         return tables.pop() if len(tables) == 1 else None
@@ -82,8 +92,11 @@ class Entry:
         """Length that the document states; 0 when it does not."""
         if self.is_span_stated:
             return self.printed.words
-        count = whole(self.cells.get(Role.COUNT, "").split(" ")[0])
-        return max(count or 0, 0) // self.units_per_word if count else 0
+        match = _LENGTH.match(self.cells.get(Role.COUNT, ""))
+        if match is None:
+            return 0
+        per_word = {"bit": 16, "byt": 2, "wor": 1}.get(match[2].lower(), self.units_per_word)
+        return int(match[1]) // per_word
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +174,9 @@ def _kind(entry: Entry, place: Place, default: Kind | None) -> tuple[Kind | None
         if not words and (match := _TEXT_LENGTH.search(text)):
             words = (int(match[1]) + 1) // 2
             entry.doubts.append(f"{text!r} taken as text of {words} words")
+        if not words and 1 < place.gap <= _TEXT_WORDS_MAX:
+            words = place.gap
+            entry.doubts.append(f"the length of the text is not stated; {words} words to the next")
         return (kind, words, 1) if words else (None, 0, 1)
     if kind is None or words in (0, kind.words):
         return kind, 0, 1
@@ -194,10 +210,8 @@ def _scale_and_unit(entry: Entry) -> tuple[Decimal, str]:
     """From the columns of unit, scale and divisor, and a unit behind the name."""
     scale, unit = scale_and_unit(entry.cells.get(Role.UNIT, ""))
     match = _UNIT_IN_NAME.search(entry.cells.get(Role.NAME, ""))
-    if not unit and match and _KNOWN_UNIT.fullmatch(match[1]):
+    if not unit and match and KNOWN_UNIT.fullmatch(match[1]):
         unit = unit_of(match[1])
-    if unit in ("-", "/", "--", "N/A"):
-        unit = ""
     text = entry.cells.get(Role.SCALE, "")
     if text.lower() not in _NOTHING:
         scale, more_unit = _scale_of(entry, text, scale)

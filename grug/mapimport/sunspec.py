@@ -7,7 +7,7 @@ Specification, and the models that the SunSpec Alliance publishes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -156,7 +156,7 @@ class _Group:
         return address + size
 
 
-def _constant_exponents(points: list[Mapping[str, Any]]) -> Mapping[str, int]:
+def _constant_exponents(points: Sequence[Mapping[str, Any]]) -> Mapping[str, int]:
     """Scale factors whose value the model itself fixes."""
     return {
         str(point.get("name")): value

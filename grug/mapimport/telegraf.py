@@ -67,7 +67,7 @@ def import_telegraf(text: str, source: str) -> Import:
     result = Import(source)
     try:
         root = tomllib.loads(text, parse_float=Decimal)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, ArithmeticError, RecursionError) as error:  # Numbers may be too long.
         result.complain(f"no valid TOML: {error}")
         return result
     finder = LineFinder(text)

@@ -25,10 +25,17 @@ _UNITS = {
     "amps": "A",
     "watt": "W",
     "watts": "W",
+    "°": "deg",
     "degrees": "deg",
     "degree": "deg",
 }
+_NO_UNIT = ("none", "-", "--", "/", "n/a", "na")
 _MEGA_OR_MILLI = re.compile(r"m(w|v|a|va|var|varh|vah)$", re.IGNORECASE)
+
+KNOWN_UNIT = re.compile(
+    r"[\d.,]*\s*(?:[kMm]?(?:V|A|W|VA|var|Hz|Wh|VAh|varh|Ah|s)|%|°C|℃|deg)", re.IGNORECASE
+)
+"""Units that are surely some, with or without a scale before them."""
 
 _NUMBER = r"[-+]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][-+]?\d+)?"
 _NUMBER_AND_UNIT = re.compile(rf"({_NUMBER})\s*(.*)", re.DOTALL)
@@ -59,7 +66,7 @@ def identifier(text: str) -> str:
     plain = unicodedata.normalize("NFKD", text.replace("%", " pct ").replace("ß", "ss"))
     plain = plain.encode("ascii", "ignore").decode()
     # Words that begin with a capital letter after a small one are words of their own.
-    plain = re.sub(r"(?<=[a-z])(?=[A-Z][a-z])", "_", plain)
+    plain = re.sub(r"(?<=[a-z][a-z])(?=[A-Z][a-z])", "_", plain)
     name = re.sub(r"[^0-9a-z]+", "_", plain.lower()).strip("_")
     if len(name) > 60:
         name = name[:60].rpartition("_")[0] or name[:60]
@@ -96,12 +103,15 @@ def decimal(value: object) -> Decimal | None:
             return None
     except InvalidOperation:
         return None
-    return number if number.is_finite() else None
+    # No device's scale is near the bound; beyond it exact arithmetic becomes slow, or fails.
+    return number if number.is_finite() and abs(number.adjusted()) <= 30 else None
 
 
 def unit_of(text: str) -> str:
     """The usual spelling of a unit; case decides between milli and mega, so it stays then."""
     text = squeeze(text)
+    if text.lower() in _NO_UNIT:
+        return ""
     if _MEGA_OR_MILLI.match(text):
         return text
     return _UNITS.get(text.lower(), text)
@@ -114,7 +124,8 @@ def scale_and_unit(text: str) -> tuple[Decimal | None, str]:
         The scale, or None when the text has none, and the unit.
     """
     text = squeeze(text).lstrip("xX*× ") if re.match(r"\s*[xX*×]\s*\d", text) else squeeze(text)
-    if match := _POWER.fullmatch(text):
+    match = _POWER.fullmatch(text)
+    if match and abs(int(match[1])) <= 30:
         return Decimal(10) ** int(match[1]), unit_of(match[2])
     if match := _FRACTION.fullmatch(text):
         below = decimal(match[2])

@@ -10,6 +10,8 @@ from typing import Any
 
 from grug.errors import MapError, Problem
 
+_WHOLE_END = 10**30
+
 
 class LineMap(dict[Any, Any]):
     """A mapping that knows the 1-based line where it begins."""
@@ -42,6 +44,11 @@ def load_yaml(text: str, source: str) -> Any:
         made.update(loader.construct_mapping(node, deep=True))
         return made
 
+    def construct_whole(loader: Loader, node: yaml.ScalarNode) -> int | str:
+        number: int = loader.construct_yaml_int(node)
+        # Python refuses to print very long numbers, as messages about them would.
+        return number if abs(number) < _WHOLE_END else "a very long number"
+
     def construct_fraction(loader: Loader, node: yaml.ScalarNode) -> Decimal | str:
         written = str(loader.construct_scalar(node))
         try:
@@ -54,6 +61,7 @@ def load_yaml(text: str, source: str) -> Any:
         return f"!{suffix} {value}"
 
     Loader.add_constructor("tag:yaml.org,2002:map", construct_map)
+    Loader.add_constructor("tag:yaml.org,2002:int", construct_whole)
     Loader.add_constructor("tag:yaml.org,2002:float", construct_fraction)
     Loader.add_multi_constructor("!", construct_foreign)
     try:

@@ -2,9 +2,7 @@
 
 For each line of the config there is a link ``<directory>/<line name>`` to a pseudo-terminal, to be
 opened like a serial port. Units answer with the turnaround and at the pace of a real wire;
-inverters ask their meters by themselves. A person may pull cables by hand::
-
-    echo "grid:silent+20" | nc -U <directory>/faults.sock
+inverters ask their meters by themselves. A person may pull cables by ``grug fault grid:silent+20``.
 
 Stops: on SIGTERM, when its standard input ends, when cancelled; on Ctrl-C only if its standard
        input is a terminal, since otherwise that is for whoever started it
@@ -29,6 +27,8 @@ from grug.transport.pty import PtyLine, open_pty
 ADAPTER_POLL_S = 0.2
 """How often a pulled or plugged adapter is noticed."""
 FAULT_BYTES_MAX = 4096
+FAULTS_SOCKET = "faults.sock"
+"""In the directory of the ports: takes faults as lines of text and answers each."""
 
 
 async def run(
@@ -58,7 +58,7 @@ async def run(
     for fault in faults:
         sim.apply(parse_fault(fault))
     async with trio.open_nursery() as nursery:
-        await nursery.start(_listen_for_faults, sim, directory / "faults.sock")
+        await nursery.start(_listen_for_faults, sim, directory / FAULTS_SOCKET)
         for name, port in sim.ports.items():
             await nursery.start(_keep_port, port, directory / name, baud_pacing)
         nursery.start_soon(_end_on_signal, nursery.cancel_scope)

@@ -299,9 +299,17 @@ def socket_path(state: Path) -> Path:
 
 
 def find_database(states: Sequence[Path]) -> Path | None:
-    """The state directory with an embedded database that was written last; None without any."""
-    found = [state for state in states if (state / _DIRECTORY).is_dir()]
-    return max(found, key=lambda state: (state / _DIRECTORY).stat().st_mtime, default=None)
+    """The state directory whose embedded database was written last; None without any.
+
+    One that has just been started has a socket before it has rows.
+    """
+    found = [
+        (path.stat().st_mtime, state)
+        for state in states
+        for path in (state / _DIRECTORY, socket_path(state))
+        if path.exists()
+    ]
+    return max(found)[1] if found else None
 
 
 def ask_database(state: Path, sql: str, *, timeout_s: float = 60.0) -> Answer:

@@ -8,12 +8,6 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from grug.errors import LineError
-
-
-class ConnectionEndedError(LineError):
-    """The other end closed the connection; to open it anew may be all that it takes."""
-
 
 class Line(Protocol):
     """One open half-duplex line, owned by one task."""

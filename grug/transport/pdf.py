@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from grug.errors import MapError, Problem
 from grug.mapimport.layout import Word, table_of_words
-from grug.mapimport.tables import FoundTable
+from grug.mapimport.tables import Cells, FoundTable
 
 if TYPE_CHECKING:
     from pdfplumber.page import Page
@@ -55,6 +55,8 @@ def read_tables(path: Path, pages: tuple[int, int] | None = None) -> list[FoundT
         data = path.read_bytes()
     except OSError as error:
         raise MapError([Problem(str(path), 0, f"cannot be read: {error.strerror}")]) from error
+    if not is_pdf(data):
+        raise MapError([Problem(str(path), 0, "this is no PDF")])
     if _END_MARK not in data[-_TAIL_BYTES:]:
         raise MapError([Problem(str(path), 0, "the PDF is cut off: its end is missing")])
     # The library reports every oddity of a file; what matters of them shows in the tables.
@@ -86,14 +88,17 @@ def _tables_of(document: Any, path: Path, pages: tuple[int, int] | None) -> Iter
 
 def _tables_of_page(page: Page) -> Iterator[FoundTable]:
     number, above = 0, page.bbox[1]
+    is_turned = 2 * sum(_reads_upwards(char) for char in page.chars) > len(page.chars)
     for table in page.find_tables():
         rows = tuple(tuple(row) for row in table.extract())
+        if is_turned:
+            rows = _turned(rows)
         if len(rows) < 2 or max(map(len, rows)) < 2:
             continue  # A frame around something.
         number += 1
         yield FoundTable(page.page_number, number, rows, _context(page, above, table.bbox[1]))
         above = table.bbox[3]
-    if number:
+    if number or is_turned:
         return
     words = [
         Word(word["text"], word["x0"], word["x1"], word["top"]) for word in page.extract_words()
@@ -102,6 +107,20 @@ def _tables_of_page(page: Page) -> Iterator[FoundTable]:
     if rows_of_words:
         context = _context_of_words(words, rows_of_words[0])
         yield FoundTable(page.page_number, 1, tuple(rows_of_words), context)
+
+
+def _reads_upwards(char: dict[str, Any]) -> bool:
+    """Whether a character is turned to the left, so that its line goes from bottom to top."""
+    _, rise, *_ = char["matrix"]
+    return not char["upright"] and rise > 0
+
+
+def _turned(rows: tuple[Cells, ...]) -> tuple[Cells, ...]:
+    """Turn a table to the right: it lay on its left side, so every text is back to front."""
+    width = max(map(len, rows))
+    full = [(*row, *("",) * (width - len(row))) for row in rows]
+    readable = [[None if cell is None else cell[::-1] for cell in row] for row in full]
+    return tuple(zip(*reversed(readable), strict=True))
 
 
 def _context(page: Page, top: float, bottom: float) -> str:

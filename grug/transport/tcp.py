@@ -11,10 +11,10 @@ import socket
 
 import trio
 
-from grug.errors import LineError
+from grug.errors import ConnectionEndedError, LineError
 from grug.protocol.ports import TcpPort
 from grug.transport.descriptor import DescriptorLine
-from grug.transport.line import ConnectionEndedError, Line, LineOpener
+from grug.transport.line import Line, LineOpener
 
 UNACKNOWLEDGED_MS = 10_000
 """How long sent bytes may stay unacknowledged until the kernel gives a connection up."""

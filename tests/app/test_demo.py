@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -133,29 +135,43 @@ def test_a_killed_run_resumes_loses_nothing_and_doubles_nothing(tmp_path: Path) 
 def test_the_demo_in_real_time_survives_its_data_process_and_answers_queries(
     tmp_path: Path,
 ) -> None:
-    command = [*GRUG, "demo", "--no-view", "--fault", "grid:silent@6+4"]
-    with subprocess.Popen(
-        command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True
-    ) as demo:
-        assert demo.stderr is not None
-        for line in demo.stderr:
-            if "fake_solis1: live" in line:
-                break
+    assert grug("fault", "grid:silent+4", cwd=tmp_path).returncode == 1, "no demo runs yet"
+    command = [*GRUG, "demo", "--no-view"]
+    with running(command, tmp_path) as demo:
+        wait_for_line(demo, "fake_solis1: live")
         (data_pid,) = data_processes(demo.pid)
         os.kill(data_pid, signal.SIGKILL)
-        for line in demo.stderr:
-            if "fake_solis1: silent" in line:
-                break
-        for line in demo.stderr:
-            if "fake_solis1: live" in line:
-                break
+        pulled = grug("fault", "grid:silent+4", "grit:silent", cwd=tmp_path)
+        assert pulled.returncode == 2
+        assert "grid:silent+4: ok" in pulled.stdout
+        assert "'grit' is not in this house" in pulled.stdout
+        wait_for_line(demo, "fake_solis1: silent")
+        wait_for_line(demo, "fake_solis1: live")
         assert data_processes(demo.pid) != [data_pid]
         wait_for_rows(tmp_path, "grid/total_power", 30)
         os.kill(demo.pid, signal.SIGINT)
-        demo.stderr.read()
+        demo.communicate(timeout=WAIT_S_MAX)
     assert demo.returncode == 0
     totals = counts(tmp_path)
     assert totals["n"] == totals["distinct"]
+
+
+@contextmanager
+def running(command: list[str], cwd: Path) -> Iterator[subprocess.Popen[str]]:
+    """A command that is ended with all its children, also when the test fails."""
+    with subprocess.Popen(
+        command, cwd=cwd, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def wait_for_line(process: subprocess.Popen[str], text: str) -> None:
+    assert process.stderr is not None
+    assert any(text in line for line in process.stderr), f"it ended without saying {text!r}"
 
 
 def wait_for_rows(cwd: Path, series: str, count: int) -> None:

@@ -122,6 +122,19 @@ def plain_text(path: Path) -> Path:
     return draw_without_lines(path, [60, 140, 320, 400], rows)
 
 
+def turned(path: Path) -> Path:
+    """A wide table that lies on its side, on an upright page."""
+    titles = ["Address", "Name", "Type", "Unit"]
+    rows = [["0x0010", "Grid voltage", "U16", "0.1V"], ["0x0011", "Grid power", "S32", "W"]]
+    table = Table([titles, *rows], style=GRID)
+    canvas = Canvas(str(path), pagesize=A4, invariant=1)
+    canvas.rotate(90)
+    table.wrapOn(canvas, 400, 400)
+    table.drawOn(canvas, 100, -300)
+    canvas.save()
+    return path
+
+
 def prose(path: Path) -> Path:
     """A document without any table of registers."""
     rows = [["Model", "Weight"], ["A", "3 kg"], ["B", "4 kg"]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -117,6 +118,12 @@ def test_a_table_without_lines_is_read_by_where_words_stand(tmp_path: Path) -> N
     assert any("taken for input_registers" in note for note in result.notes)
 
 
+def test_a_table_that_lies_on_its_side_is_turned(tmp_path: Path) -> None:
+    result = made(datasheets.turned, tmp_path)
+    assert addresses(result) == {"grid_voltage": 16, "grid_power": 17}
+    assert result.register_map["grid_voltage"].scale == Decimal("0.1")
+
+
 def test_a_person_can_say_how_addresses_count(tmp_path: Path) -> None:
     options = {"convention": Convention.REFERENCE}
     assert addresses(made(datasheets.plain_text, tmp_path, **options))["active_power"] == 3078
@@ -133,6 +140,13 @@ def test_a_file_that_is_cut_off_is_refused(tmp_path: Path, part: float) -> None:
     data = path.read_bytes()
     path.write_bytes(data[: int(part * len(data))])
     with pytest.raises(MapError, match="the PDF is cut off"):
+        read_tables(path)
+
+
+def test_a_file_that_is_no_pdf_is_told_as_that(tmp_path: Path) -> None:
+    path = tmp_path / "sheet.pdf"
+    path.write_text("hello")
+    with pytest.raises(MapError, match="this is no PDF"):
         read_tables(path)
 
 
@@ -156,6 +170,14 @@ def test_a_damaged_file_is_read_or_refused_but_never_crashes(tmp_path: Path) -> 
         except MapError:
             refused += 1
     assert refused
+
+
+def test_without_the_library_the_advice_is_to_install_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pdfplumber", None)
+    with pytest.raises(MapError, match=r"pip install 'grug\[pdf\]'"):
+        read_tables(tmp_path / "sheet.pdf")
 
 
 def found(*rows: tuple[str | None, ...], context: str = "") -> MadeMap:
@@ -210,3 +232,63 @@ def test_columns_without_titles_are_guessed_and_told() -> None:
     result = found(*rows)
     assert result.register_map["a_long_name_number_3"].address == 103
     assert any("guessed from what is in them" in note for note in result.notes)
+
+
+def test_a_german_table_is_understood() -> None:
+    result = found(
+        ("Register-\nAdresse", "Datentyp", "Laenge [Word]", "Einheit", "Bezeichnung", "Zugriff"),
+        ("100 +", "", "", "", "Ladepunkt 1", ""),
+        ("100", "uint16_t", "1", "A", "Ladestrom-\nvorgabe", "r/w"),
+        ("101", "uint32_t", "2", "Wh", "Energie", "r"),
+        ("103", "int16_t", "1", "-", "Temperatur", "r"),
+    )
+    assert addresses(result) == {"ladestromvorgabe": 100, "energie": 101, "temperatur": 103}
+    assert result.register_map["ladestromvorgabe"].is_writable
+    assert result.register_map["energie"].unit == "Wh"
+
+
+def test_cells_decide_where_a_title_means_something_else() -> None:
+    result = found(
+        ("Register Addr.", "Bit field", "Size", "Type", "Name", "Description"),
+        ("100-101", "31:0", "32-Bit", "READ", "VERSION", "of the firmware"),
+        ("104", "15:0", "16-Bit", "R/W", "LIMIT", "in A"),
+        ("105", "15:0", "16-Bit", "READ", "STATE", "0: off"),
+    )
+    assert addresses(result) == {"version": 100, "limit": 104, "state": 105}
+    assert result.register_map["version"].kind is Kind.U32
+    assert [each.is_writable for each in result.register_map.registers.values()] == [
+        False,
+        True,
+        False,
+    ]
+
+
+def test_titles_in_columns_of_their_own_go_to_the_cells_beside_them() -> None:
+    result = found(
+        ("", "Adr (Off-", "", "R/W", "Value", "", "Byte", "", "Type"),
+        (None, "set)", None, None, None, None, "s", None, None),
+        ("0x0300 -\n0x0301", None, None, "R", "Current", "4", None, None, "float"),
+        ("0x0302", None, None, "R/W", "Mode", "2", None, None, "uint16"),
+        ("0x0303", None, None, "R", "State", "2", None, None, "uint16"),
+    )
+    assert addresses(result) == {"current": 0x300, "mode": 0x302, "state": 0x303}
+    assert result.register_map["current"].kind is Kind.F32
+    assert result.doubts == ()
+
+
+def test_a_column_names_the_table_of_each_register() -> None:
+    result = found(
+        ("Reg. Type", "Address", "Name", "Type"),
+        ("Holding", "1000", "Limit", "UINT\n16"),
+        ("Input", "100", "Energy", "UINT\n32"),
+        ("Discrete", "7", "Door", ""),
+    )
+    tables = [register.table for register in result.register_map.registers.values()]
+    assert tables == [Table.HOLDING_REGISTER, Table.INPUT_REGISTER, Table.DISCRETE_INPUT]
+
+
+def test_a_text_without_length_reaches_to_the_next_address() -> None:
+    titles = ("Address", "Name", "Type")
+    result = found(titles, ("10", "maker", "ASCII"), ("18", "state", "UINT16"))
+    assert result.register_map["maker"].words == 8
+    assert "the length of the text is not stated" in result.doubts[0].text

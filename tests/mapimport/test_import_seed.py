@@ -174,6 +174,7 @@ SCALES = st.sampled_from(["", "1", "0.1", "0,01", "1.13", "10", "0,001"])
 UNITS = st.sampled_from(["", "V", "kWh", "W", "°C", "%", "VA", "Hz"])
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.tuples(NAMES, KINDS, SCALES, UNITS, st.integers(0, 3)), min_size=1, max_size=12),
     st.sampled_from([3, 4]),

@@ -72,11 +72,28 @@ def test_kinds_are_known_by_the_names_that_people_use(
         ("℃", None, "°C"),
         ("mW", None, "mW"),
         ("MW", None, "MW"),
+        ("None", None, ""),
+        ("-", None, ""),
         ("", None, ""),
     ],
 )
 def test_scale_and_unit_are_taken_apart(text: str, scale: str | None, unit: str) -> None:
     assert scale_and_unit(text) == (None if scale is None else Decimal(scale), unit)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("Total Import kWh", "total_import_kwh"),
+        ("ActivePower L1-N", "active_power_l1_n"),
+        ("Énergie (réactive) ", "energie_reactive"),
+        ("THD %", "thd_pct"),
+        ("12V undervoltage", "r_12v_undervoltage"),
+        ("电压", ""),
+    ],
+)
+def test_names_become_snake_case(text: str, name: str) -> None:
+    assert identifier(text) == name
 
 
 @given(st.text(max_size=80))

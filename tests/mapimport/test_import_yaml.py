@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from decimal import Decimal
 
 import pytest
@@ -173,6 +174,11 @@ def test_the_same_register_again_is_left_out_and_another_view_of_it_is_an_alias(
 )
 def test_broken_yaml_is_told_not_crashed_on(text: str) -> None:
     assert problems(text)
+
+
+def test_without_the_library_the_advice_is_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    assert "pip install 'grug[import]'" in problems(HOUSE)[0]
 
 
 def test_solarmans_items_become_registers() -> None:
