@@ -120,7 +120,10 @@ async def run(
     """
     owner = _BusOwner(calls, feed, line_name, open_line, timing, units, verdicts)
     try:
-        await owner.serve()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(owner.count, name=f"count of {line_name}")
+            await owner.serve()
+            nursery.cancel_scope.cancel()
     finally:
         owner.stop()
 
@@ -165,12 +168,17 @@ class _BusOwner:
         self._last_replies = 0
         """Connections in a row that ended after one reply."""
         self._reopen_s = REOPEN_S_FIRST
-        self._count_s = trio.current_time() + COUNT_EVERY_S
         self._queue.counted(trio.current_time())
 
     def stop(self) -> None:
         """Leave nobody waiting for a bus owner that is gone."""
         self._queue.line_lost("the bus owner stopped", trio.current_time(), self._job)
+
+    async def count(self) -> None:
+        """Publish the counters, for ever."""
+        while True:
+            await trio.sleep(COUNT_EVERY_S)
+            self._feed.publish(self._queue.counted(trio.current_time()))
 
     async def serve(self) -> None:
         """Open the line, serve, and begin again when it is lost."""
@@ -216,9 +224,8 @@ class _BusOwner:
         """Wait for the next attempt; the queue answers all calls at once meanwhile."""
         until_s = trio.current_time() + self._reopen_s
         self._reopen_s = min(2 * self._reopen_s, REOPEN_S_MAX)
-        while not self._has_ended and (now_s := trio.current_time()) < until_s:
-            self._count_when_due(now_s)
-            await self._wait_for_call(min(until_s, self._count_s))
+        while not self._has_ended and trio.current_time() < until_s:
+            await self._wait_for_call(until_s)
 
     # While it is up
 
@@ -229,7 +236,6 @@ class _BusOwner:
             await self._carry_out(self._job, line)
         while True:  # The loop is the lock.
             now_s = trio.current_time()
-            self._count_when_due(now_s)
             if self._free_s > now_s and len(self._queue):
                 await trio.sleep_until(self._free_s)
                 now_s = trio.current_time()
@@ -240,7 +246,7 @@ class _BusOwner:
             elif self._has_ended and not len(self._queue):
                 return
             else:
-                await self._wait_for_call(min(self._queue.wake_s, self._count_s))
+                await self._wait_for_call(self._queue.wake_s)
 
     def _begin(self, now_s: float) -> None:
         """Take up work on a line just opened."""
@@ -254,11 +260,6 @@ class _BusOwner:
             self._queue.line_opened(now_s)
             self._feed.publish(LineChanged(self._line_name, True, "opened", now_s))
 
-    def _count_when_due(self, now_s: float) -> None:
-        if now_s >= self._count_s:
-            self._count_s = now_s + COUNT_EVERY_S
-            self._feed.publish(self._queue.counted(now_s))
-
     def _collect(self, now_s: float) -> None:
         """Take over all calls that came while the line was busy."""
         try:
@@ -270,15 +271,21 @@ class _BusOwner:
             self._has_ended = True
 
     async def _wait_for_call(self, until_s: float) -> None:
-        with trio.move_on_at(until_s):
-            if self._has_ended:
-                await trio.sleep_forever()
-            try:
-                call = await self._calls.receive()
-            except trio.EndOfChannel:
-                self._has_ended = True
-            else:
-                self._queue.add(call, trio.current_time())
+        if until_s == math.inf:  # As nearly always; a deadline would cost more than all the rest.
+            await self._take_call()
+        else:
+            with trio.move_on_at(until_s):
+                await self._take_call()
+
+    async def _take_call(self) -> None:
+        if self._has_ended:
+            await trio.sleep_forever()
+        try:
+            call = await self._calls.receive()
+        except trio.EndOfChannel:
+            self._has_ended = True
+        else:
+            self._queue.add(call, trio.current_time())
 
     async def _carry_out(self, job: Job, line: Line) -> None:
         """Put one job on the wire and tell the queue how it ended."""
