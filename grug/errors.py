@@ -19,7 +19,8 @@
               │              └─ ConnectionEndedError  closed between requests: open it anew, at once
               ├─ StorageError         disk full, torn segment AFTER_BACKOFF; torn: skipped
               ├─ ShipError            unreachable, rejected   AFTER_BACKOFF; the batch is kept
-              └─ LinkError            the other process went  AFTER_BACKOFF
+              ├─ LinkError            the other process went  AFTER_BACKOFF
+              └─ BusyError            somebody else has it    NEVER: the person decides
 """
 
 from __future__ import annotations
@@ -151,6 +152,10 @@ class StorageError(GrugError):
 
 class ShipError(GrugError):
     """The database is away or refuses the rows; they stay in the log."""
+
+
+class BusyError(GrugError):
+    """Another process uses what can be used by one at a time."""
 
 
 class LinkError(GrugError):

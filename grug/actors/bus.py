@@ -84,7 +84,7 @@ class LineTiming:
     """The line is opened anew when requests have had no reply for so long: a connection may be half
     open, which nothing else tells."""
     framing: Callable[[], Framing] = RtuFraming
-    """Makes what wraps the requests of one connection."""
+    """Makes what wraps the requests of the line."""
 
     def on_wire(self) -> WireTiming:
         """The same in seconds, with the gap decided."""
@@ -251,7 +251,7 @@ class _BusOwner:
     def _begin(self, now_s: float) -> None:
         """Take up work on a line just opened."""
         self._is_dirty = True
-        self._framing = self._line_timing.framing()
+        self._framing.begin()
         self._replies = 0
         self._begun_s = now_s
         if not self._is_up:
@@ -302,6 +302,10 @@ class _BusOwner:
         self._last_unit_id = unit_id
         await self._quieten(line)
         started_s = trio.current_time()
+        if isinstance(job, WriteJob) and started_s > job.request.deadline_s:
+            self._job = None
+            self._queue.refused(job, "the line was not quiet in time", started_s)
+            return
         timeout_s = job.unit.reply_timeout_s(is_write=isinstance(job, WriteJob))
         is_answered, cause = False, ""
         try:
@@ -399,6 +403,9 @@ class _BusOwner:
             while True:
                 block = exchange.receive(await line.receive_some())
                 if block is not None:
+                    if trio.current_time() > scope.deadline:
+                        # We were stopped meanwhile: nobody knows how old this is.
+                        raise NoReplyError("the reply was read too late to be trusted")
                     return block
                 if not has_begun and exchange.has_received:
                     has_begun = True

@@ -3,16 +3,17 @@
 In:    events from the feed: what changed, never what merely is
 Out:   standard error, one line each
 Stops: when cancelled
+
+It lives in the data process, with whatever else waits for somebody to read.
 """
 
 from __future__ import annotations
 
-import sys
-
 from grug.messages import Message, WriteDone, WriteFailed
 from grug.runtime.clock import WallClock
-from grug.runtime.feed import Feed
+from grug.runtime.feed import Feed, Subscription
 from grug.storage.series import EVENT_KINDS, event_of
+from grug.transport.console import write_to_stderr
 
 SHOWN_KINDS = tuple(kind for kind in EVENT_KINDS if kind not in (WriteDone, WriteFailed))
 """Single writes are for the ledger: a charger's limit alone is one every 10 s. Who writes says when
@@ -21,14 +22,17 @@ WAITING_EVENTS_MAX = 1000
 """Events come a few a minute; a thousand waiting means a storm, of which the newest matter."""
 
 
-async def run(feed: Feed, *, wall: WallClock) -> None:
+def subscribe(feed: Feed) -> Subscription:
+    """What to hand to ``run``; made early, so that the first words of others are heard."""
+    return feed.subscribe("console", *SHOWN_KINDS, bound=WAITING_EVENTS_MAX)
+
+
+async def run(source: Subscription, *, wall: WallClock) -> None:
     """Write events until cancelled."""
-    with feed.subscribe("console", *SHOWN_KINDS, bound=WAITING_EVENTS_MAX) as source:
-        while True:
-            for message in await source.receive_batch():
-                if line := line_of(message, wall):
-                    sys.stderr.write(line + "\n")
-            sys.stderr.flush()
+    while True:
+        lines = [line_of(message, wall) for message in await source.receive_batch()]
+        if text := "".join(f"{line}\n" for line in lines if line):
+            await write_to_stderr(text)
 
 
 def line_of(message: Message, wall: WallClock) -> str | None:

@@ -46,6 +46,10 @@ REOPEN_DELAY_S_MAX = 30.0
 CLOSE_S_MAX = 1.0
 """An adapter that is gone may not let go; closing it must not hold the actor."""
 
+REPLY_LATE_S_MAX = 0.2
+"""Later than this a reply would fall into the client's next exchange: we were held up, and say
+nothing. A Solis gives up after about 0.3 s (the seed's notes)."""
+
 REPLIES_MAX = 64
 """Different requests that are remembered per image: inverters ask one to a handful."""
 
@@ -130,7 +134,10 @@ async def _serve(meter: _Meter, line: Line, baudrate: int) -> None:
             continue
         # A master that has just stopped sending needs the silence that ends its frame.
         await trio.sleep_until(received_s + turnaround_s)
-        reply = meter.reply_to(request, trio.current_time())
+        now_s = trio.current_time()
+        if now_s - received_s > REPLY_LATE_S_MAX:
+            continue
+        reply = meter.reply_to(request, now_s)
         if reply is not None:
             await line.send_all(reply)
 

@@ -20,6 +20,7 @@ from grug.errors import LinkError
 from grug.messages import Noted, StopRecording
 from grug.runtime.feed import Feed, Subscription
 from grug.storage.series import LOGGED_KINDS
+from grug.transport.console import write_to_stderr
 from grug.transport.process import DataProcess
 
 WAITING_MESSAGES_MAX = 50_000
@@ -67,6 +68,9 @@ async def run(
         delay_s = min(RESTART_DELAY_S * failures, RESTART_DELAY_S_MAX)
         text = f"ended with status {status}; starts again in {delay_s:.0f} s"
         feed.publish(Noted("data process", text, now_s))
+        if failures > 1:
+            # The process that writes to the terminal is the one that does not come up.
+            await write_to_stderr(f"data process {text}\n")
         with trio.move_on_after(delay_s):
             await stopping.wait()
 
@@ -94,17 +98,17 @@ class _Exchange:
                 await self._receive()
                 nursery.cancel_scope.cancel()
 
+            async def bound_the_end() -> None:
+                await self._stopping.wait()
+                wait_s = SHIP_WAIT_S if ship_at_end else END_WAIT_S
+                nursery.cancel_scope.deadline = trio.current_time() + wait_s
+
             nursery.start_soon(receive)
+            nursery.start_soon(bound_the_end)
             await self._send(batch_s, ship_at_end)
-            if self._stopping.is_set():
-                nursery.cancel_scope.deadline = trio.current_time() + (
-                    SHIP_WAIT_S if ship_at_end else END_WAIT_S
-                )
 
     async def _send(self, batch_s: float, ship_at_end: bool) -> None:
-        with contextlib.suppress(
-            LinkError
-        ):  # Its receiving half says so too, and ends the exchange.
+        with contextlib.suppress(LinkError):  # The receiving half says so too, and ends it all.
             while not self._stopping.is_set():
                 if batch := self._source.drain():
                     await self.process.link.send(batch)

@@ -3,12 +3,12 @@
 In:    Readings and ReadingsMissing of the grid meter, SetOffset, UnitChanged of the inverters
 Out:   MeterImage per fake meter and one Decided, per reading of the grid's power; Noted
 Owns:  nothing but its memory
-Stops: when asked, with a last image of offset 0; a crash leaves the fake meters to fall silent
+Stops: when asked, after a moment of offset 0; a crash leaves the fake meters to fall silent
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import trio
 
@@ -17,7 +17,6 @@ from grug.control.offset import (
     GridReading,
     OffsetSettings,
     OffsetState,
-    Outcome,
     SteeredInverter,
     decide,
     decide_stop,
@@ -32,23 +31,38 @@ from grug.runtime.feed import Feed
 NAME = "offset"
 
 
-async def run(feed: Feed, *, settings: OffsetSettings, stopping: trio.Event) -> None:
-    """Decide at every reading of the grid's power until ``stopping``."""
-    controller = _Controller(feed, settings)
+LAST_IMAGES_S = 1.5
+"""How long the offset 0 is served before the end: inverters ask at least once a second."""
+
+
+@dataclass(slots=True)
+class OffsetMemory:
+    """What must outlive a crash of the actor: wishes, and which inverters are away."""
+
+    state: OffsetState = field(default_factory=OffsetState)
+
+
+async def run(
+    feed: Feed, *, settings: OffsetSettings, stopping: trio.Event, memory: OffsetMemory
+) -> None:
+    """Decide at every reading of the grid's power until ``stopping``, and a moment longer."""
+    controller = _Controller(feed, settings, memory)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(controller.serve)
         await stopping.wait()
+        controller.stop()
+        await trio.sleep(LAST_IMAGES_S)
         nursery.cancel_scope.cancel()
-    controller.stop()
 
 
 class _Controller:
     """The inputs as they came in, and the state between decisions."""
 
-    def __init__(self, feed: Feed, settings: OffsetSettings) -> None:
+    def __init__(self, feed: Feed, settings: OffsetSettings, memory: OffsetMemory) -> None:
         self._feed = feed
         self._settings = settings
-        self._state = OffsetState()
+        self._memory = memory
+        self._decide = decide
         self._grid: GridReading | None = None
         self._others = GridOthers()
         self._inverters: dict[tuple[str, int], SteeredInverter] = {
@@ -72,17 +86,13 @@ class _Controller:
                 is_due = False
                 for message in await subscription.receive_batch():
                     is_due |= self._take(message)
-                if is_due and self._grid is not None:
-                    now_s = trio.current_time()
-                    self._publish(
-                        decide(self._settings, self._state, self._grid, self._others, now_s)
-                    )
+                if is_due:
+                    self._publish()
 
     def stop(self) -> None:
-        """Publish the last images."""
-        if self._grid is not None:
-            now_s = trio.current_time()
-            self._publish(decide_stop(self._settings, self._state, self._grid, self._others, now_s))
+        """From now on the offset is 0, whoever wishes what."""
+        self._decide = decide_stop
+        self._publish()
 
     def _is_wanted(self, message: Message) -> bool:
         """Leave out the other devices' readings: they would wake us ten times as often."""
@@ -90,8 +100,13 @@ class _Controller:
             return message.device == self._settings.grid_device
         return True
 
-    def _publish(self, outcome: Outcome) -> None:
-        self._state = outcome.state
+    def _publish(self) -> None:
+        """Decide, and publish what comes of it."""
+        if self._grid is None:
+            return
+        state, now_s = self._memory.state, trio.current_time()
+        outcome = self._decide(self._settings, state, self._grid, self._others, now_s)
+        self._memory.state = outcome.state
         for image in outcome.images:
             self._feed.publish(image)
         self._feed.publish(outcome.decided)
@@ -117,14 +132,14 @@ class _Controller:
                 inverter = self._inverters.get((message.line, message.unit_id))
                 if inverter is not None:
                     is_offline = message.health is UnitHealth.OFFLINE
-                    self._state = take_health(self._state, inverter.name, is_offline)
+                    self._memory.state = take_health(self._memory.state, inverter.name, is_offline)
         return False
 
     def _take_command(self, command: SetOffset) -> None:
         problem = problem_of(command)
         if problem:
             self._feed.publish(Noted(NAME, problem, trio.current_time()))
-        self._state = take_command(self._state, command)
+        self._memory.state = take_command(self._memory.state, command)
 
     def _take_readings(self, readings: Readings) -> bool:
         layout = self._layouts.get(readings.names)
@@ -157,11 +172,11 @@ class _Layout:
     def others_of(self, readings: Readings, before: GridOthers) -> GridOthers:
         """What was known before, with the good values of these readings."""
         fresh: dict[str, tuple[float, float]] = {}
-        for index, field in self.others:
+        for index, name in self.others:
             value = readings.values[index]
             is_good = not readings.qualities or readings.qualities[index] is Quality.GOOD
             if is_good and isinstance(value, float | int):
-                fresh[field] = (float(value), readings.read_s)
+                fresh[name] = (float(value), readings.read_s)
         return replace(before, **fresh)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 import trio
 
-from grug.messages import LineCounted, Message
+from grug.messages import ActorFailed, LineCounted, Message
 from grug.runtime.feed import Feed
 from grug.transport import systemd
 
@@ -29,12 +29,15 @@ async def run(feed: Feed, *, lines: Iterable[str]) -> None:
     if period_s is None:
         return
     counted_s = dict.fromkeys(lines, trio.current_time())
-    with feed.subscribe("watchdog", LineCounted, key=_line_of) as source:
+    with feed.subscribe("watchdog", LineCounted, ActorFailed, key=_line_of) as source:
         try:
             while True:
                 for message in source.drain():
                     if isinstance(message, LineCounted):
                         counted_s[message.line] = message.counted_s
+                    elif isinstance(message, ActorFailed) and _line_of(message) in counted_s:
+                        # It rests before it starts again; that is the supervisor's will.
+                        counted_s[_line_of(message)] = message.failed_s + message.restart_delay_s
                 if trio.current_time() - min(counted_s.values(), default=0.0) < STUCK_AFTER_S:
                     systemd.notify("WATCHDOG=1")
                     faulthandler.dump_traceback_later(period_s * 0.9)
@@ -44,5 +47,8 @@ async def run(feed: Feed, *, lines: Iterable[str]) -> None:
 
 
 def _line_of(message: Message) -> str:
-    assert isinstance(message, LineCounted), "nothing else is subscribed to"
-    return message.line
+    """The line that a message is about; a bus owner's part is named after it."""
+    if isinstance(message, LineCounted):
+        return message.line
+    assert isinstance(message, ActorFailed), "nothing else is subscribed to"
+    return message.actor.removeprefix("bus ")

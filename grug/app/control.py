@@ -95,7 +95,7 @@ def _forwarder(house: House, data: DataSide, all_else_stopped: trio.Event) -> Pa
 
 
 async def stop_on_signals(house: House) -> None:
-    """Ask the house to stop at SIGINT or SIGTERM."""
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
+    """Ask the house to stop at SIGINT, SIGTERM, or when its terminal goes away."""
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as received:
         async for _ in received:
             house.stop_asked.set()

@@ -1,7 +1,7 @@
 """The data process: records, ships, draws. The control process starts it and never waits for it.
 
 It ends when the link ends: after a ``StopRecording`` in good order, after the control process's
-death with one last flush. It ignores Ctrl-C, which is for the control process.
+death with one last flush. It ignores the signals that are for the control process.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from pathlib import Path
 import msgspec
 import trio
 
-from grug.actors import query, recorder, shipper, view
+from grug.actors import console, query, recorder, shipper, view
 from grug.config.types import HouseConfig
 from grug.errors import LinkError
 from grug.messages import LogCounted, ShipCounted, StopRecording
 from grug.runtime.clock import MonotonicClock, WallClock
-from grug.runtime.feed import Feed
+from grug.runtime.feed import Feed, Subscription
 from grug.runtime.supervisor import Part, supervise
 from grug.transport.clickhouse import SharedDatabase, embedded_url, socket_path
 from grug.transport.link import Link
@@ -34,8 +34,6 @@ WAITING_MESSAGES_MAX = 200_000
 is ever dropped inside this process."""
 SHIP_AT_STOP_S_MAX = 3.0
 """When the house stops, the rest of the log is shipped in this time or at the next start."""
-LAST_REPORT_S = 0.05
-"""For the last counts to reach the control process."""
 BACK = (LogCounted, ShipCounted)
 """What the control process is told."""
 
@@ -68,11 +66,15 @@ async def run(settings: DataSettings, link: Link) -> None:
     synced = Synced()
     source = feed.subscribe("recorder", *recorder.KINDS, bound=WAITING_MESSAGES_MAX)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_publish_received, link, feed)
-        nursery.start_soon(_report, link, feed)
+        reports = feed.subscribe("report", *BACK, key=type)
         if settings.view:
             draw = partial(view.run, feed, config=settings.config, wall=wall, hint=settings.hint)
-            nursery.start_soon(supervise, Part("view", draw), feed)
+            nursery.start_soon(supervise, Part("view", draw, is_vital=False), feed)
+        elif settings.wall_origin_s is None:
+            write = partial(console.run, console.subscribe(feed), wall=wall)
+            nursery.start_soon(supervise, Part("console", write, is_vital=False), feed)
+        nursery.start_soon(_publish_received, link, feed)
+        nursery.start_soon(_report, link, reports)
         async with trio.open_nursery() as keeping:
             if settings.config.ship.to:
                 keeping.start_soon(_ship, settings, state, synced, feed)
@@ -89,8 +91,9 @@ async def run(settings: DataSettings, link: Link) -> None:
             synced.end()
             if not ships_at_end:
                 keeping.cancel_scope.deadline = trio.current_time() + SHIP_AT_STOP_S_MAX
-        await trio.sleep(LAST_REPORT_S)
         nursery.cancel_scope.cancel()
+    with contextlib.suppress(LinkError):
+        await link.send(reports.drain())
     await link.aclose()
 
 
@@ -105,8 +108,8 @@ async def _ship(settings: DataSettings, state: Path, synced: Synced, feed: Feed)
     answer = partial(query.run, socket_path=socket_path(state), database=database)
     try:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(supervise, Part("query", answer), feed)
-            await supervise(Part("shipper", ship), feed)
+            nursery.start_soon(supervise, Part("query", answer, is_vital=False), feed)
+            await supervise(Part("shipper", ship, is_vital=False), feed)
             nursery.cancel_scope.cancel()
     finally:
         with trio.CancelScope(shield=True, deadline=trio.current_time() + SHIP_AT_STOP_S_MAX):
@@ -122,16 +125,19 @@ async def _publish_received(link: Link, feed: Feed) -> None:
     feed.publish(StopRecording(ship=False))
 
 
-async def _report(link: Link, feed: Feed) -> None:
+async def _report(link: Link, reports: Subscription) -> None:
     """Tell the control process how the log and the database are doing."""
-    with feed.subscribe("report", *BACK, key=type) as source, contextlib.suppress(LinkError):
+    with contextlib.suppress(LinkError):
         while True:
-            await link.send(await source.receive_batch())
+            batch = await reports.receive_batch()
+            with trio.CancelScope(shield=True):  # Half a message would spoil the last ones.
+                await link.send(batch)
 
 
 def main() -> None:
     """Entry point of the process: the socket's number as argument, settings on standard input."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for stop in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(stop, signal.SIG_IGN)
     settings = msgspec.json.decode(sys.stdin.buffer.read(), type=DataSettings)
     end = socket.socket(fileno=int(sys.argv[1]))
 

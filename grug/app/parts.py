@@ -8,7 +8,7 @@ sources in place of these: all they have to do is publish the same messages and 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -127,7 +127,13 @@ def controllers(
     parts = []
     settings = offset_settings(config, maps)
     if settings is not None:
-        start = partial(offset.run, house.feed, settings=settings, stopping=house.stopping)
+        start = partial(
+            offset.run,
+            house.feed,
+            settings=settings,
+            stopping=house.stopping,
+            memory=offset.OffsetMemory(),
+        )
         parts.append(Part("offset", start))
     for name, charger in config.evse.items():
         device = config.device[charger.device]
@@ -169,7 +175,8 @@ def offset_settings(config: HouseConfig, maps: Mapping[str, RegisterMap]) -> Off
                 unit_id=device.unit,
             )
         )
-    known = maps[config.device[config.grid.device].map].registers
+    grid = config.device[config.grid.device]
+    polled = {name for poll in grid.poll for name in poll.registers}
     return OffsetSettings(
         grid_device=config.grid.device,
         grid_register=config.grid.register,
@@ -177,10 +184,10 @@ def offset_settings(config: HouseConfig, maps: Mapping[str, RegisterMap]) -> Off
         power_w=config.offset.power,
         limit_w=config.offset.limit,
         slew_w_per_s=config.offset.slew,
-        voltage_register=_first_of(known, "phase_1_line_to_neutral_volts", "voltage"),
-        frequency_register=_first_of(known, "frequency"),
-        import_energy_register=_first_of(known, "total_import_kwh", "import_active_energy"),
-        export_energy_register=_first_of(known, "total_export_kwh", "export_active_energy"),
+        voltage_register=_first_of(polled, "phase_1_line_to_neutral_volts", "voltage"),
+        frequency_register=_first_of(polled, "frequency"),
+        import_energy_register=_first_of(polled, "total_import_kwh", "import_active_energy"),
+        export_energy_register=_first_of(polled, "total_export_kwh", "export_active_energy"),
     )
 
 
@@ -285,5 +292,5 @@ def _active_power_range(profile: RegisterMap) -> tuple[float, float]:
     return min(bounds), max(bounds)
 
 
-def _first_of(known: Mapping[str, object], *names: str) -> str:
-    return next((name for name in names if name in known), "")
+def _first_of(polled: Set[str], *names: str) -> str:
+    return next((name for name in names if name in polled), "")

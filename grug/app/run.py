@@ -9,14 +9,14 @@ from pathlib import Path
 
 import trio
 
-from grug.actors import console, watchdog
+from grug.actors import watchdog
 from grug.app import parts
 from grug.app.control import DataSide, House, run_house, stop_on_signals
 from grug.app.data import DataSettings, starter
 from grug.app.load import load_house, own_maps
 from grug.codec.registers import RegisterMap
 from grug.config.types import HouseConfig
-from grug.runtime.clock import MonotonicClock, WallClock
+from grug.runtime.clock import MonotonicClock
 from grug.runtime.supervisor import Part
 
 
@@ -60,9 +60,7 @@ async def _run(
     house = House(config)
     sources = parts.wire_sources(house, maps, parts.real_openers(config), parts.verdicts_of(config))
     lines = list(sources.buses)
-    around = [Part("watchdog", partial(watchdog.run, house.feed, lines=lines))]
-    if not data.view:
-        around.append(Part("console", partial(console.run, house.feed, wall=WallClock())))
+    around = [Part("watchdog", partial(watchdog.run, house.feed, lines=lines), is_vital=False)]
     async with trio.open_nursery() as nursery:
         nursery.start_soon(stop_on_signals, house)
         if hours is not None:

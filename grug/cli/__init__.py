@@ -16,21 +16,35 @@ import trio
 from grug.cli.commands import Job, cli
 from grug.errors import GrugError
 
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as shells have it."""
+
 
 def main() -> None:
     """Entry point; exit status 0 is good, 1 a failed run, 2 bad input."""
     try:
+        sys.exit(_run())
+    except* KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+def _run() -> int:
+    try:
         job: Job | int | None = trio.run(partial(cli.main, standalone_mode=False))
-        status = job() if callable(job) else job or 0
+        return job() if callable(job) else job or 0
     except click.ClickException as error:
         error.show()
-        status = error.exit_code
+        return error.exit_code
     except click.Abort:
-        status = 130
+        return INTERRUPTED
     except GrugError as error:
         sys.stderr.write(f"{error}\n")
-        status = 2
+        return 2
     except BrokenPipeError:  # The reader, such as head, has seen enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 0
-    sys.exit(status)
+        return 0
+    except OSError as error:
+        if error.filename is None:
+            raise
+        sys.stderr.write(f"{error.filename}: {error.strerror}\n")
+        return 1

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import asyncclick as click
 
@@ -20,6 +21,31 @@ Job: TypeAlias = Callable[[], int]
 
 LIVE_START_HOUR = 11.0
 """A demo in real time begins with the sun up."""
+
+
+class Finite(click.FloatRange):
+    """A number that is one: neither infinite nor NaN."""
+
+    name = "number"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """See ``click.ParamType.convert``."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
+
+
+def _faults(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse faults that cannot be understood, before anything starts."""
+    for value in values:
+        try:
+            live_demo.check_fault(value)
+        except ValueError as error:
+            raise click.BadParameter(str(error), ctx, param) from error
+    return values
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -45,9 +71,9 @@ def check(house: Path) -> Job:
 
 @cli.command(name="demo")
 @click.option("--fast", is_flag=True, help="Virtual time: as fast as this machine can.")
-@click.option("--hours", type=click.FloatRange(min=0.001), help="Stop after so many hours.")
+@click.option("--hours", type=Finite(min=0.001), help="Stop after so many hours.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Weather, loads, everything.")
-@click.option("--start-hour", type=click.FloatRange(0, 24), help="Hour of the day at the start.")
+@click.option("--start-hour", type=Finite(0, 24), help="Hour of the day at the start.")
 @click.option(
     "--fidelity",
     type=click.Choice(["wire", "message"]),
@@ -55,11 +81,12 @@ def check(house: Path) -> Job:
     show_default=True,
     help="With --fast: every byte of every frame, or only the messages.",
 )
-@click.option("--offset", type=float, default=0.0, help="W; plus exports, minus absorbs.")
+@click.option("--offset", type=Finite(), default=0.0, help="W; plus exports, minus absorbs.")
 @click.option(
     "--fault",
     "faults",
     multiple=True,
+    callback=_faults,
     help="Such as grid:silent@60+20: device grid is silent from second 60 for 20 s.",
 )
 @click.option(

@@ -178,7 +178,8 @@ def allowed_range(register: Register) -> tuple[float, float]:
     return low, high
 
 
-_F32_MAX = (2 - 2.0**-23) * 2.0**127
+_F32_MAX = 3.4028235e38
+"""The largest f32 as it reads, by its shortest decimal: a little more than the number itself."""
 
 
 def _refusal(register: Register, value: Value, because: str = "") -> EncodeError:

@@ -28,6 +28,8 @@ UNIT_ID_MAX = 247
 """Source: MODBUS over Serial Line V1.02, 2.2. Some devices live at the reserved 248 to 255."""
 EVSE_LIMIT_A_MAX = 32.0
 """Largest limit of a household charger. Source: IEC 61851-1, one cable of 32 A."""
+MAX_AGE_S_MAX = 10.0
+"""Old data is not safe: an inverter falls back on its own logic for a lost meter before this."""
 MAX_AGE_S_SENSIBLE = 5.0
 """An inverter that is steered by measurements older than this overshoots visibly."""
 
@@ -334,7 +336,11 @@ class _Check:
             text = f"{quoted(meter.profile)} has no register '{STEERING_REGISTER}' to steer by"
             self._report.refuse((*path, "profile"), text)
         here = (*path, "max_age")
-        self._range(here, meter.max_age > 0, "must be longer than 0 s")
+        self._range(
+            here,
+            0 < meter.max_age <= MAX_AGE_S_MAX,
+            f"must be longer than 0 s and at most {MAX_AGE_S_MAX:g} s",
+        )
         period_s = self._grid_period_s()
         if period_s is not None and self._report.is_usable(*here) and period_s >= meter.max_age:
             text = (

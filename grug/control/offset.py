@@ -85,14 +85,12 @@ class OffsetSettings:
     limit_w: float = 6000.0
     slew_w_per_s: float = 1000.0
     voltage_register: str = ""
-    """Grid meter's registers that are passed on to the inverters; empty where there is none."""
+    """Grid meter's registers that are passed on to the inverters; empty where none is polled."""
     frequency_register: str = ""
     import_energy_register: str = ""
     export_energy_register: str = ""
     others_max_age_s: float = 5.0
-    """How old voltage and frequency may be; older, and the image has zero there."""
-    energies_max_age_s: float = 600.0
-    """How old the counters may be: they grow slowly and are often read slowly."""
+    """How old voltage and frequency may be; older, and there is no image."""
     decided_names: tuple[str, ...] = field(init=False)
     """Names of the values of every decision, made once."""
 
@@ -191,7 +189,8 @@ def decide(
         now_s: monotonic time.
     """
     state, reason = _move_offset(settings, state, now_s)
-    problem = _problem_of_grid(grid) or ("" if settings.inverters else "no inverter to steer")
+    problem = _problem_of_grid(grid) or _problem_of_others(settings, others, now_s)
+    problem = problem or ("" if settings.inverters else "no inverter to steer")
     if problem:
         return _silent(settings, state, grid, now_s, f"no image: {problem}; {reason}")
     return _serve(settings, state, grid, others, now_s, reason)
@@ -206,7 +205,7 @@ def decide_stop(
 ) -> Outcome:
     """Decide the last images: the grid's power as it is, for as long as its reading lasts."""
     stopped = replace(state, offset_w=0.0, moved_s=now_s, commands=())
-    problem = _problem_of_grid(grid)
+    problem = _problem_of_grid(grid) or _problem_of_others(settings, others, now_s)
     if problem:
         return _silent(settings, stopped, grid, now_s, f"no image: {problem}; stopping, offset 0 W")
     return _serve(settings, stopped, grid, others, now_s, "stopping, offset 0 W")
@@ -219,6 +218,28 @@ def _problem_of_grid(grid: GridReading) -> str:
     # Written so that NaN, which compares as false, counts as implausible.
     if not -GRID_POWER_W_MAX <= grid.power_w <= GRID_POWER_W_MAX:
         return "grid power is implausible"
+    return ""
+
+
+def _problem_of_others(settings: OffsetSettings, others: GridOthers, now_s: float) -> str:
+    """Why what is passed on beside the power must not be, or an empty text.
+
+    What the house polls must be known: a voltage must be fresh, and a counter known at all, since
+    it only grows slowly. Zero in their place would be a lie that an inverter acts on.
+    """
+    fresh_s, ever_s = now_s - settings.others_max_age_s, -math.inf
+    for register, value, oldest_s, maximum in (
+        (settings.voltage_register, others.voltage_v, fresh_s, VOLTAGE_V_MAX),
+        (settings.frequency_register, others.frequency_hz, fresh_s, FREQUENCY_HZ_MAX),
+        (settings.import_energy_register, others.import_energy_kwh, ever_s, ENERGY_KWH_MAX),
+        (settings.export_energy_register, others.export_energy_kwh, ever_s, ENERGY_KWH_MAX),
+    ):
+        if not register:
+            continue
+        if value is None or value[1] < oldest_s:
+            return f"{register} not read lately"
+        if not 0.0 <= value[0] <= maximum:
+            return f"{register} is implausible"
     return ""
 
 
@@ -272,7 +293,7 @@ def _serve(
 ) -> Outcome:
     """Share the power out and make the images."""
     total_w = grid.power_w + state.offset_w
-    known = _known_others(settings, others, now_s)
+    known = _known_others(others)
     images: list[MeterImage] = []
     served: list[float] = []
     for inverter, share in zip(settings.inverters, _shares(settings, state), strict=True):
@@ -309,26 +330,17 @@ def _shares(settings: OffsetSettings, state: OffsetState) -> list[float]:
     return [weight / total if total else 0.0 for weight in weights]
 
 
-def _known_others(settings: OffsetSettings, others: GridOthers, now_s: float) -> dict[str, float]:
-    """What is passed on from the grid meter, by the name that fake meters have for it."""
-    age_s, energies_age_s = settings.others_max_age_s, settings.energies_max_age_s
+def _known_others(others: GridOthers) -> dict[str, float]:
+    """What is passed on from the grid meter, by the name that fake meters have for it.
+
+    What the house does not poll is zero: what a meter's unused registers hold.
+    """
     return {
-        "voltage": _fresh(others.voltage_v, now_s - age_s, VOLTAGE_V_MAX),
-        "frequency": _fresh(others.frequency_hz, now_s - age_s, FREQUENCY_HZ_MAX),
-        "import_active_energy": _fresh(
-            others.import_energy_kwh, now_s - energies_age_s, ENERGY_KWH_MAX
-        ),
-        "export_active_energy": _fresh(
-            others.export_energy_kwh, now_s - energies_age_s, ENERGY_KWH_MAX
-        ),
+        "voltage": others.voltage_v[0] if others.voltage_v else 0.0,
+        "frequency": others.frequency_hz[0] if others.frequency_hz else 0.0,
+        "import_active_energy": others.import_energy_kwh[0] if others.import_energy_kwh else 0.0,
+        "export_active_energy": others.export_energy_kwh[0] if others.export_energy_kwh else 0.0,
     }
-
-
-def _fresh(value: tuple[float, float] | None, oldest_s: float, maximum: float) -> float:
-    """The value when fresh and plausible, else zero: what a meter's unused registers hold."""
-    if value is None or value[1] < oldest_s or not 0.0 <= value[0] <= maximum:
-        return 0.0
-    return value[0]
 
 
 def _image(

@@ -12,7 +12,7 @@ import trio
 from grug.app import parts
 from grug.app.control import DataSide, House, run_house
 from grug.app.data import DataSettings, starter
-from grug.demo.record import open_record
+from grug.demo.record import open_record, sole_demo
 from grug.demo.settings import FAST_DAY, DemoSettings, demo_house
 from grug.demo.summary import Tally, summary_text
 from grug.runtime.supervisor import Part
@@ -29,7 +29,8 @@ BATCH_S = 1.0
 def run_fast(settings: DemoSettings, *, as_json: bool) -> int:
     """Run, and print the summary."""
     started_s = time.perf_counter()
-    summary = run_seeded(simulate, settings, seed=settings.seed)
+    with sole_demo(settings.state):
+        summary = run_seeded(simulate, settings, seed=settings.seed)
     elapsed_s = time.perf_counter() - started_s
     if as_json:
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(summary)).decode() + "\n")
@@ -74,7 +75,7 @@ async def simulate(settings: DemoSettings) -> dict[str, Any]:
             sources=[
                 *sources.parts,
                 Part("simulated house", simulated.run),
-                Part("tally", tally.run),
+                Part("tally", tally.run, is_vital=False),
             ],
             controllers=parts.controllers(house, maps, sources.buses),
             data=DataSide(starter(data), batch_s=BATCH_S, ship_at_end=True),

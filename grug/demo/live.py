@@ -23,9 +23,13 @@ from grug.app.load import load_house
 from grug.app.parts import load_maps
 from grug.app.run import run_real
 from grug.config.types import HouseConfig
+from grug.demo.record import sole_demo
 from grug.demo.settings import DemoSettings, demo_house, example_house
+from grug.errors import GrugError
 from grug.runtime.clock import MonotonicClock
 from grug.sim import process
+from grug.sim.faults import parse_fault
+from grug.sim.wiring import check_target
 
 PORTS_WAIT_S = 20.0
 """How long the simulated house may take to lay its lines."""
@@ -41,7 +45,7 @@ def run_live(settings: DemoSettings, *, view: bool) -> int:
         name: msgspec.structs.replace(line, port=str(ports / name))
         for name, line in config.line.items()
     }
-    with _simulated_house(settings, ports, config):
+    with sole_demo(settings.state), _simulated_house(settings, ports, config):
         house = msgspec.structs.replace(config, line=lines)
         hint = f"grug fault grid:silent+20 --state {settings.state} pulls a cable"
         data = DataSettings(house, view=view, hint=hint)
@@ -62,6 +66,16 @@ def run_simulated_house(
     )
     trio.run(serve, clock=MonotonicClock())
     return 0
+
+
+def check_fault(text: str) -> None:
+    """See that a fault can be understood, and is about something in the demo's house.
+
+    Raises:
+        ValueError: it is not; the text says what would be.
+    """
+    config = load_house(example_house()).house
+    check_target(parse_fault(text), config)
 
 
 def pull_cables(faults: Sequence[str], state: Path) -> int:
@@ -110,5 +124,5 @@ def _wait_for_ports(child: subprocess.Popen[bytes], ports: list[Path]) -> None:
     deadline_s = time.monotonic() + PORTS_WAIT_S
     while not all(port.exists() for port in ports):
         if child.poll() is not None or time.monotonic() > deadline_s:
-            raise SystemExit("the simulated house did not start")
+            raise GrugError("the simulated house did not start")
         time.sleep(0.05)

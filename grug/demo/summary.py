@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -65,8 +66,10 @@ class Tally:
     def _count(self, message: Message) -> None:
         match message:
             case Decided(controller="offset"):
-                self._steered += 1
-                self._grid_power_w_sum += abs(message.values[0])
+                power_w = message.values[0]
+                if not math.isnan(power_w):  # Else the meter was not read.
+                    self._steered += 1
+                    self._grid_power_w_sum += abs(power_w)
             case FakeMeterCounted():
                 self._fakemeters[message.fakemeter] = message
                 oldest_s = self._ages_s.get(message.fakemeter, 0.0)

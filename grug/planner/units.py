@@ -168,6 +168,8 @@ class Unit:
         self._store = store or NoVerdicts()
         self._plans: dict[frozenset[Span], tuple[Transaction, ...]] = {}
         self._failures = 0
+        self._has_answered = False
+        """Since the start; the first answer is news to those who knew it offline before."""
         self._probe_s = -math.inf
         self._probe_delay_s = PROBE_S_FIRST
         self._late: dict[Look, float] = {}
@@ -371,7 +373,8 @@ class Unit:
 
     def answered(self, now_s: float) -> None:
         """It replied, be it with a refusal."""
-        if self._failures:
+        if self._failures or not self._has_answered:
+            self._has_answered = True
             self._late.clear()
             self._failures = 0
             self._probe_delay_s = PROBE_S_FIRST

@@ -1,6 +1,6 @@
 """How requests and replies are wrapped on a line: what a bus owner needs to know of it, and RTU.
 
-A framing lives as long as one connection does, and remembers what that takes.
+A framing lives as long as its line does, through all connections, and remembers what that takes.
 """
 
 from __future__ import annotations
@@ -39,12 +39,15 @@ class Exchange(Protocol):
 
 
 class Framing(Protocol):
-    """Makes exchanges for one connection, one after the other."""
+    """Makes exchanges for one line, one after the other."""
 
     is_numbered: bool
     """Whether replies say which request they answer, so that a late one is never mistaken."""
     is_stored: bool
     """Whether something between us and the wire passes replies on only when it has all of them."""
+
+    def begin(self) -> None:
+        """A new connection begins: nothing of the last one will come any more."""
 
     def read(self, unit_id: int, span: Span) -> Exchange:
         """A read; raises LocalProtocolError when Modbus has no such request."""
@@ -71,6 +74,9 @@ class RtuFraming:
     def __init__(self) -> None:
         self._line_echoes = False
         self._exchange: ReadTransaction | WriteTransaction | None = None
+
+    def begin(self) -> None:
+        """See ``Framing.begin``: the adapter is most likely the same."""
 
     def read(self, unit_id: int, span: Span) -> ReadTransaction:
         """See ``Framing.read``."""

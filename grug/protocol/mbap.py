@@ -131,7 +131,7 @@ class MbapExchange:
 
 
 class MbapFraming:
-    """The requests of one connection; see ``grug.protocol.framing.Framing``."""
+    """The requests of one line; see ``grug.protocol.framing.Framing``."""
 
     is_numbered = True
     is_stored = True
@@ -141,6 +141,11 @@ class MbapFraming:
         self._number = 0
         self._skews = 0
         self._exchange: MbapExchange | None = None
+
+    def begin(self) -> None:
+        """See ``Framing.begin``."""
+        self._stream = _Stream()
+        self._skews = 0
 
     def read(self, unit_id: int, span: Span) -> MbapExchange:
         """See ``Framing.read``."""

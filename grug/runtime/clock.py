@@ -1,7 +1,8 @@
 """Two times: a monotonic one that decisions use, and the wall's that people read.
 
-The monotonic time is ``trio.current_time()``. ``MonotonicClock`` makes it the system's own
-monotonic clock, so that a reading's time means the same in each of grug's processes.
+The monotonic time is ``trio.current_time()``. ``MonotonicClock`` makes it the system's own clock
+since boot, so that a reading's time means the same in each of grug's processes, and that time in
+which the machine was suspended counts: a reading from before that is old.
 """
 
 from __future__ import annotations
@@ -13,18 +14,23 @@ import trio
 
 
 class MonotonicClock(trio.abc.Clock):
-    """trio's clock without its random offset: CLOCK_MONOTONIC, the same in all processes."""
+    """trio's clock without its random offset: CLOCK_BOOTTIME, the same in all processes."""
 
     def start_clock(self) -> None:
         """Nothing to start. See ``trio.abc.Clock.start_clock``."""
 
     def current_time(self) -> float:
-        """Seconds of CLOCK_MONOTONIC."""
-        return time.monotonic()
+        """Seconds of CLOCK_BOOTTIME."""
+        return boot_s()
 
     def deadline_to_sleep_time(self, deadline: float) -> float:
         """Seconds from now to the deadline."""
-        return deadline - time.monotonic()
+        return deadline - boot_s()
+
+
+def boot_s() -> float:
+    """Seconds since boot, suspension included; never set back."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,5 +42,5 @@ class WallClock:
 
     def utc_ms(self, monotonic_s: float) -> int:
         """UTC in milliseconds at a moment of the monotonic clock."""
-        origin_s = time.time() - time.monotonic() if self.origin_s is None else self.origin_s
+        origin_s = time.time() - boot_s() if self.origin_s is None else self.origin_s
         return round((origin_s + monotonic_s) * 1000)

@@ -1,8 +1,8 @@
 """Supervision: an actor that crashes on a bug is reported, waits, and starts again.
 
-A crash never takes the neighbours with it. An actor that cannot stay up is given up on after
-``FAILURES_MAX`` crashes in a row, and then the whole process ends, so that whatever started it
-(systemd) decides; an inverter meanwhile hears silence.
+A crash never takes the neighbours with it. A vital actor that cannot stay up is given up on
+after ``FAILURES_MAX`` crashes in a row, and then the whole process ends, so that whatever started
+it (systemd) decides; an inverter meanwhile hears silence. Others are tried for ever.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ RESTART_DELAY_S_MAX = 300.0
 HEALTHY_AFTER_S = 60.0
 """An actor that ran this long before it crashed starts counting failures anew."""
 FAILURES_MAX = 20
-"""Crashes in a row until the process gives up: some 40 minutes of trying."""
+"""Crashes in a row until the process gives up on a vital actor: some 7 minutes of trying."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,8 @@ class Part:
 
     name: str
     start: Callable[[], Awaitable[None]]
+    is_vital: bool = True
+    """Without it the house is not steered; what only shows or counts is not vital."""
 
 
 class GivenUpError(Exception):
@@ -54,7 +56,7 @@ async def supervise(part: Part, feed: Feed) -> None:
             delay_s = min(RESTART_DELAY_S * failures, RESTART_DELAY_S_MAX)
             text = "".join(traceback.format_exception(error))
             feed.publish(ActorFailed(part.name, text, delay_s, now_s))
-            if failures >= FAILURES_MAX:
+            if part.is_vital and failures >= FAILURES_MAX:
                 raise GivenUpError(f"{part.name} crashed {failures} times in a row") from error
             await trio.sleep(delay_s)
         else:

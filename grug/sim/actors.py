@@ -84,6 +84,8 @@ class SimActors:
         self._calls: dict[str, BusCalls] = {}
         for name in self._lines:
             self.buses[name], self._calls[name] = open_calls()
+        self._heard: set[str] = set()
+        """Devices that have answered."""
         self._offline: set[str] = set()
         """Devices that do not answer."""
         self._down: set[str] = set()
@@ -134,6 +136,12 @@ class SimActors:
         if self._sim.faults.faults and not self._is_well(group, now_s):
             tally.failures += 1
             return
+        if group.device not in self._heard:
+            self._heard.add(group.device)
+            text = "it answers"
+            self._feed.publish(
+                UnitChanged(group.line, group.unit.unit_id, UnitHealth.HEALTHY, text, now_s)
+            )
         values = tuple([getter() for getter in group.getters])
         group.unit.heard(now_s)
         self._feed.publish(Readings(group.device, now_s, group.names, values))

@@ -112,9 +112,7 @@ class SimulatedHouse:
         """
         if isinstance(fault, str):
             fault = parse_fault(fault, self.house.seconds_at(trio.current_time()))
-        known = [*self.config.device, *self.config.fakemeter, *self.config.line]
-        if fault.target not in known:
-            raise ValueError(f"{fault.target!r} is not in this house; there are {', '.join(known)}")
+        check_target(fault, self.config)
         self.faults.add(fault)
         self._changed.set()
         self._changed = trio.Event()
@@ -218,3 +216,14 @@ def _fitted(config: HouseConfig, setup: HouseSetup) -> HouseSetup:
         for index in range(len(config.evse))
     ]
     return replace(setup, inverters=tuple(inverters), chargers=tuple(chargers))
+
+
+def check_target(fault: Fault, config: HouseConfig) -> None:
+    """See that a fault is about something in the house.
+
+    Raises:
+        ValueError: it is not; the text says what there is.
+    """
+    known = dict.fromkeys([*config.device, *config.fakemeter, *config.line])
+    if fault.target not in known:
+        raise ValueError(f"{fault.target!r} is not in this house; there are {', '.join(known)}")

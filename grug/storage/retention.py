@@ -33,13 +33,15 @@ def segments_to_delete(
         max_bytes: of all segments together.
         max_age_ms: a segment ends when the next one was created.
         free_bytes: on the file system, now.
-        reserve_bytes: that must stay free for others.
+        reserve_bytes: that must stay free for others; when it is others who fill the file system,
+            a tenth of ``max_bytes`` of the log stays all the same.
     """
     total_bytes = sum(segment.size_bytes for segment in segments)
     doomed: list[Segment] = []
     for segment, following in pairwise(segments):
         is_old = now_ms - following.created_ms > max_age_ms
-        if not (is_old or total_bytes > max_bytes or free_bytes < reserve_bytes):
+        is_in_the_way = free_bytes < reserve_bytes and total_bytes > max_bytes // 10
+        if not (is_old or total_bytes > max_bytes or is_in_the_way):
             break
         doomed.append(segment)
         total_bytes -= segment.size_bytes

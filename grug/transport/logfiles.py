@@ -114,14 +114,18 @@ class LogWriter:
         self._file: BinaryIO | None = None
         self._file_bytes = 0
         self.bytes_written = 0
+        self.boot_id = _boot_id()
         try:
             directory.mkdir(parents=True, exist_ok=True)
             self._lock_fd = _lock(directory / "lock")
-            self._segments = list(_segments(directory))
         except OSError as error:
             raise StorageError(f"the log {directory} cannot be opened: {error}") from error
-        self.boot_id = _boot_id()
-        self._recover()
+        try:
+            self._segments = list(_segments(directory))
+            self._recover()
+        except OSError as error:
+            os.close(self._lock_fd)
+            raise StorageError(f"the log {directory} cannot be read: {error}") from error
 
     def _recover(self) -> None:
         """Find the log's id, the next epoch and sequence number, and the newest time."""
@@ -420,12 +424,19 @@ def _segments(
                 header = decode_segment_header(file.read(SEGMENT_HEADER_BYTES))
         except (ValueError, FileNotFoundError):
             continue
+        except OSError:  # A bad sector: its number counts all the same.
+            yield Segment(first_seq, 0, 0), None
+            continue
         created_ms = header.created_ms if header is not None else 0
         yield Segment(first_seq, size_bytes, created_ms), header
 
 
 def _frames_of(path: Path) -> list[Frame]:
-    return scan_frames(path.read_bytes(), seq_after=-1, offset=SEGMENT_HEADER_BYTES).frames
+    try:
+        data = path.read_bytes()
+    except OSError:  # Deleted meanwhile, or a bad sector.
+        return []
+    return scan_frames(data, seq_after=-1, offset=SEGMENT_HEADER_BYTES).frames
 
 
 def _blocks_of(directory: Path, segment: Segment, header: SegmentHeader) -> list[LogBlock]:

@@ -71,7 +71,9 @@ async def test_no_answer_is_older_than_its_limit_and_the_meter_comes_back(
     async def control(task_status: trio.TaskStatus[trio.CancelScope]) -> None:
         with trio.CancelScope() as scope:
             task_status.started(scope)
-            await offset.run(feed, settings=SETTINGS, stopping=trio.Event())
+            await offset.run(
+                feed, settings=SETTINGS, stopping=trio.Event(), memory=offset.OffsetMemory()
+            )
 
     async with trio.open_nursery() as nursery:
         scope = await nursery.start(control)

@@ -42,10 +42,16 @@ class House:
         self.stopping = trio.Event()
         self.heard = self.feed.subscribe("test", MeterImage, Decided, Noted)
         self.is_done = False
+        self.memory = offset.OffsetMemory()
 
     async def run(self) -> None:
-        await offset.run(self.feed, settings=SETTINGS, stopping=self.stopping)
+        await offset.run(self.feed, settings=SETTINGS, stopping=self.stopping, memory=self.memory)
         self.is_done = True
+
+    async def keep_reading_the_frequency(self) -> None:
+        while True:
+            self.feed.publish(Readings("grid", trio.current_time(), ("hertz",), (50.0,)))
+            await trio.sleep(2)
 
     async def read(self, power_w: Value, volts: Value = 230.0, **others: object) -> list[Message]:
         """Let the grid be read; what the actor says to it."""
@@ -60,6 +66,8 @@ async def running() -> AsyncIterator[House]:
     house = House()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(house.run)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(house.keep_reading_the_frequency)
         await trio.testing.wait_all_tasks_blocked()
         yield house
         nursery.cancel_scope.cancel()
@@ -169,9 +177,13 @@ async def test_stop_leaves_the_true_power_behind_until_it_is_old(autojump_clock)
         house.stopping.set()
         await trio.testing.wait_all_tasks_blocked()
         heard = house.heard.drain()
-        assert house.is_done
         assert served(heard) == {"fake1": 150.0, "fake2": 150.0}
         assert {m.valid_until_s for m in heard if isinstance(m, MeterImage)} == {read_s + 1.5}
+        await trio.sleep(0.5)
+        assert served(await house.read(400.0)) == {"fake1": 200.0, "fake2": 200.0}
+        assert not house.is_done, "inverters must have had the time to ask"
+        await trio.sleep(1.5)
+        assert house.is_done
         assert await house.read(300.0) == []
 
 
@@ -180,6 +192,25 @@ async def test_stop_without_a_fresh_reading_says_nothing(autojump_clock) -> None
         await house.read(300.0)
         await trio.sleep(2)
         house.stopping.set()
-        await trio.testing.wait_all_tasks_blocked()
+        await trio.sleep(2)
         assert house.is_done
         assert served(house.heard.drain()) == {}
+
+
+async def test_a_restarted_controller_remembers_wishes_and_who_is_away(autojump_clock) -> None:
+    async with running() as house:
+        house.feed.publish(UnitChanged("com1", 1, UnitHealth.OFFLINE, "", 0.0))
+        house.feed.publish(SetOffset(-1000.0, trio.current_time() + 1e3, "cli", "test"))
+        for _ in range(3):
+            await trio.sleep(1)
+            before = served(await house.read(3000.0))
+        memory = house.memory
+    assert before == {"fake1": 0.0, "fake2": 2000.0}
+    house = House()
+    house.memory = memory
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(house.run)
+        await trio.testing.wait_all_tasks_blocked()
+        house.feed.publish(Readings("grid", trio.current_time(), ("hertz",), (50.0,)))
+        assert served(await house.read(3000.0)) == before
+        nursery.cancel_scope.cancel()

@@ -196,3 +196,38 @@ def data_processes(parent: int) -> list[int]:
             if int(fields[1]) == parent and b"grug.app.data" in command:
                 found.append(int(directory.name))
     return found
+
+
+@pytest.mark.slow
+def test_a_second_demo_in_the_same_directory_is_refused_and_spoils_nothing(tmp_path: Path) -> None:
+    command = [*GRUG, "demo", "--fast", "--hours", "24", "--fidelity", "message"]
+    with running(command, tmp_path):
+        deadline_s = time.monotonic() + WAIT_S_MAX
+        while not (tmp_path / "demo-state" / "fast" / "log").exists():
+            assert time.monotonic() < deadline_s, "the first demo did not begin"
+            time.sleep(0.1)
+        second = grug("demo", "--fast", "--hours", "0.01", "--seed", "6", cwd=tmp_path)
+        assert second.returncode == 2
+        assert second.stderr.count("\n") == 1
+        assert "another demo runs" in second.stderr
+        assert (tmp_path / "demo-state" / "fast" / "log").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--offset", "nan"], "finite"),
+        (["--fault", "nonsense"], "is no fault"),
+        (["--fault", "grit:silent"], "'grit' is not in this house"),
+        (["--hours", "nan"], "finite"),
+        (["--state", "/proc/nowhere"], "/proc/nowhere"),
+    ],
+)
+def test_bad_options_are_refused_in_a_sentence(
+    options: list[str], says: str, tmp_path: Path
+) -> None:
+    refused = grug("demo", "--fast", *options, cwd=tmp_path)
+    assert refused.returncode in (1, 2)
+    assert says in refused.stderr
+    assert "Traceback" not in refused.stderr

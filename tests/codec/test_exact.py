@@ -198,3 +198,11 @@ def test_what_an_image_serves_is_what_was_set_in_any_order(
     runs = runs_of(registers, words_max)
     blocks = [image.read(run.table, run.address, run.count) or b"" for run in runs]
     assert BlockDecoder(registers, runs).decode(blocks) == (tuple(values), ())
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_largest_f32_reads_and_encodes_as_its_shortest_decimal(sign: int) -> None:
+    register = Register("largest_f32", HOLDING, 0, Kind.F32)
+    value = sign * 3.4028235e38
+    block = encode(register, value)
+    assert BlockDecoder([register], [register.span]).decode([block]) == ((value,), ())

@@ -225,9 +225,18 @@ def test_image_lives_as_long_as_its_reading_and_no_longer(age_s: float, max_age_
         assert (image.read_s, image.valid_until_s) == (1000.0, 1000.0 + max_age_s)
 
 
-def test_image_passes_on_what_is_fresh_and_leaves_the_rest_at_zero() -> None:
+POLLED = replace(
+    SETTINGS,
+    voltage_register="volts",
+    frequency_register="hertz",
+    import_energy_register="import",
+    export_energy_register="export",
+)
+
+
+def test_image_passes_on_what_the_meter_says_and_counters_of_long_ago() -> None:
     others = GridOthers((230.0, 9.0), (50.02, 9.0), (1234.5, 1.0), (99.0, 1.0))
-    settings = replace(SETTINGS, inverters=(SOLIS[0],))
+    settings = replace(POLLED, inverters=(SOLIS[0],))
     outcome = decide(settings, OffsetState(), GridReading(-460.0, 10.0), others, 10.0)
     image = dict(zip(IMAGE_NAMES, outcome.images[0].values, strict=True))
     assert image == {
@@ -241,19 +250,29 @@ def test_image_passes_on_what_is_fresh_and_leaves_the_rest_at_zero() -> None:
         "import_active_energy": 1234.5,
         "export_active_energy": 99.0,
     }
-    outcome = decide(settings, OffsetState(), GridReading(-460.0, 99.0), others, 99.0)
-    image = dict(zip(IMAGE_NAMES, outcome.images[0].values, strict=True))
-    assert (image["voltage"], image["current"], image["frequency"]) == (0.0, 0.0, 0.0)
-    assert (image["active_power"], image["import_active_energy"]) == (-460.0, 1234.5)
 
 
-@pytest.mark.parametrize("volts", [math.nan, math.inf, -230.0, 1e9, 1e-9])
-def test_broken_voltage_spoils_neither_current_nor_image(volts: float) -> None:
-    others = GridOthers((volts, 10.0))
-    outcome = decide(SETTINGS, OffsetState(), GridReading(500.0, 10.0), others, 10.0)
+@pytest.mark.parametrize(
+    ("others", "why"),
+    [
+        (GridOthers(), "volts not read lately"),
+        (GridOthers((230.0, 1.0), (50.0, 9.0), (1.0, 1.0), (1.0, 1.0)), "volts not read lately"),
+        (GridOthers((230.0, 9.0), (50.0, 9.0), (1.0, 1.0)), "export not read lately"),
+        (GridOthers((math.nan, 9.0)), "volts is implausible"),
+        (GridOthers((-230.0, 9.0)), "volts is implausible"),
+        (GridOthers((1e9, 9.0)), "volts is implausible"),
+    ],
+)
+def test_nothing_is_served_in_the_place_of_what_is_not_known(others: GridOthers, why: str) -> None:
+    outcome = decide(POLLED, OffsetState(), GridReading(500.0, 10.0), others, 10.0)
+    assert outcome.images == ()
+    assert why in outcome.decided.reason
+
+
+def test_what_the_house_does_not_poll_is_zero() -> None:
+    outcome = decide(SETTINGS, OffsetState(), GridReading(500.0, 10.0), GridOthers(), 10.0)
     image = dict(zip(IMAGE_NAMES, outcome.images[0].values, strict=True))
-    assert image["current"] == 0.0
-    assert 0.0 <= image["voltage"] <= 1000.0
+    assert (image["voltage"], image["current"], image["import_active_energy"]) == (0.0, 0.0, 0.0)
     assert image["active_power"] == 250.0
 
 

@@ -151,8 +151,7 @@ def test_any_bytes_at_any_time_give_the_right_words_or_a_named_error(
         except (ExceptionReply, RemoteProtocolError):
             pass
         if framing.ended(is_answered=False):
-            framing = MbapFraming()
-            framing._number = number
+            framing.begin()
 
 
 def test_ports_are_told_apart() -> None:

@@ -26,8 +26,14 @@ def test_segment_is_old_when_its_last_block_is() -> None:
 
 
 def test_free_space_for_others_is_kept() -> None:
-    limits = {**NO_LIMIT, "free_bytes": 50, "reserve_bytes": 200}
+    limits = {**NO_LIMIT, "free_bytes": 50, "reserve_bytes": 200, "max_bytes": 500}
     assert segments_to_delete(FOUR, now_ms=4000, **limits) == FOUR[:2]
+
+
+def test_others_who_fill_the_card_do_not_eat_the_whole_log() -> None:
+    limits = {**NO_LIMIT, "free_bytes": 0, "reserve_bytes": 10**9, "max_bytes": 2000}
+    kept = [each for each in FOUR if each not in segments_to_delete(FOUR, now_ms=4000, **limits)]
+    assert sum(each.size_bytes for each in kept) == 200
 
 
 @given(
