@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Set
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from grug.actors import bus, evse, fakemeter, offset, poller
 from grug.app.control import House
-from grug.codec.block import runs_of
 from grug.codec.registers import RegisterMap
+from grug.config.loads import group_name, line_schedule, spans_of, unit_traits
 from grug.config.types import HouseConfig
 from grug.control.offset import OffsetSettings, SteeredInverter
 from grug.model import Priority
+from grug.planner.schedule import Ticks
 from grug.planner.units import VerdictStore
 from grug.protocol.ports import tcp_port
 from grug.protocol.rtu import character_bits
@@ -29,10 +31,6 @@ from grug.transport.line import LineOpener
 from grug.transport.maps import load_map
 from grug.transport.ports import port_framing, port_opener
 from grug.transport.verdicts import VerdictFile
-
-FAST_POLL_SHARE_MAX = 0.5
-"""No read may hold a line for longer than this part of the fastest poll's period, so that a long
-one just begun does not make that poll miss its tick."""
 
 SILENCE_S_MIN = 120.0
 SILENT_POLLS_MAX = 3
@@ -92,8 +90,9 @@ def wire_sources(
         if name not in meter_lines:
             buses[name], part = _bus(house, maps, name, openers[name], verdicts)
             parts.append(part)
+    ticks = {name: line_schedule(config, maps, name).ticks for name in buses}
     for name, device in config.device.items():
-        groups = list(_poll_groups(config, maps, name))
+        groups = list(_poll_groups(config, maps, name, ticks[device.line]))
         if groups:
             start = partial(
                 poller.run,
@@ -199,20 +198,14 @@ def _bus(
     verdicts: VerdictStore | None,
 ) -> tuple[BusCaller, Part]:
     line = house.config.line[name]
-    units = {}
-    for device in house.config.device.values():
-        if device.line == name:
-            facts = maps[device.map].facts
-            units[device.unit] = bus.UnitTraits(
-                words_max=facts.words_max,
-                bits_max=facts.bits_max,
-                transaction_s_max=_fastest_poll_s(house.config, name) * FAST_POLL_SHARE_MAX,
-                forbidden=facts.barriers,
-                gap_s=facts.gap_s,
-                reads_holes=facts.holes != "never",
-                writes_multiple=facts.write_function == "multiple",
-                identity=f"{device.map} {name}/{device.unit}",
-            )
+    units = {
+        device.unit: replace(
+            unit_traits(house.config, maps, name, device.map),
+            identity=f"{device.map} {name}/{device.unit}",
+        )
+        for device in house.config.device.values()
+        if device.line == name
+    }
     timing = bus.LineTiming(
         baudrate=line.baudrate,
         reply_timeout_s=line.timeout,
@@ -250,36 +243,27 @@ def _silence_s_max(config: HouseConfig, line: str) -> float:
     """How long a connection may be without a reply, until it is thought to be half open."""
     if tcp_port(config.line[line].port) is None:
         return math.inf
-    periods = _poll_periods_s(config, line)
-    return max(SILENCE_S_MIN, SILENT_POLLS_MAX * max(periods, default=0.0))
-
-
-def _fastest_poll_s(config: HouseConfig, line: str) -> float:
-    """Period of the fastest poll group on a line; infinite when nothing is polled there."""
-    return min(_poll_periods_s(config, line), default=math.inf)
-
-
-def _poll_periods_s(config: HouseConfig, line: str) -> list[float]:
-    return [
-        poll.every
-        for device in config.device.values()
-        if device.line == line
-        for poll in device.poll
-    ]
+    devices = [device for device in config.device.values() if device.line == line]
+    slowest_s = max((poll.every for device in devices for poll in device.poll), default=0.0)
+    return max(SILENCE_S_MIN, SILENT_POLLS_MAX * slowest_s)
 
 
 def _poll_groups(
-    config: HouseConfig, maps: Mapping[str, RegisterMap], name: str
+    config: HouseConfig,
+    maps: Mapping[str, RegisterMap],
+    name: str,
+    ticks: Mapping[tuple[str, str], Ticks],
 ) -> Iterator[poller.PollGroup]:
     device = config.device[name]
     register_map = maps[device.map]
-    for poll in device.poll:
+    for number, poll in enumerate(device.poll):
         registers = register_map.select(poll.registers)
         yield poller.PollGroup(
             every_s=poll.every,
             registers=registers,
-            runs=runs_of(registers, register_map.facts.words_max),
+            spans=spans_of(registers),
             priority=Priority(poll.priority),
+            ticks=ticks.get((name, group_name(device, number))),
         )
 
 

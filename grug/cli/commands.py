@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import asyncclick as click
 
 from grug.app.run import check_file, run_file
-from grug.cli import devices, maps, sql
+from grug.cli import devices, maps, plan, sql
 from grug.demo import fast as fast_demo
 from grug.demo import live as live_demo
 from grug.demo.settings import DemoSettings
@@ -167,4 +167,5 @@ def house(
 
 
 cli.add_command(maps.group)
+cli.add_command(plan.command)
 devices.add_to(cli)

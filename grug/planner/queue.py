@@ -23,11 +23,13 @@ from grug.messages import (
     WriteRegisters,
 )
 from grug.model import FailureKind, Span
+from grug.planner.cuts import cut_of, lies_within
 from grug.planner.plan import (
     REPLY_OVERHEAD_CHARACTERS,
     REQUEST_CHARACTERS,
     Transaction,
     check_span,
+    data_bytes,
 )
 from grug.planner.units import (
     Unit,
@@ -84,24 +86,19 @@ class _Read:
     def take(self, span: Span, block: bytes, read_s: float) -> bool:
         """Keep what serves this read of a block just read; tells whether that completes it."""
         spans = self.request.spans
-        if len(self.missing) == 1 and spans[self.missing[0]] == span:
-            self.blocks[self.missing[0]] = block
+        served, pieces = cut_of(spans, span)
+        if len(served) == len(spans):
+            self.blocks = list(pieces(block))
             self.missing.clear()
-            self.read_s = min(self.read_s, read_s)
+            self.refused.clear()
+            self.read_s = read_s
             return True
-        width = 1 if span.table.is_bits else 2
-        start, end, table = span.address, span.end, span.table
-        still: list[int] = []
-        for at in self.missing:
-            wanted = spans[at]
-            if wanted.table is table and start <= wanted.address and wanted.end <= end:
-                first = (wanted.address - start) * width
-                self.blocks[at] = block[first : first + wanted.count * width]
+        for at, piece in zip(served, pieces(block), strict=True):
+            if at in self.missing:
+                self.missing.remove(at)
+                self.blocks[at] = piece
                 self.read_s = min(self.read_s, read_s)
-            else:
-                still.append(at)
-        self.missing = still
-        return not still
+        return not self.missing
 
     def take_fresh(self, now_s: float) -> None:
         """Use what was read recently enough."""
@@ -134,7 +131,7 @@ class _Read:
 
     def wants_of(self, span: Span) -> bool:
         """Whether something still missing lies within the span."""
-        return any(_lies_within(self.request.spans[at], span) for at in self.missing)
+        return any(lies_within(self.request.spans[at], span) for at in self.missing)
 
     def wants(self, span: Span) -> bool:
         """Whether exactly this span is still missing."""
@@ -334,21 +331,19 @@ class BusQueue:
         if unit.is_offline:  # A probe: as short as what was asked allows.
             span = spans[urgent.missing[0]]
             return Transaction(span, (span,))
-        wanted = frozenset(
-            [
-                read.request.spans[at]
-                for read in self._reads
-                if read.unit is unit
-                for at in read.missing
-            ]
-        )
-        plan = unit.plan(wanted)
+        reads = [read for read in self._reads if read.unit is unit]
+        if len(reads) == 1 and len(urgent.missing) == len(spans):
+            plan = unit.plan(spans)
+        else:
+            plan = unit.plan(
+                frozenset([read.request.spans[at] for read in reads for at in read.missing])
+            )
         if len(plan) == 1:
             return plan[0]
+        missing = {spans[at] for at in urgent.missing}
         for transaction in plan:
-            for at in urgent.missing:
-                if _lies_within(spans[at], transaction.span):
-                    return transaction
+            if not missing.isdisjoint(transaction.covers):
+                return transaction
         raise AssertionError("a plan covers everything that is wanted")
 
     def _is_live_write(self, write: _Write, now_s: float) -> bool:
@@ -388,6 +383,7 @@ class BusQueue:
         span = job.transaction.span
         unit.proved(span)
         unit.remember(span, block, ended_s)
+        unit.took(span, ended_s - started_s)
         is_one_done = False
         for read in self._reads:
             if read.unit is unit and read.take(span, block, ended_s):
@@ -442,7 +438,7 @@ class BusQueue:
         Who can do without it gets the rest, once that is read.
         """
         span = job.transaction.span
-        if job.unit.split(job.transaction, error.code, now_s):
+        if job.unit.refused(job.transaction, error.code, now_s):
             return  # Those who wait still do, and the next plan has it in pieces.
         text = f"{error} for {span.table} {span.address}+{span.count}"
         failed, done = [], []
@@ -465,8 +461,7 @@ class BusQueue:
         if isinstance(job, WriteJob):
             characters = 2 * WRITE_CHARACTERS
         else:
-            span = job.transaction.span
-            data = (span.count + 7) // 8 if span.table.is_bits else 2 * span.count
+            data = data_bytes(job.transaction.span)
             characters = REQUEST_CHARACTERS + REPLY_OVERHEAD_CHARACTERS + data
         return max(0.0, elapsed_s - characters * self._timing.character_s)
 
@@ -566,7 +561,3 @@ def _fail_read(read: _Read, kind: FailureKind, text: str, now_s: float, code: in
 
 def _code_of(error: BusError) -> int:
     return error.code if isinstance(error, ExceptionReply) else 0
-
-
-def _lies_within(inner: Span, outer: Span) -> bool:
-    return inner.table is outer.table and outer.address <= inner.address and inner.end <= outer.end

@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol, TypeAlias
 
 from grug.messages import Message, UnitChanged, WriteRegisters
 from grug.model import Span, Table, UnitHealth
+from grug.planner.learned import LearnedCost
 from grug.planner.plan import (
     BITS_MAX,
     REPLY_OVERHEAD_CHARACTERS,
@@ -17,8 +18,10 @@ from grug.planner.plan import (
     ReadCost,
     ReadLimits,
     Transaction,
+    data_bytes,
     plan_reads,
 )
+from grug.planner.refusals import Refusals
 
 OFFLINE_FAILURES = 3
 """Failures in a row after which a unit is only probed: two may be bad luck on a noisy line."""
@@ -105,14 +108,32 @@ class UnitTraits:
     identity: str = ""
     """What the verdicts on its addresses are kept under; empty keeps none."""
 
+    def rest_s(self, timing: WireTiming) -> float:
+        """Silence after a frame of this unit beyond the line's own."""
+        return max(0.0, self.gap_s - timing.gap_s)
+
+    def read_cost(self, timing: WireTiming) -> ReadCost:
+        """What a read costs as far as is known beforehand: each one costs the unit's rest too."""
+        turnaround_s = self.turnaround_s + self.rest_s(timing)
+        return ReadCost(timing.character_s, timing.gap_s, turnaround_s)
+
+    @property
+    def limits(self) -> ReadLimits:
+        """What one transaction may be, as far as is known beforehand."""
+        return ReadLimits(
+            words_max=self.words_max,
+            bits_max=self.bits_max,
+            transaction_s_max=self.transaction_s_max,
+            forbidden=self.forbidden,
+            has_holes=self.reads_holes,
+        )
+
 
 class Verdicts(NamedTuple):
     """What a unit has refused: worth keeping, since each refusal costs a transaction."""
 
-    splits: tuple[tuple[Span, ...], ...] = ()
-    """Spans that must not be read together."""
-    refused: tuple[Span, ...] = ()
-    """Spans that it does not have at all."""
+    guilty: tuple[Span, ...] = ()
+    """Holes and values that it does not have; without length, borders that no read may cross."""
 
 
 class VerdictStore(Protocol):
@@ -166,15 +187,15 @@ class Unit:
         self._timing = timing
         self._publish = publish
         self._store = store or NoVerdicts()
-        self._plans: dict[frozenset[Span], tuple[Transaction, ...]] = {}
+        self._plans: dict[tuple[Span, ...] | frozenset[Span], tuple[Transaction, ...]] = {}
         self._failures = 0
         self._has_answered = False
         """Since the start; the first answer is news to those who knew it offline before."""
         self._probe_s = -math.inf
         self._probe_delay_s = PROBE_S_FIRST
         self._late: dict[Look, float] = {}
-        self._refused: dict[Span, _Refused] = {}
-        self._splits: list[tuple[Span, ...]] = []
+        self._refusals = Refusals()
+        self._quarantine: dict[Span, _Refused] = {}
         self._latencies = 0
         """Replies in a row."""
         self._latency_s_max = 0.0
@@ -182,6 +203,8 @@ class Unit:
         """The same of the round of replies before this one."""
         self._fresh: dict[Span, tuple[bytes, float]] = {}
         self._identity = ""
+        self._verdicts = Verdicts()
+        """As they are kept."""
         self.take_traits(traits)
 
     def take_traits(self, traits: UnitTraits) -> None:
@@ -189,62 +212,43 @@ class Unit:
         is_another = traits.identity != self._identity
         self._identity = traits.identity
         self.traits = traits
-        timing = self._timing
-        self._cost = ReadCost(timing.character_s, timing.gap_s, traits.turnaround_s)
-        self.limits = ReadLimits(
-            words_max=traits.words_max,
-            bits_max=traits.bits_max,
-            transaction_s_max=traits.transaction_s_max,
-            forbidden=traits.forbidden,
-            has_holes=traits.reads_holes,
-        )
+        self.limits = traits.limits
+        self._learned = LearnedCost(traits.read_cost(self._timing), traits.rest_s(self._timing))
         if is_another:
-            known = self._store.load(traits.identity)
-            self._splits = [*known.splits, *self._splits]
-            for span in known.refused:
-                self._refused.setdefault(span, _Refused(2, -math.inf, QUARANTINE_S_FIRST))
+            self._verdicts = self._store.load(traits.identity)
+            self._refusals.believe(self._verdicts.guilty)
         self._learn()
 
     # Plans
 
-    def plan(self, spans: frozenset[Span]) -> tuple[Transaction, ...]:
+    def plan(self, spans: tuple[Span, ...] | frozenset[Span]) -> tuple[Transaction, ...]:
         """The cheapest reads of these spans, remembered."""
         plan = self._plans.get(spans)
         if plan is None:
             if len(self._plans) >= PLANS_MAX:
                 self._plans.clear()
-            plan = self._plans[spans] = plan_reads(spans, self._cost, self.limits)
+            plan = self._plans[spans] = plan_reads(spans, self._learned.cost, self.limits)
         return plan
 
-    def split(self, refused: Transaction, code: int, now_s: float) -> bool:
+    def refused(self, transaction: Transaction, code: int, now_s: float) -> bool:
         """Learn from a read that was refused for its addresses.
 
-        A merged read may have been refused for a hole, for a border within it, or for one of the
-        spans that are wanted: from now on its spans are not merged. A span that is refused alone is
-        the culprit of every merger it was in: those may be tried again, without it.
-
         Args:
-            refused: what was read.
+            transaction: what was read.
             code: the exception code.
             now_s: now.
 
         Returns:
-            Whether it was merged, so that its spans are worth asking for one by one.
+            Whether it was merged, so that its spans are worth asking for in pieces.
         """
-        is_merged = refused.span not in refused.covers
-        if is_merged:
-            if refused.covers in self._splits:
-                return True
-            self._splits.append(refused.covers)
-        else:
-            before = self._refused.get(refused.span)
+        is_merged = self._refusals.refused(transaction)
+        if not is_merged:
+            span = transaction.span
+            before = self._quarantine.get(span)
             delay_s = QUARANTINE_S_FIRST
             if before is not None:
                 delay_s = min(2 * before.delay_s, QUARANTINE_S_MAX)
-            self._refused[refused.span] = _Refused(code, now_s + delay_s, delay_s)
-            if before is not None:
-                return False
-            self._splits = [each for each in self._splits if refused.span not in each]
+            self._quarantine[span] = _Refused(code, now_s + delay_s, delay_s)
         self._learn()
         self._keep()
         return is_merged
@@ -252,43 +256,44 @@ class Unit:
     @property
     def refuses_some(self) -> bool:
         """Whether anything was refused alone."""
-        return bool(self._refused)
+        return bool(self._quarantine)
 
     def quarantined(self, span: Span, now_s: float) -> int:
         """The exception code that a span was refused with, while it need not be tried again; or 0.
 
         A span that lies within a refused one has not been refused itself.
         """
-        refused = self._refused.get(span)
+        refused = self._quarantine.get(span)
         return refused.code if refused is not None and now_s < refused.until_s else 0
 
     def proved(self, span: Span) -> None:
         """A read of this span went well, whatever was thought of it before."""
-        if self._refused and span in self._refused:
-            del self._refused[span]
+        self._quarantine.pop(span, None)
+        if self._refusals.proved(span):
             self._learn()
+        if len(self._refusals.guilty) != len(self._verdicts.guilty):
             self._keep()
 
     def _keep(self) -> None:
-        if self.traits.identity:
-            verdicts = Verdicts(tuple(self._splits), tuple(self._refused))
-            self._store.save(self.traits.identity, verdicts)
+        """Store the verdicts if there are new ones."""
+        verdicts = Verdicts(tuple(sorted(self._refusals.guilty)))
+        if self._identity and verdicts != self._verdicts:
+            self._verdicts = verdicts
+            self._store.save(self._identity, verdicts)
 
     def _learn(self) -> None:
-        forbidden = set(self.traits.forbidden)
-        barriers: set[tuple[Table, int]] = set()
-        for covers in self._splits:
-            end = covers[0].end
-            for span in covers[1:]:
-                forbidden.update((span.table, address) for address in range(end, span.address))
-                barriers.add((span.table, span.address))
-                end = max(end, span.end)
-        for span in self._refused:
-            forbidden.update((span.table, address) for address in range(span.address, span.end))
+        forbidden, barriers = self._refusals.avoided()
         self.limits = replace(
-            self.limits, forbidden=frozenset(forbidden), barriers=frozenset(barriers)
+            self.limits,
+            forbidden=self.traits.forbidden | forbidden,
+            barriers=frozenset(barriers),
         )
         self._plans.clear()
+
+    def took(self, span: Span, seconds: float) -> None:
+        """A read of this span took so long, from the beginning of the request."""
+        if self._learned.add(data_bytes(span), seconds):
+            self._plans.clear()
 
     # What was read a moment ago
 

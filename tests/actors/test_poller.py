@@ -10,8 +10,8 @@ import trio.testing
 from scripted_line import words_at
 
 from grug.actors import poller
-from grug.codec.block import runs_of
 from grug.codec.registers import Kind, Register
+from grug.config.loads import spans_of
 from grug.messages import (
     Message,
     ReadFailed,
@@ -34,7 +34,7 @@ VOLTAGE = register("voltage", 20)
 
 
 def group(every_s: float, *registers: Register) -> poller.PollGroup:
-    return poller.PollGroup(every_s, registers, runs_of(registers, 125))
+    return poller.PollGroup(every_s, registers, spans_of(registers))
 
 
 class ScriptedBus:

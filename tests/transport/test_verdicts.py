@@ -9,7 +9,7 @@ from grug.planner.units import Verdicts
 from grug.transport.verdicts import VerdictFile
 
 HOLDING = Table.HOLDING_REGISTER
-SOME = Verdicts(((Span(HOLDING, 1, 2), Span(HOLDING, 5, 2)),), (Span(Table.COIL, 9, 1),))
+SOME = Verdicts((Span(HOLDING, 1, 2), Span(Table.COIL, 9, 1), Span(HOLDING, 7, 0)))
 
 
 def test_verdicts_are_there_again_after_a_restart(tmp_path: Path) -> None:
@@ -23,7 +23,7 @@ def test_verdicts_are_there_again_after_a_restart(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_such_file_counts_as_empty(tmp_path: Path) -> None:
     path = tmp_path / "verdicts.json"
-    for content in (b"", b"{", b'{"meter": 5}', b'{"meter": [[[["coil", "x", 1]]], []]}', b"\xff"):
+    for content in (b"", b"{", b'{"meter": 5}', b'{"meter": [[["coil", "x", 1]]]}', b"\xff"):
         path.write_bytes(content)
         assert VerdictFile(path).load("meter") == Verdicts()
 
