@@ -277,9 +277,10 @@ class Unit:
     def _keep(self) -> None:
         """Store the verdicts if there are new ones."""
         verdicts = Verdicts(tuple(sorted(self._refusals.guilty)))
-        if self._identity and verdicts != self._verdicts:
+        if verdicts != self._verdicts:
             self._verdicts = verdicts
-            self._store.save(self._identity, verdicts)
+            if self._identity:
+                self._store.save(self._identity, verdicts)
 
     def _learn(self) -> None:
         forbidden, barriers = self._refusals.avoided()
