@@ -56,8 +56,8 @@ def _as_text(line: PlannedLine) -> Iterator[str]:
         f" every value by itself would take {plan.one_by_one / plan.used:.1f} times as long"
     )
     yield (
-        f"  time taken, with units' own silences: {plan.used:.1%}; lower bound {plan.bound:.1%}"
-        f" (x {plan.used / plan.bound:.3f}); one by one {plan.one_by_one:.1%}"
+        f"  time taken, with units' own silences: {plan.used:.1%}; lower bound {line.bound:.1%}"
+        f" (x {plan.used / line.bound:.3f}); one by one {plan.one_by_one:.1%}"
     )
     for unit in line.units:
         yield from _unit_text(unit)
@@ -116,7 +116,7 @@ def _as_json(line: PlannedLine) -> dict[str, Any]:
         "cycle_is_whole": plan.is_whole,
         "utilisation": plan.utilisation,
         "used": plan.used,
-        "lower_bound": plan.bound,
+        "lower_bound": line.bound,
         "one_by_one": plan.one_by_one,
         "speed_up": line.speed_up,
         "late": [each._asdict() for each in plan.late],

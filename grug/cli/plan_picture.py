@@ -81,7 +81,7 @@ def _line(line: PlannedLine, top: int, colours: dict[str, str]) -> Iterator[str]
     per_s = (WIDTH - LEFT - RIGHT) / shown_s
     numbers = (
         f"{line.baudrate} baud · {plan.utilisation:.0%} busy · time taken"
-        f" {plan.used / plan.bound:.2f} x the lower bound ·"
+        f" {plan.used / line.bound:.2f} x the lower bound ·"
         f" {line.speed_up:.1f} times faster than one by one ·"
         f" the first {shown_s:g} of {plan.cycle_s:g} s"
     )

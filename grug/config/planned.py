@@ -63,6 +63,11 @@ class PlannedLine(NamedTuple):
     units: tuple[PlannedUnit, ...]
 
     @property
+    def bound(self) -> float:
+        """Share of the time that no schedule can go below, units' own silences included."""
+        return sum(unit.bound for unit in self.units)
+
+    @property
     def speed_up(self) -> float:
         """How many times longer it would take to read each value by itself."""
         return self.schedule.one_by_one / self.schedule.used if self.schedule.used else 1.0

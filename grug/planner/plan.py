@@ -210,30 +210,21 @@ def _cheapest_groups(
     table: Table, outer: Sequence[Span], cost: ReadCost, limits: ReadLimits
 ) -> list[tuple[int, int]]:
     """First and last index of each group of the cheapest partition into runs of neighbours."""
-    count_max = limits.bits_max if table.is_bits else limits.words_max
-    prices = _prices(cost, table.is_bits, count_max)
-    merged_max = bisect_right(prices, limits.transaction_s_max) - 1
-    stops = _Stops(table, limits)
+    prices = _prices(cost, table.is_bits, limits.bits_max if table.is_bits else limits.words_max)
     starts = [span.address for span in outer]
     ends = [span.end for span in outer]
-    block_ends = _block_ends(outer) if not limits.has_holes else [65536] * len(outer)
+    stops = legal_ends(outer, cost, limits)
     total = len(outer)
     best_s = [0.0] + [math.inf] * total  # Of the first k spans.
     cut = [0] * (total + 1)
     for first in range(total):
         so_far_s = best_s[first]
         start = starts[first]
-        end_max = min(start + merged_max, stops.end_max(start), block_ends[first])
-        last = first
-        end = ends[first]
-        while True:  # The first round is the span alone, which may be read whatever the limits.
-            ends_s = so_far_s + prices[end - start]
-            last += 1
+        for last in range(first + 1, stops[first] + 1):
+            ends_s = so_far_s + prices[ends[last - 1] - start]
             if ends_s < best_s[last]:
                 best_s[last] = ends_s
                 cut[last] = first
-            if last == total or (end := ends[last]) > end_max:
-                break
     groups: list[tuple[int, int]] = []
     at = total
     while at:
@@ -241,6 +232,31 @@ def _cheapest_groups(
         at = cut[at]
     groups.reverse()
     return groups
+
+
+def legal_ends(outer: Sequence[Span], cost: ReadCost, limits: ReadLimits) -> list[int]:
+    """How far a transaction may reach that begins with each span.
+
+    Args:
+        outer: spans of one table by address, none within another.
+        cost: what a read costs.
+        limits: what a transaction may be.
+
+    Returns:
+        For each span the index after the last that may be read with it; its own is always legal.
+    """
+    table = outer[0].table
+    prices = _prices(cost, table.is_bits, limits.bits_max if table.is_bits else limits.words_max)
+    merged_max = bisect_right(prices, limits.transaction_s_max) - 1
+    stops = _Stops(table, limits)
+    block_ends = _block_ends(outer) if not limits.has_holes else [65536] * len(outer)
+    ends = [span.end for span in outer]
+    reach: list[int] = []
+    for at, span in enumerate(outer):
+        start = span.address
+        end_max = min(start + merged_max, stops.end_max(start), block_ends[at])
+        reach.append(max(at + 1, bisect_right(ends, end_max)))
+    return reach
 
 
 @lru_cache(maxsize=64)

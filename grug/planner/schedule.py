@@ -1,8 +1,8 @@
 """When the poll groups of one line are read: slow values ride with fast ones, and none is late.
 
 Groups of one unit that fall on the same tick wait together, and the bus reads them by one plan. So
-each group ticks on the ticks of the next faster one of its unit, which makes a cycle cost what the
-lower bound says; and different units, and slow groups, are spread over the time that is left.
+each group ticks on the ticks of the next faster one of its unit, which costs about what the lower
+bound says; and different units, and slow groups, are spread over the time that is left.
 
 Whether that works out is not estimated but tried: ``schedule_line`` plays a whole cycle with the
 bus owner's own queue (priority, then earliest deadline first, one read at a time, never broken
@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from grug.messages import Message, ReadFailed, ReadRegisters, RegistersRead, WriteDone, WriteFailed
 from grug.model import Priority, Span
+from grug.planner.bound import Needed, least_s
 from grug.planner.plan import ReadCost, ReadLimits, Transaction, plan_reads, plan_s
 from grug.planner.queue import BusQueue, ReadJob
 from grug.planner.units import UnitTraits, WireTiming
@@ -124,28 +125,29 @@ class LineSchedule:
     """Share of the time that reads take with the line's gaps, 1 = all of it."""
     used: float
     """The same with the silences that units want beyond the line's gap; others may be asked
-    meanwhile. This is what plans minimise, and what the two below compare with."""
-    bound: float
-    """No schedule can take less; see ``lower_bound``."""
+    meanwhile. This is what plans minimise, what ``line_bound`` is a bound of, and what the next
+    one compares with."""
     one_by_one: float
     """If each value were read by itself."""
 
 
-def lower_bound(groups: Iterable[Group], cost: ReadCost, limits: ReadLimits) -> float:
-    """Share of the time that no schedule of one unit's groups can go below.
+def lower_bound(groups: Sequence[Group], cost: ReadCost, limits: ReadLimits) -> float:
+    """Share of the time that no schedule of one unit's groups can go below; see ``bound``."""
+    cycle_us = math.lcm(*(_microseconds(group.period_s) for group in groups))
+    values = [
+        Needed(span, cycle_us // _microseconds(group.period_s))
+        for group in groups
+        for span in group.spans
+    ]
+    return least_s(values, cost, limits) / (cycle_us / 1e6)
 
-    The j-th time that values are read in a cycle, all are read that are needed j times or more, and
-    no plan reads those for less than the cheapest one: so the sum over all j is a lower bound. For
-    sorted periods that is a sum over them of the cheapest plan for all values at least as fast,
-    times the rate at which just those are due.
-    """
-    total = 0.0
-    slower_per_s = 0.0
-    for period_s, spans in reversed(_levels(groups)):
-        per_s = 1 / period_s
-        total += (per_s - slower_per_s) * plan_s(plan_reads(spans, cost, limits), cost)
-        slower_per_s = per_s
-    return total
+
+def line_bound(timing: WireTiming, units: Iterable[UnitLoad]) -> float:
+    """The sum of ``lower_bound`` over the units of a line."""
+    return sum(
+        lower_bound(unit.groups, unit.traits.read_cost(timing), unit.traits.limits)
+        for unit in units
+    )
 
 
 def one_by_one(groups: Iterable[Group], cost: ReadCost) -> float:
@@ -167,7 +169,7 @@ def schedule_line(timing: WireTiming, units: Sequence[UnitLoad]) -> LineSchedule
     units = [unit for unit in units if any(group.spans for group in unit.groups)]
     periods = [group.period_s for unit in units for group in unit.groups]
     if not periods:
-        return LineSchedule(0.0, True, {}, (), (), 0.0, 0.0, 0.0, 0.0)
+        return LineSchedule(0.0, True, {}, (), (), 0.0, 0.0, 0.0)
     whole_s = _hyperperiod_s(periods)
     most_s = TICKS_MAX / sum(1 / period_s for period_s in periods)
     cycle_s = min(whole_s, max(most_s, max(periods)))
@@ -188,7 +190,6 @@ def schedule_line(timing: WireTiming, units: Sequence[UnitLoad]) -> LineSchedule
         late=play.late(),
         utilisation=plain_s / cycle_s,
         used=used_s / cycle_s,
-        bound=sum(lower_bound(unit.groups, costs[unit.name], unit.traits.limits) for unit in units),
         one_by_one=sum(one_by_one(unit.groups, costs[unit.name]) for unit in units),
     )
 
@@ -223,7 +224,11 @@ def _levels(groups: Iterable[Group]) -> list[tuple[float, frozenset[Span]]]:
 
 
 def _hyperperiod_s(periods: Iterable[float]) -> float:
-    return math.lcm(*{max(1, round(period_s * 1e6)) for period_s in periods}) / 1e6
+    return math.lcm(*map(_microseconds, periods)) / 1e6
+
+
+def _microseconds(period_s: float) -> int:
+    return max(1, round(period_s * 1e6))
 
 
 # When
