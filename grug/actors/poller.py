@@ -118,8 +118,10 @@ class _Poll:
 
     def _next(self, start_s: float, number: int) -> int:
         """The first tick that is not over, from this one on."""
+        ticks = self._ticks
         after_s = trio.current_time() - start_s
-        while self._ticks.tick_s(number) < after_s:
+        number = max(number, math.floor((after_s - ticks.phase_s) / ticks.period_s))
+        while ticks.tick_s(number) < after_s:
             number += 1
         return number
 

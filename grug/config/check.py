@@ -16,7 +16,7 @@ from typing import NamedTuple
 from grug.codec.hints import did_you_mean
 from grug.codec.registers import RegisterMap
 from grug.config.build import Report, build, quoted
-from grug.config.loads import line_loads
+from grug.config.loads import line_loads, line_schedule
 from grug.config.toml_lines import KeyPath, line_of_syntax_error, locate
 from grug.config.types import DeviceConfig, EvseConfig, FakeMeterConfig, HouseConfig, LineConfig
 from grug.errors import ConfigError, Problem
@@ -451,4 +451,16 @@ class _Check:
                     "some will be late, and retries and writes make more of them so"
                 )
                 self._report.warn(path, text)
+            elif not self._report.problems:
+                self._late(name)
         return {name: load.planned for name, load in loads.items()}
+
+    def _late(self, line: str) -> None:
+        """Warn of polls of a line that cannot be in time although there is time enough."""
+        for late in line_schedule(self._house, self._maps, line).late:
+            text = (
+                f"{late.late} of {late.of} readings of {quoted(late.unit)} each {late.group} come "
+                f"later than the next is due: line {quoted(line)} is held by longer reads "
+                "meanwhile; `grug plan` shows them"
+            )
+            self._report.warn(("line", line), text)

@@ -9,21 +9,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Protocol, TypeAlias
 
 from grug.errors import BusError, ExceptionReply, LocalProtocolError
 from grug.messages import (
     LineCounted,
     Message,
-    ReadFailed,
-    ReadRegisters,
     RegistersRead,
     WriteDone,
     WriteFailed,
     WriteRegisters,
 )
 from grug.model import FailureKind, Span
-from grug.planner.cuts import cut_of, lies_within
 from grug.planner.plan import (
     REPLY_OVERHEAD_CHARACTERS,
     REQUEST_CHARACTERS,
@@ -39,11 +35,24 @@ from grug.planner.units import (
     look_of_read,
     look_of_write,
 )
+from grug.planner.waiting import (
+    Asker,
+    Job,
+    ReadJob,
+    WaitingRead,
+    WaitingWrite,
+    WriteJob,
+    code_of,
+    fail_read,
+    goes_before,
+    is_live_read,
+)
+
+__all__ = ["BusQueue", "Job", "ReadJob", "WriteJob"]
 
 ILLEGAL_CODES = (2, 3)
 """Illegal data address, illegal data value (some units say this of a count or a hole).
 Source: MODBUS Application Protocol V1.1b3, 7."""
-
 
 WRITE_CHARACTERS = 8
 """Of the shortest write, and of every acknowledgement."""
@@ -51,132 +60,6 @@ WRITE_CHARACTERS = 8
 GATEWAY_CODES = (10, 11)
 """Gateway path unavailable, gateway target device failed to respond: it is the gateway that speaks,
 and the unit is silent. Source: as above."""
-
-
-class Asker(Protocol):
-    """Who waits for an answer: a ``grug.runtime.calls.Call``."""
-
-    @property
-    def request(self) -> ReadRegisters | WriteRegisters:
-        """What is asked."""
-
-    @property
-    def is_abandoned(self) -> bool:
-        """Whether nobody waits any more."""
-
-    def reply(self, reply: RegistersRead | ReadFailed | WriteDone | WriteFailed) -> None:
-        """Answer; exactly once."""
-
-
-class _Read:
-    """A read that waits, and what of it has been read already."""
-
-    __slots__ = ("asker", "blocks", "missing", "read_s", "refused", "request", "unit", "urgency")
-
-    def __init__(self, asker: Asker, request: ReadRegisters, unit: Unit, order: int) -> None:
-        self.asker = asker
-        self.request = request
-        self.unit = unit
-        self.urgency = (request.priority, request.deadline_s, order)
-        self.missing = list(range(len(request.spans)))
-        self.blocks = [b""] * len(request.spans)
-        self.read_s = math.inf
-        self.refused: list[tuple[int, int]] = []
-
-    def take(self, span: Span, block: bytes, read_s: float) -> bool:
-        """Keep what serves this read of a block just read; tells whether that completes it."""
-        spans = self.request.spans
-        served, pieces = cut_of(spans, span)
-        if len(served) == len(spans):
-            self.blocks = list(pieces(block))
-            self.missing.clear()
-            self.refused.clear()
-            self.read_s = read_s
-            return True
-        for at, piece in zip(served, pieces(block), strict=True):
-            if at in self.missing:
-                self.missing.remove(at)
-                self.blocks[at] = piece
-                self.read_s = min(self.read_s, read_s)
-        return not self.missing
-
-    def take_fresh(self, now_s: float) -> None:
-        """Use what was read recently enough."""
-        since_s = now_s - self.request.max_age_s
-        still: list[int] = []
-        for at in self.missing:
-            known = self.unit.fresh(self.request.spans[at], since_s)
-            if known is None:
-                still.append(at)
-            else:
-                self.blocks[at], read_s = known
-                self.read_s = min(self.read_s, read_s)
-        self.missing = still
-
-    def do_without(self, span: Span, code: int) -> None:
-        """Go on without a span that the unit refused."""
-        lost = [at for at in self.missing if self.request.spans[at] == span]
-        self.refused += [(at, code) for at in lost]
-        self.missing = [at for at in self.missing if at not in lost]
-
-    def answer(self, now_s: float) -> None:
-        """Reply with what there is, once nothing is missing."""
-        if self.refused and len(self.refused) == len(self.blocks):
-            code = self.refused[0][1]
-            text = f"exception {code} for all of it"
-            self.asker.reply(ReadFailed(FailureKind.REFUSED, text, now_s, code))
-        else:
-            refused = tuple(self.refused)
-            self.asker.reply(RegistersRead(tuple(self.blocks), self.read_s, refused))
-
-    def wants_of(self, span: Span) -> bool:
-        """Whether something still missing lies within the span."""
-        return any(lies_within(self.request.spans[at], span) for at in self.missing)
-
-    def wants(self, span: Span) -> bool:
-        """Whether exactly this span is still missing."""
-        return any(self.request.spans[at] == span for at in self.missing)
-
-
-class _Write:
-    """A write that waits."""
-
-    __slots__ = ("asker", "request", "unit")
-
-    def __init__(self, asker: Asker, request: WriteRegisters, unit: Unit) -> None:
-        self.asker = asker
-        self.request = request
-        self.unit = unit
-
-
-class ReadJob:
-    """One read for the wire."""
-
-    __slots__ = ("blocked", "transaction", "unit")
-
-    def __init__(
-        self, unit: Unit, transaction: Transaction, blocked: Span | _Write | None = None
-    ) -> None:
-        self.unit = unit
-        self.transaction = transaction
-        self.blocked = blocked
-        """What had to stand back: the unit must first answer a read whose reply cannot be mistaken
-        for one that is overdue. Nobody wants the contents."""
-
-
-class WriteJob:
-    """One write for the wire."""
-
-    __slots__ = ("asker", "request", "unit")
-
-    def __init__(self, write: _Write) -> None:
-        self.unit = write.unit
-        self.asker = write.asker
-        self.request = write.request
-
-
-Job: TypeAlias = ReadJob | WriteJob
-
 
 USUAL_TRAITS = UnitTraits()
 """Of units that nobody has told of."""
@@ -201,8 +84,8 @@ class BusQueue:
         self._traits = traits
         self._store = store
         self._units: dict[int, Unit] = {}
-        self._reads: list[_Read] = []
-        self._writes: list[_Write] = []
+        self._reads: list[WaitingRead] = []
+        self._writes: list[WaitingWrite] = []
         self._order = 0
         self._down_cause: str | None = "not open yet"
         self._transactions = 0
@@ -221,7 +104,7 @@ class BusQueue:
         request = asker.request
         unit = self._unit(request.unit_id)
         if isinstance(request, WriteRegisters):
-            write = _Write(asker, request, unit)
+            write = WaitingWrite(asker, request, unit)
             if self._down_cause is not None:
                 self._fail_write(write, FailureKind.LINE_DOWN, self._down_cause, now_s)
                 return
@@ -229,15 +112,15 @@ class BusQueue:
             self._writes.append(write)
             return
         self._order += 1
-        read = _Read(asker, request, unit, self._order)
+        read = WaitingRead(asker, request, unit, self._order)
         if self._down_cause is not None:
-            _fail_read(read, FailureKind.LINE_DOWN, self._down_cause, now_s)
+            fail_read(read, FailureKind.LINE_DOWN, self._down_cause, now_s)
             return
         try:
             for span in request.spans:
                 check_span(span, unit.limits)
         except LocalProtocolError as error:
-            _fail_read(read, FailureKind.REFUSED, str(error), now_s)
+            fail_read(read, FailureKind.REFUSED, str(error), now_s)
             return
         if not request.spans:
             asker.reply(RegistersRead((), now_s))
@@ -299,12 +182,12 @@ class BusQueue:
                 self.wake_s = min(self.wake_s, write.unit.ready_s, write.request.deadline_s)
         if not self._reads:
             return None
-        self._reads = [read for read in self._reads if _is_live_read(read, now_s)]
-        urgent: _Read | None = None
+        self._reads = [read for read in self._reads if is_live_read(read, now_s)]
+        urgent: WaitingRead | None = None
         for read in self._reads:
             if read.unit.ready_s > now_s:
                 self.wake_s = min(self.wake_s, read.unit.ready_s, read.request.deadline_s)
-            elif urgent is None or _goes_before(read, urgent, now_s):
+            elif urgent is None or goes_before(read, urgent, now_s):
                 urgent = read
         if urgent is None:
             return None
@@ -314,9 +197,11 @@ class BusQueue:
         return ReadJob(urgent.unit, transaction)
 
     @staticmethod
-    def _clearing(waiting: _Read | _Write, now_s: float, span: Span | None = None) -> ReadJob:
+    def _clearing(
+        waiting: WaitingRead | WaitingWrite, now_s: float, span: Span | None = None
+    ) -> ReadJob:
         unit = waiting.unit
-        if isinstance(waiting, _Write):
+        if isinstance(waiting, WaitingWrite):
             request = waiting.request
             distinct = unit.distinct_read(request.table, request.address, now_s)
             return ReadJob(unit, Transaction(distinct, ()), waiting)
@@ -324,7 +209,7 @@ class BusQueue:
         distinct = unit.distinct_read(span.table, span.address, now_s)
         return ReadJob(unit, Transaction(distinct, ()), span)
 
-    def _transaction_for(self, urgent: _Read) -> Transaction:
+    def _transaction_for(self, urgent: WaitingRead) -> Transaction:
         """The first transaction of the unit's plan that serves the most urgent read."""
         unit = urgent.unit
         spans = urgent.request.spans
@@ -346,7 +231,7 @@ class BusQueue:
                 return transaction
         raise AssertionError("a plan covers everything that is wanted")
 
-    def _is_live_write(self, write: _Write, now_s: float) -> bool:
+    def _is_live_write(self, write: WaitingWrite, now_s: float) -> bool:
         if write.asker.is_abandoned:
             return False
         if write.request.deadline_s < now_s:
@@ -409,7 +294,7 @@ class BusQueue:
             unit.missed(look, str(error), ended_s, self._offline_others(unit))
         if isinstance(job, WriteJob):
             unit.forget()
-            self._fail_write(job, error.kind, str(error), ended_s, _code_of(error))
+            self._fail_write(job, error.kind, str(error), ended_s, code_of(error))
         elif job.blocked is not None:
             if not is_refusal:
                 self._fail_blocked(unit, job.blocked, error, ended_s)
@@ -418,14 +303,16 @@ class BusQueue:
         else:
             self._fail_blocked(unit, job.transaction.span, error, ended_s)
 
-    def _fail_blocked(self, unit: Unit, what: Span | _Write, error: BusError, now_s: float) -> None:
+    def _fail_blocked(
+        self, unit: Unit, what: Span | WaitingWrite, error: BusError, now_s: float
+    ) -> None:
         """Fail the write, or all reads that want something of the span."""
-        if isinstance(what, _Write):
+        if isinstance(what, WaitingWrite):
             self._writes.remove(what)
             self._fail_write(what, error.kind, f"{error}; it was not sent", now_s)
             return
         reads = [read for read in self._reads if read.unit is unit and read.wants_of(what)]
-        self._fail_reads(reads, error.kind, str(error), now_s, _code_of(error))
+        self._fail_reads(reads, error.kind, str(error), now_s, code_of(error))
 
     def refused(self, job: Job, text: str, now_s: float) -> None:
         """It cannot be said in Modbus, and so never went on the wire."""
@@ -496,7 +383,7 @@ class BusQueue:
 
     def _fail_write(
         self,
-        write: _Write | WriteJob,
+        write: WaitingWrite | WriteJob,
         kind: FailureKind,
         text: str,
         now_s: float,
@@ -507,10 +394,10 @@ class BusQueue:
         self._publish(failed)
 
     def _fail_reads(
-        self, reads: list[_Read], kind: FailureKind, text: str, now_s: float, code: int = 0
+        self, reads: list[WaitingRead], kind: FailureKind, text: str, now_s: float, code: int = 0
     ) -> None:
         for read in reads:
-            _fail_read(read, kind, text, now_s, code)
+            fail_read(read, kind, text, now_s, code)
         failed = {id(read) for read in reads}
         self._reads = [read for read in self._reads if id(read) not in failed]
 
@@ -533,31 +420,3 @@ class BusQueue:
             failures=self._failures,
             waiting=len(self),
         )
-
-
-def _goes_before(read: _Read, other: _Read, now_s: float) -> bool:
-    if read.unit.is_offline or other.unit.is_offline:
-        patience = read.unit.lets_others_first(now_s), other.unit.lets_others_first(now_s)
-        if patience[0] is not patience[1]:
-            return patience[1]
-    return read.urgency < other.urgency
-
-
-def _is_live_read(read: _Read, now_s: float) -> bool:
-    if read.asker.is_abandoned:
-        return False
-    if read.request.deadline_s < now_s:
-        _fail_read(read, FailureKind.EXPIRED, "the line was not free in time", now_s)
-        return False
-    if read.unit.is_resting(now_s):
-        _fail_read(read, FailureKind.UNIT_OFFLINE, read.unit.cause, now_s)
-        return False
-    return True
-
-
-def _fail_read(read: _Read, kind: FailureKind, text: str, now_s: float, code: int = 0) -> None:
-    read.asker.reply(ReadFailed(kind, text, now_s, code))
-
-
-def _code_of(error: BusError) -> int:
-    return error.code if isinstance(error, ExceptionReply) else 0

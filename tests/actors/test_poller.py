@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -21,6 +22,7 @@ from grug.messages import (
     RegistersRead,
 )
 from grug.model import FailureKind, Quality, Table
+from grug.planner.schedule import Ticks
 from grug.runtime.calls import BusCaller, BusCalls, open_calls
 from grug.runtime.feed import Feed
 
@@ -133,6 +135,35 @@ async def test_ticks_stay_on_the_grid_and_end_before_the_next(
         assert at_s == pytest.approx(start_s + 0.2 * tick)
         assert request.deadline_s == pytest.approx(start_s + 0.2 * (tick + 1))
     assert len(bus.asked) >= 49
+
+
+async def test_a_schedule_is_followed_after_a_first_reading_at_once(
+    bus: ScriptedBus, autojump_clock: trio.testing.MockClock
+) -> None:
+    bus.busy_s = 0.0
+    fast = Ticks(0.5, 2.0)
+    slow = Ticks(4.5, 5.0, fast)
+    groups = [
+        replace(group(2, POWER), ticks=fast),
+        replace(group(5, VOLTAGE), ticks=slow),
+    ]
+    await poll_for(21, bus, *groups)
+    times = {
+        each.span: [at_s for at_s, request in bus.asked if request.spans == (each.span,)]
+        for each in (POWER, VOLTAGE)
+    }
+    start_s = times[POWER.span][0] - 0.5
+    assert times[POWER.span] == pytest.approx([start_s + 0.5 + 2 * tick for tick in range(11)])
+    ridden = [0.5, 4.5, 10.5, 14.5, 20.5]  # The first at once; then once in each 5 s from 4.5 on.
+    assert times[VOLTAGE.span] == pytest.approx([start_s + at_s for at_s in ridden])
+    due_s = [request.deadline_s - start_s for _, request in bus.asked if len(request.spans) == 1]
+    assert 14.5 in [round(each, 6) for each in due_s]  # Read at 10.5, due when the next begins.
+
+
+def test_scaling_registers_are_read_too_and_shared_ones_once() -> None:
+    factor = register("factor", 9)
+    scaled = [replace(register(name, at), scale_by=factor) for name, at in (("a", 3), ("b", 7))]
+    assert [span.address for span in spans_of(scaled)] == [3, 7, 9]
 
 
 async def test_a_missed_tick_is_skipped_not_piled_up(

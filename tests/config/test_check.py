@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -446,3 +447,17 @@ def test_the_example_house_leaves_a_third_of_each_line_free(
     assert set(loads) == {"grid", "solis1", "solis2", "evse"}
     assert max(loads.values()) < 0.67
     assert loads["grid"] > 0.4
+
+
+def test_a_fast_poll_that_another_device_makes_late_is_told_with_numbers() -> None:
+    text = changed('every = "200ms"', 'every = "60ms"').replace("baudrate = 19200", "")
+    text += """
+[device.slow]
+line = "grid"
+unit = 2
+map = "inverter"
+poll = [{ every = 10, registers = ["pv_power"] }]
+"""
+    (warning,) = check_house(text, "house.toml", MAPS).warnings
+    assert warning.line == line_with(text, "[line.grid]")
+    assert re.search(r"^\d+ of \d+ readings of 'grid' each 60 ms", warning.text)
