@@ -396,7 +396,11 @@ class _BusOwner:
         one_character_s = self._timing.character_s
         sent_s = started_s + len(exchange.adu) * one_character_s
         rest_s = exchange.reply_bytes * one_character_s
-        deadline_s = sent_s + timeout_s + (rest_s if self._framing.is_stored else 0.0)
+        begins_s = timeout_s + rest_s
+        if not self._framing.is_stored:
+            # Where a whole reply comes at once, a timeout that was learned has to allow for that.
+            begins_s = min(begins_s, self._timing.reply_timeout_s)
+        deadline_s = sent_s + begins_s
         has_begun = False
         with trio.move_on_at(deadline_s) as scope:
             await line.send_all(exchange.adu)
