@@ -28,6 +28,7 @@ from grug.codec.registers import RegisterMap
 from grug.config.loads import spans_of
 from grug.model import Span, Table
 from grug.planner.plan import ReadCost, ReadLimits, plan_reads, plan_s
+from grug.planner.schedule import Group, UnitLoad, line_bound, schedule_line
 from grug.planner.units import Unit, UnitTraits, WireTiming
 from grug.protocol.rtu import character_s, interframe_delay_s
 from grug.transport.maps import load_map, map_models
@@ -36,6 +37,12 @@ SUBSETS = 40
 """Random subsets of each map."""
 BRUTE_MAX = 9
 """Values of a set that is compared with all its partitions into intervals."""
+HOUSES = 100
+"""Lines that schedules are made for, of each kind."""
+PERIODS = {
+    "usual periods": (0.2, 0.4, 1.0, 2.0, 10.0, 60.0),
+    "odd periods": (0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 7.0),
+}
 LINES = [(baudrate, delay_s) for baudrate in (9600, 19200) for delay_s in (0.005, 0.05)]
 
 Rule = Callable[[Sequence[Span], int], list[Span]]
@@ -197,6 +204,53 @@ def print_gain(
     )
 
 
+def schedules(seed: int) -> None:
+    """Print how near random lines' schedules are to the lower bound."""
+    print(f"\nschedules of {HOUSES} random lines each, where the bound leaves a tenth free")
+    for name, periods in PERIODS.items():
+        dice = random.Random(seed)
+        found: list[float] = []
+        late = 0
+        while len(found) < HOUSES:
+            timing, units = random_line(dice, periods)
+            bound = line_bound(timing, units)
+            if bound <= 0.9:
+                schedule = schedule_line(timing, units)
+                found.append(schedule.used / bound)
+                late += bool(schedule.late)
+        over = sum(ratio > 1.05 for ratio in found)
+        print(
+            f"  {name}: mean {statistics.mean(found):.4f} of the bound, worst {max(found):.3f};"
+            f" {over} over 1.05, {late} with late readings"
+        )
+
+
+def random_line(dice: random.Random, periods: Sequence[float]) -> tuple[WireTiming, list[UnitLoad]]:
+    """One to four units of one to four groups each."""
+    timing = WireTiming(character_s(dice.choice((9600, 19200, 38400))), 0.005, 0.3)
+    wanted: list[list[Group]] = []
+    for _ in range(dice.randint(1, 4)):
+        groups = []
+        for period_s in sorted(dice.sample(periods, dice.randint(1, 4))):
+            base = dice.choice((0, 0, 200))
+            spans = {
+                Span(Table.INPUT_REGISTER, base + dice.randrange(120), dice.choice((1, 2)))
+                for _ in range(dice.randint(1, 12))
+            }
+            groups.append(Group(f"{period_s:g} s", period_s, tuple(sorted(spans))))
+        wanted.append(groups)
+    longest_s = 0.5 * min(group.period_s for groups in wanted for group in groups)
+    return timing, [
+        UnitLoad(
+            f"unit {number}",
+            number,
+            tuple(groups),
+            UnitTraits(turnaround_s=dice.choice((0.005, 0.015, 0.04)), transaction_s_max=longest_s),
+        )
+        for number, groups in enumerate(wanted, 1)
+    ]
+
+
 def planning(seed: int) -> None:
     """Print how long planning takes."""
     print("\nplanning, best of ten")
@@ -235,6 +289,7 @@ def main() -> None:
     seed = int(sys.argv[1]) if len(sys.argv) > 1 else 1
     ratios(seed)
     bulk_reads()
+    schedules(seed)
     planning(seed)
 
 

@@ -150,6 +150,24 @@ async def test_waiting_reads_of_one_unit_share_a_transaction(
     assert [adu[0] for _, adu in bench.line.sent] == [1, 1, 2]
 
 
+async def test_polls_of_one_tick_share_a_transaction_whatever_else_the_bus_does_then(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    line = ScriptedLine()
+    async with bus_on(line) as bench:
+
+        async def ask(at: int, start_s: float) -> None:
+            for second in range(1, 21):  # The bus counts once a second too.
+                await trio.sleep_until(start_s + second)
+                await bench.bus.ask(read(1, span(at)))
+
+        start_s = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask, 0, start_s)
+            nursery.start_soon(ask, 1, start_s)
+        assert len(line.sent) == 20
+
+
 async def test_the_age_is_that_of_the_oldest_part(autojump_clock: trio.testing.MockClock) -> None:
     async with bus_on(ScriptedLine()) as bench:
         begin_s = trio.current_time()
