@@ -39,8 +39,11 @@ LATE_S_MAX = 2.0
 """A reply may come this long after its timeout and must not be taken for the next one's. Units
 queue no requests; what comes later is a gateway's, which should have a longer timeout."""
 
-TIMEOUT_S_MIN = 0.1
+TIMEOUT_S_MIN = 0.15
 """Least reply timeout that is ever learned: adapters and schedulers add this much on a bad day."""
+
+TIMEOUT_SHARE_MIN = 1 / 3
+"""Least part of the configured timeout that is ever waited: who configures more expects hiccups."""
 
 TIMEOUT_LATENCIES = 4.0
 """The learned timeout over the longest latency seen lately."""
@@ -334,7 +337,8 @@ class Unit:
         if is_write or self._failures or not self._latency_s_max_before:
             return configured_s
         longest_s = max(self._latency_s_max, self._latency_s_max_before)
-        return min(configured_s, max(TIMEOUT_S_MIN, TIMEOUT_LATENCIES * longest_s))
+        least_s = max(TIMEOUT_S_MIN, TIMEOUT_SHARE_MIN * configured_s)
+        return min(configured_s, max(least_s, TIMEOUT_LATENCIES * longest_s))
 
     def measured(self, latency_s: float) -> None:
         """A reply came so long after its request, the time of its characters aside."""

@@ -391,7 +391,7 @@ async def test_a_lost_reply_of_a_quick_unit_costs_less_than_the_configured_timeo
             began_s = trio.current_time()
             await bench.bus.ask(read(1, span(0)))
             costs.append(trio.current_time() - began_s)
-    assert costs[0] == pytest.approx(0.12, abs=0.02)
+    assert costs[0] == pytest.approx(0.17, abs=0.02)
     assert costs[1] > 0.3, "nothing is taken for granted after a silence"
 
 
