@@ -19,7 +19,7 @@ from grug.codec.block import BlockDecoder
 from grug.codec.plausible import Plausibility
 from grug.codec.registers import Register
 from grug.messages import ReadFailed, Readings, ReadingsMissing, ReadRegisters, RegistersRead
-from grug.model import Priority, Span
+from grug.model import Priority, Quality, Span, Value
 from grug.planner.schedule import Ticks
 from grug.runtime.calls import BusCaller
 from grug.runtime.feed import Feed
@@ -128,10 +128,20 @@ class _Poll:
     async def _once(self, deadline_s: float) -> None:
         group = self._group
         reply = await self._bus.ask(
-            ReadRegisters(self._unit_id, group.spans, deadline_s, group.priority, self._device)
+            ReadRegisters(
+                self._unit_id,
+                group.spans,
+                deadline_s,
+                group.priority,
+                self._device,
+                is_partial=True,
+            )
         )
         if isinstance(reply, RegistersRead):
-            values, qualities = self._decoder.decode(reply.blocks)
+            if reply.refused:
+                values, qualities = self._decode_rest(reply)
+            else:
+                values, qualities = self._decoder.decode(reply.blocks)
             if self._plausibility.is_needed:
                 judge = self._plausibility.judge
                 values, qualities = judge(values, qualities, reply.read_s)
@@ -143,6 +153,23 @@ class _Poll:
             )
             self._missing(reply)
 
+    def _decode_rest(self, reply: RegistersRead) -> tuple[tuple[Value, ...], tuple[Quality, ...]]:
+        """Decode what was read where the unit refused some; that is missing, alone."""
+        runs = self._decoder.runs
+        blocks = list(reply.blocks)
+        refused = []
+        for at, _ in reply.refused:
+            run = runs[at]
+            refused.append(run)
+            blocks[at] = bytes(run.count if run.table.is_bits else 2 * run.count)
+        values, known = self._decoder.decode(blocks)
+        qualities = list(known or (Quality.GOOD,) * len(values))
+        for at, register in enumerate(self._decoder.registers):
+            needed = [each.span for each in (register, register.scale_by) if each is not None]
+            if any(_overlap(span, run) for span in needed for run in refused):
+                qualities[at] = Quality.MISSING
+        return values, tuple(qualities)
+
     def _missing(self, failed: ReadFailed) -> None:
         if failed.failed_s < self._told_s + MISSING_EVERY_S:
             return
@@ -150,3 +177,7 @@ class _Poll:
         self._feed.publish(
             ReadingsMissing(self._device, self._names, failed.kind, failed.text, failed.failed_s)
         )
+
+
+def _overlap(one: Span, other: Span) -> bool:
+    return one.table is other.table and one.address < other.end and other.address < one.end

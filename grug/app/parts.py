@@ -7,7 +7,9 @@ sources in place of these: all they have to do is publish the same messages and 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Set
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -20,12 +22,19 @@ from grug.config.types import HouseConfig
 from grug.control.offset import OffsetSettings, SteeredInverter
 from grug.model import Priority
 from grug.planner.schedule import Ticks
+from grug.planner.units import VerdictStore
+from grug.protocol.ports import tcp_port
 from grug.protocol.rtu import character_bits
 from grug.runtime.calls import BusCaller, BusCalls, open_calls
 from grug.runtime.supervisor import Part
 from grug.transport.line import LineOpener
 from grug.transport.maps import load_map
-from grug.transport.serial import serial_opener
+from grug.transport.ports import port_framing, port_opener
+from grug.transport.verdicts import VerdictFile
+
+SILENCE_S_MIN = 120.0
+SILENT_POLLS_MAX = 3
+"""A TCP connection is opened anew after this long without any reply, and after no fewer polls."""
 
 
 class Sources(NamedTuple):
@@ -51,25 +60,35 @@ def load_maps(config: HouseConfig, own: Path | None = None) -> dict[str, Registe
     return {model: load_map(model, own) for model in sorted(models)}
 
 
-def serial_openers(config: HouseConfig) -> dict[str, LineOpener]:
-    """How to open each line of a house with real adapters."""
+def real_openers(config: HouseConfig) -> dict[str, LineOpener]:
+    """How to open each line of a house with real adapters and gateways."""
     return {
-        name: serial_opener(line.port, line.baudrate, line.framing)
+        name: port_opener(line.port, line.baudrate, line.framing)
         for name, line in config.line.items()
     }
 
 
 def wire_sources(
-    house: House, maps: Mapping[str, RegisterMap], openers: Mapping[str, LineOpener]
+    house: House,
+    maps: Mapping[str, RegisterMap],
+    openers: Mapping[str, LineOpener],
+    verdicts: VerdictStore | None = None,
 ) -> Sources:
-    """Bus owners, pollers and fake meters on lines that carry bytes."""
+    """Bus owners, pollers and fake meters on lines that carry bytes.
+
+    Args:
+        house: what is configured.
+        maps: by model.
+        openers: by line.
+        verdicts: where it is kept what units refuse.
+    """
     config = house.config
     parts: list[Part] = []
     buses: dict[str, BusCaller] = {}
     meter_lines = {meter.line for meter in config.fakemeter.values()}
     for name in config.line:
         if name not in meter_lines:
-            buses[name], part = _bus(house, maps, name, openers[name])
+            buses[name], part = _bus(house, maps, name, openers[name], verdicts)
             parts.append(part)
     ticks = {name: line_schedule(config, maps, name).ticks for name in buses}
     for name, device in config.device.items():
@@ -172,11 +191,18 @@ def offset_settings(config: HouseConfig, maps: Mapping[str, RegisterMap]) -> Off
 
 
 def _bus(
-    house: House, maps: Mapping[str, RegisterMap], name: str, open_line: LineOpener
+    house: House,
+    maps: Mapping[str, RegisterMap],
+    name: str,
+    open_line: LineOpener,
+    verdicts: VerdictStore | None,
 ) -> tuple[BusCaller, Part]:
     line = house.config.line[name]
     units = {
-        device.unit: unit_traits(house.config, maps, name, device.map)
+        device.unit: replace(
+            unit_traits(house.config, maps, name, device.map),
+            identity=f"{device.map} {name}/{device.unit}",
+        )
         for device in house.config.device.values()
         if device.line == name
     }
@@ -186,6 +212,9 @@ def _bus(
         gap_s=line.gap,
         settle_s=line.settle,
         character_bits=character_bits(line.framing),
+        switch_gap_s=line.switch_gap,
+        silence_s_max=_silence_s_max(house.config, name),
+        framing=port_framing(line.port),
     )
     caller: BusCaller
     calls: BusCalls
@@ -193,10 +222,30 @@ def _bus(
 
     async def start() -> None:
         await bus.run(
-            calls, house.feed, line_name=name, open_line=open_line, timing=timing, units=units
+            calls,
+            house.feed,
+            line_name=name,
+            open_line=open_line,
+            timing=timing,
+            units=units,
+            verdicts=verdicts,
         )
 
     return caller, Part(f"bus {name}", start)
+
+
+def verdicts_of(config: HouseConfig) -> VerdictStore:
+    """Where a house keeps what its units refuse."""
+    return VerdictFile(Path(config.site.state) / "verdicts.json")
+
+
+def _silence_s_max(config: HouseConfig, line: str) -> float:
+    """How long a connection may be without a reply, until it is thought to be half open."""
+    if tcp_port(config.line[line].port) is None:
+        return math.inf
+    devices = [device for device in config.device.values() if device.line == line]
+    slowest_s = max((poll.every for device in devices for poll in device.poll), default=0.0)
+    return max(SILENCE_S_MIN, SILENT_POLLS_MAX * slowest_s)
 
 
 def _poll_groups(

@@ -20,6 +20,7 @@ from grug.config.loads import line_loads, line_schedule
 from grug.config.toml_lines import KeyPath, line_of_syntax_error, locate
 from grug.config.types import DeviceConfig, EvseConfig, FakeMeterConfig, HouseConfig, LineConfig
 from grug.errors import ConfigError, Problem
+from grug.protocol.ports import tcp_port
 
 BAUDRATES = (1200, 2400, 4800, 9600, 14400, 19200, 28800, 38400, 57600, 76800, 115200, 230400)
 """Speeds that RS485 devices are found at."""
@@ -186,15 +187,23 @@ class _Check:
             self._report.refuse((*path, "framing"), text)
         self._range((*path, "timeout"), line.timeout > 0, "must be longer than 0 s")
         self._range((*path, "gap"), line.gap is None or line.gap >= 0, "cannot be negative")
+        self._range((*path, "switch_gap"), line.switch_gap >= 0, "cannot be negative")
         self._range((*path, "settle"), line.settle >= 0, "cannot be negative")
 
     def _port(self, path: KeyPath, port: str) -> None:
         if not self._report.is_usable(*path):
             return
+        try:
+            is_path = tcp_port(port) is None
+        except ValueError as error:
+            self._report.refuse(path, str(error))
+            return
+        if not is_path:
+            return
         if not port.startswith("/"):
-            near = "; lines over TCP are not possible yet" if "tcp://" in port else ""
             text = (
-                f"{quoted(port)} is no path of a serial port, such as /dev/serial/by-id/...{near}"
+                f"{quoted(port)} is no path of a serial port, such as /dev/serial/by-id/..., "
+                "and not like tcp://host:502 or rtu+tcp://host:502"
             )
             self._report.refuse(path, text)
         elif _NUMBERED_PORT.fullmatch(port):
@@ -217,6 +226,12 @@ class _Check:
                 f"line {quoted(name)} has {users.count('fakemeter')} fake meters; one is possible"
             )
             self._report.refuse(path, text)
+        elif "fakemeter" in users and self._house.line[name].port.startswith("tcp://"):
+            text = (
+                "a fake meter answers an inverter on a serial line, or through rtu+tcp://; "
+                "on Modbus TCP it would have to be called"
+            )
+            self._report.refuse((*path, "port"), text)
         elif not users:
             self._report.warn(path, f"nothing uses line {quoted(name)}")
 

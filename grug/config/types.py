@@ -28,16 +28,20 @@ class SiteConfig(Struct, frozen=True):
 
 
 class LineConfig(Struct, frozen=True):
-    """One RS485 line, that is one adapter."""
+    """One RS485 line, that is one adapter, gateway, or device on the network."""
 
     port: str
-    """Path of a serial port (by-id, please) or of a pseudo-terminal."""
+    """Path of a serial port (by-id, please) or of a pseudo-terminal; ``tcp://host:port`` for Modbus
+    TCP, ``rtu+tcp://host:port`` for RTU frames over TCP."""
     baudrate: int = 9600
+    """Over TCP, that of the wire behind the gateway."""
     framing: str = "8N1"
     timeout: Seconds = Seconds(0.3)
     """How long a unit may take to begin its reply."""
     gap: Seconds | None = None
-    """Silence between two frames; None means 3.5 characters, and at least 5 ms."""
+    """Silence between two frames; None means 3.5 characters, and at least 5 ms; 0 on Modbus TCP."""
+    switch_gap: Seconds = Seconds(0.0)
+    """Silence before another unit is asked than the last one, where that is more than the gap."""
     settle: Seconds = Seconds(0.0)
     """Pause after opening."""
 

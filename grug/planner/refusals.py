@@ -11,6 +11,7 @@ reads are merged as if the guilty had been known from the beginning.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from itertools import pairwise
 from typing import TypeAlias
 
@@ -53,6 +54,15 @@ class Refusals:
         self._proofs: set[Span] = set()
         self._open: list[_Refusal] = []
         self._guilty: set[Suspect] = set()
+
+    @property
+    def guilty(self) -> AbstractSet[Suspect]:
+        """What is known to be the cause of refusals."""
+        return self._guilty
+
+    def believe(self, guilty: Iterable[Suspect]) -> None:
+        """Take over what was known in an earlier run; a read that goes well still refutes it."""
+        self._guilty.update(guilty)
 
     def proved(self, read: Span) -> bool:
         """A read went well.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 from grug.messages import Message, UnitChanged, WriteRegisters
 from grug.model import Span, Table, UnitHealth
@@ -39,6 +39,25 @@ LATE_S_MAX = 2.0
 """A reply may come this long after its timeout and must not be taken for the next one's. Units
 queue no requests; what comes later is a gateway's, which should have a longer timeout."""
 
+TIMEOUT_S_MIN = 0.15
+"""Least reply timeout that is ever learned: adapters and schedulers add this much on a bad day."""
+
+TIMEOUT_SHARE_MIN = 1 / 3
+"""Least part of the configured timeout that is ever waited: who configures more expects hiccups."""
+
+TIMEOUT_LATENCIES = 4.0
+"""The learned timeout over the longest latency seen lately."""
+
+LATENCIES_MIN = 50
+"""Replies in a row until a latency is believed, and for how long the longest is remembered."""
+
+QUARANTINE_S_FIRST = 10.0
+QUARANTINE_S_MAX = 3600.0
+"""How long a register that was refused alone is not asked for by those who can do without it."""
+
+FRESH_MAX = 64
+"""Reads of a unit that are remembered for those who accept what is not quite new."""
+
 PLANS_MAX = 1000
 """Plans kept per unit; which spans wait together repeats, so that more means a runaway asker."""
 
@@ -67,6 +86,8 @@ class WireTiming:
     """Silence between any two frames."""
     reply_timeout_s: float
     """How long a unit may take to begin its reply."""
+    has_numbers: bool = False
+    """Whether replies say which request they answer, so that late ones are never mistaken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +108,8 @@ class UnitTraits:
     """Silence that this unit wants after a frame of its own, where more than the line's gap."""
     writes_multiple: bool = False
     """Whether it wants functions 15 and 16 for a single value too."""
+    identity: str = ""
+    """What the verdicts on its addresses are kept under; empty keeps none."""
 
     def rest_s(self, timing: WireTiming) -> float:
         """Silence after a frame of this unit beyond the line's own."""
@@ -109,6 +132,42 @@ class UnitTraits:
         )
 
 
+class Verdicts(NamedTuple):
+    """What a unit has refused: worth keeping, since each refusal costs a transaction."""
+
+    guilty: tuple[Span, ...] = ()
+    """Holes and values that it does not have; without length, borders that no read may cross."""
+
+
+class VerdictStore(Protocol):
+    """Where verdicts survive a restart."""
+
+    def load(self, identity: str) -> Verdicts:
+        """What is known; empty when that is nothing."""
+
+    def save(self, identity: str, verdicts: Verdicts) -> None:
+        """Keep this in place of what was known."""
+
+
+class NoVerdicts:
+    """A store that keeps nothing; see ``VerdictStore``."""
+
+    def load(self, identity: str) -> Verdicts:
+        """See ``VerdictStore.load``."""
+        return Verdicts()
+
+    def save(self, identity: str, verdicts: Verdicts) -> None:
+        """See ``VerdictStore.save``."""
+
+
+class _Refused(NamedTuple):
+    """A span that was refused alone."""
+
+    code: int
+    until_s: float
+    delay_s: float
+
+
 class Unit:
     """One unit on the line; the bus owner's queue alone changes it."""
 
@@ -119,10 +178,9 @@ class Unit:
         traits: UnitTraits,
         timing: WireTiming,
         publish: Callable[[Message], None],
+        store: VerdictStore | None = None,
     ) -> None:
         self.unit_id = unit_id
-        self.traits = traits
-        self.limits = traits.limits
         self.ready_s = -math.inf
         """It is not asked before this."""
         self.is_offline = False
@@ -131,7 +189,7 @@ class Unit:
         self._line = line
         self._timing = timing
         self._publish = publish
-        self._learned = LearnedCost(traits.read_cost(timing), traits.rest_s(timing))
+        self._store = store or NoVerdicts()
         self._plans: dict[tuple[Span, ...] | frozenset[Span], tuple[Transaction, ...]] = {}
         self._failures = 0
         self._has_answered = False
@@ -140,6 +198,29 @@ class Unit:
         self._probe_delay_s = PROBE_S_FIRST
         self._late: dict[Look, float] = {}
         self._refusals = Refusals()
+        self._quarantine: dict[Span, _Refused] = {}
+        self._latencies = 0
+        """Replies in a row."""
+        self._latency_s_max = 0.0
+        self._latency_s_max_before = 0.0
+        """The same of the round of replies before this one."""
+        self._fresh: dict[Span, tuple[bytes, float]] = {}
+        self._identity = ""
+        self._verdicts = Verdicts()
+        """As they are kept."""
+        self.take_traits(traits)
+
+    def take_traits(self, traits: UnitTraits) -> None:
+        """Go by these from now on, and by what was learned of a unit of that identity."""
+        is_another = traits.identity != self._identity
+        self._identity = traits.identity
+        self.traits = traits
+        self.limits = traits.limits
+        self._learned = LearnedCost(traits.read_cost(self._timing), traits.rest_s(self._timing))
+        if is_another:
+            self._verdicts = self._store.load(traits.identity)
+            self._refusals.believe(self._verdicts.guilty)
+        self._learn()
 
     # Plans
 
@@ -152,20 +233,57 @@ class Unit:
             plan = self._plans[spans] = plan_reads(spans, self._learned.cost, self.limits)
         return plan
 
-    def refused(self, transaction: Transaction) -> bool:
+    def refused(self, transaction: Transaction, code: int, now_s: float) -> bool:
         """Learn from a read that was refused for its addresses.
+
+        Args:
+            transaction: what was read.
+            code: the exception code.
+            now_s: now.
 
         Returns:
             Whether it was merged, so that its spans are worth asking for in pieces.
         """
         is_merged = self._refusals.refused(transaction)
+        if not is_merged:
+            span = transaction.span
+            before = self._quarantine.get(span)
+            delay_s = QUARANTINE_S_FIRST
+            if before is not None:
+                delay_s = min(2 * before.delay_s, QUARANTINE_S_MAX)
+            self._quarantine[span] = _Refused(code, now_s + delay_s, delay_s)
         self._learn()
+        self._keep()
         return is_merged
+
+    @property
+    def refuses_some(self) -> bool:
+        """Whether anything was refused alone."""
+        return bool(self._quarantine)
+
+    def quarantined(self, span: Span, now_s: float) -> int:
+        """The exception code that a span was refused with, while it need not be tried again; or 0.
+
+        A span that lies within a refused one has not been refused itself.
+        """
+        refused = self._quarantine.get(span)
+        return refused.code if refused is not None and now_s < refused.until_s else 0
 
     def proved(self, span: Span) -> None:
         """A read of this span went well, whatever was thought of it before."""
+        self._quarantine.pop(span, None)
         if self._refusals.proved(span):
             self._learn()
+        if len(self._refusals.guilty) != len(self._verdicts.guilty):
+            self._keep()
+
+    def _keep(self) -> None:
+        """Store the verdicts if there are new ones."""
+        verdicts = Verdicts(tuple(sorted(self._refusals.guilty)))
+        if verdicts != self._verdicts:
+            self._verdicts = verdicts
+            if self._identity:
+                self._store.save(self._identity, verdicts)
 
     def _learn(self) -> None:
         forbidden, barriers = self._refusals.avoided()
@@ -180,6 +298,55 @@ class Unit:
         """A read of this span took so long, from the beginning of the request."""
         if self._learned.add(data_bytes(span), seconds):
             self._plans.clear()
+
+    # What was read a moment ago
+
+    def remember(self, span: Span, block: bytes, read_s: float) -> None:
+        """Keep a block for those who accept what is not quite new."""
+        fresh = self._fresh
+        fresh.pop(span, None)
+        if len(fresh) >= FRESH_MAX:
+            del fresh[next(iter(fresh))]
+        fresh[span] = block, read_s
+
+    def fresh(self, span: Span, since_s: float) -> tuple[bytes, float] | None:
+        """What the unit held there, read no earlier than ``since_s``, and when; or None."""
+        for read, (block, read_s) in reversed(self._fresh.items()):
+            if read_s < since_s:
+                return None  # The others are older still.
+            if read.table is span.table and read.address <= span.address and span.end <= read.end:
+                width = 1 if span.table.is_bits else 2
+                first = (span.address - read.address) * width
+                return block[first : first + span.count * width], read_s
+        return None
+
+    def forget(self) -> None:
+        """Something was written: nothing that was read before needs be true any more."""
+        self._fresh.clear()
+
+    # Latency
+
+    def reply_timeout_s(self, *, is_write: bool) -> float:
+        """How long to wait for the beginning of a reply.
+
+        Never longer than configured; less for reads from a unit that has long answered faster. A
+        write may take its time, since units store what they are told; and after a silence nothing
+        is taken for granted.
+        """
+        configured_s = self._timing.reply_timeout_s
+        if is_write or self._failures or not self._latency_s_max_before:
+            return configured_s
+        longest_s = max(self._latency_s_max, self._latency_s_max_before)
+        least_s = max(TIMEOUT_S_MIN, TIMEOUT_SHARE_MIN * configured_s)
+        return min(configured_s, max(least_s, TIMEOUT_LATENCIES * longest_s))
+
+    def measured(self, latency_s: float) -> None:
+        """A reply came so long after its request, the time of its characters aside."""
+        self._latency_s_max = max(self._latency_s_max, latency_s, 1e-6)
+        self._latencies += 1
+        if self._latencies >= LATENCIES_MIN:
+            self._latencies = 0
+            self._latency_s_max_before, self._latency_s_max = self._latency_s_max, 0.0
 
     # Late replies
 
@@ -236,7 +403,10 @@ class Unit:
         """
         self._failures += 1
         self.cause = cause
-        self._late[look] = now_s + LATE_S_MAX
+        self._latencies = 0
+        self._latency_s_max = self._latency_s_max_before = 0.0
+        if not self._timing.has_numbers:
+            self._late[look] = now_s + LATE_S_MAX
         if self._failures == 1:
             self._changed(UnitHealth.SUSPECT, cause, now_s)
         if self._failures < OFFLINE_FAILURES:

@@ -21,7 +21,7 @@ from grug.messages import (
     ReadRegisters,
     RegistersRead,
 )
-from grug.model import FailureKind, Table
+from grug.model import FailureKind, Quality, Table
 from grug.planner.schedule import Ticks
 from grug.runtime.calls import BusCaller, BusCalls, open_calls
 from grug.runtime.feed import Feed
@@ -45,6 +45,8 @@ class ScriptedBus:
     def __init__(self) -> None:
         self.busy_s = 0.01
         self.failure: FailureKind | None = None
+        self.refuses: set[int] = set()
+        """Addresses of spans."""
         self.asked: list[tuple[float, ReadRegisters]] = []
 
     async def run(self, calls: BusCalls) -> None:
@@ -57,8 +59,13 @@ class ScriptedBus:
             if self.failure is not None:
                 call.reply(ReadFailed(self.failure, "no luck", now_s))
             else:
-                blocks = tuple(words_at(span.address, span.count) for span in request.spans)
-                call.reply(RegistersRead(blocks, now_s))
+                blocks = [words_at(span.address, span.count) for span in request.spans]
+                refused = []
+                for at, span in enumerate(request.spans):
+                    if span.address in self.refuses:
+                        blocks[at] = b""
+                        refused.append((at, 2))
+                call.reply(RegistersRead(tuple(blocks), now_s, tuple(refused)))
 
 
 @pytest.fixture
@@ -213,3 +220,15 @@ async def test_a_device_without_groups_is_not_asked(
 ) -> None:
     assert await poll_for(10, bus) == []
     assert not bus.asked
+
+
+async def test_a_register_that_the_unit_refuses_is_missing_alone(
+    bus: ScriptedBus, autojump_clock: trio.testing.MockClock
+) -> None:
+    bus.refuses = {20}
+    facts = await poll_for(5, bus, group(1, POWER, VOLTAGE))
+    assert len(facts) == 5
+    for fact in facts:
+        assert isinstance(fact, Readings)
+        assert fact.values[0] == (4 * 65536 + 5) / 2
+        assert fact.qualities == (Quality.GOOD, Quality.MISSING)

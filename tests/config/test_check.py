@@ -210,7 +210,10 @@ WRONG = {
         "does not carry",
     ),
     "no port": ("/dev/serial/by-id/com", "ttyUSB0", "ttyUSB0", "/dev/serial/by-id/"),
-    "line over TCP": ("/dev/serial/by-id/com", "tcp://box:502", "tcp://", "not possible yet"),
+    "line over UDP": ("/dev/serial/by-id/com", "udp://box:502", "udp://", "tcp:// or rtu+tcp://"),
+    "TCP port too high": ("/dev/serial/by-id/com", "tcp://box:99999", "99999", "no such TCP port"),
+    "fake meter on Modbus TCP": ("/dev/serial/by-id/fake", "tcp://box", "tcp://box", "rtu+tcp://"),
+    "negative switch gap": ("[line.com]", "[line.com]\nswitch_gap = -1", "switch_gap", "negative"),
     "unknown map": ('"charger"', '"chargr"', "chargr", "did you mean 'charger'?"),
     "unknown register": ('"battery_power"', '"batery_power"', "batery", "'battery_power'"),
     "no registers": ('registers = ["current"]', "registers = []", "registers = []", "no register"),
@@ -336,6 +339,13 @@ def test_a_line_that_cannot_carry_its_polls_is_refused_with_the_numbers() -> Non
     assert problem.line == line_with(text, "[line.slow]")
     assert "1200 baud" in problem.text
     assert "%" in problem.text
+
+
+def test_lines_may_be_reached_over_tcp() -> None:
+    text = HOUSE.replace("/dev/serial/by-id/com", "tcp://gateway:1502").replace(
+        "/dev/serial/by-id/fake", "rtu+tcp://192.168.1.7"
+    )
+    assert check_house(text, "house.toml", MAPS).warnings == ()
 
 
 def test_things_that_work_but_surprise_are_warnings() -> None:
