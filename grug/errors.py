@@ -16,6 +16,7 @@
               │           ├─ BadValueError        "no value"  NEXT_CYCLE
               │           ├─ NotTakenError        read-back differs: look before writing again
               │           └─ LineError            adapter     AFTER_BACKOFF, whole line
+              │              └─ ConnectionEndedError  closed between requests: open it anew, at once
               ├─ StorageError         disk full, torn segment AFTER_BACKOFF; torn: skipped
               ├─ ShipError            unreachable, rejected   AFTER_BACKOFF; the batch is kept
               ├─ LinkError            the other process went  AFTER_BACKOFF
@@ -113,6 +114,10 @@ class LineError(BusError):
     """The adapter or the connection is gone."""
 
     kind = FailureKind.LINE_DOWN
+
+
+class ConnectionEndedError(LineError):
+    """The other end closed the connection; to open it anew may be all that it takes."""
 
 
 class RefusedError(BusError):

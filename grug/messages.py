@@ -30,6 +30,10 @@ class ReadRegisters(Message, frozen=True):
     """An answer after this is worth nothing; the bus may drop the request."""
     priority: Priority = Priority.NORMAL
     who: str = ""
+    max_age_s: float = 0.0
+    """What was read so recently may be the answer; never anything older."""
+    is_partial: bool = False
+    """Whether an answer without those spans that the unit refuses is worth having."""
 
 
 class RegistersRead(Message, frozen=True):
@@ -40,6 +44,9 @@ class RegistersRead(Message, frozen=True):
     coils and discrete inputs one byte (0 or 1) per bit."""
     read_s: float
     """End of the transaction that read the oldest of it."""
+    refused: tuple[tuple[int, int], ...] = ()
+    """For a partial request: index of each span that the unit refused, whose block is empty, and
+    the exception code."""
 
 
 class ReadFailed(Message, frozen=True):
@@ -48,6 +55,8 @@ class ReadFailed(Message, frozen=True):
     kind: FailureKind
     text: str
     failed_s: float
+    code: int = 0
+    """The exception code that the unit refused with, 1..255; 0 when it did not."""
 
 
 class WriteRegisters(Message, frozen=True):
@@ -80,6 +89,8 @@ class WriteFailed(Message, frozen=True):
     kind: FailureKind
     text: str
     failed_s: float
+    code: int = 0
+    """The exception code that the unit refused with, 1..255; 0 when it did not."""
 
 
 # Published on the feed

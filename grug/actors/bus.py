@@ -10,16 +10,24 @@ Stops: when the last sender of its calls closes and all are answered; crashes on
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import trio
 
-from grug.errors import BusError, LineError, LocalProtocolError, NoReplyError, RemoteProtocolError
+from grug.errors import (
+    BusError,
+    ConnectionEndedError,
+    ExceptionReply,
+    LineError,
+    LocalProtocolError,
+    NoReplyError,
+    RemoteProtocolError,
+)
 from grug.messages import LineChanged
 from grug.planner.queue import BusQueue, Job, WriteJob
-from grug.planner.units import UnitTraits, WireTiming
-from grug.protocol.client import ReadTransaction, WriteTransaction
+from grug.planner.units import UnitTraits, VerdictStore, WireTiming
+from grug.protocol.framing import Exchange, Framing, RtuFraming
 from grug.protocol.rtu import CHARACTER_BITS, character_s, interframe_delay_s
 from grug.runtime.calls import BusCalls
 from grug.runtime.feed import Feed
@@ -46,6 +54,16 @@ QUIET_TRIES_MAX = 20
 
 CLOSE_S_MAX = 1.0
 
+LAST_REPLIES = 2
+"""Connections in a row that ended after one reply, until we no longer wait for that: some gateways
+close after each, and a request that crosses their closing would be lost."""
+
+LAST_REPLY_S_MAX = 1.0
+"""A connection that ends later than this after its reply ended for want of work."""
+
+IDLE_S_MIN = 1.0
+"""A connection that ends sooner than this without a reply is one that is refused."""
+
 
 @dataclass(frozen=True, slots=True)
 class LineTiming:
@@ -60,15 +78,22 @@ class LineTiming:
     """Pause after opening."""
     character_bits: int = CHARACTER_BITS
     """10 for 8N1, 11 with parity or two stop bits."""
+    switch_gap_s: float = 0.0
+    """Silence before another unit is asked than the last one, where that is more than the gap."""
+    silence_s_max: float = math.inf
+    """The line is opened anew when requests have had no reply for so long: a connection may be half
+    open, which nothing else tells."""
+    framing: Callable[[], Framing] = RtuFraming
+    """Makes what wraps the requests of the line."""
 
     def on_wire(self) -> WireTiming:
         """The same in seconds, with the gap decided."""
         gap_s = self.gap_s
-        if gap_s is None:
-            gap_s = max(interframe_delay_s(self.baudrate), GAP_S_MIN)
-        return WireTiming(
-            character_s(self.baudrate, self.character_bits), gap_s, self.reply_timeout_s
-        )
+        is_numbered = self.framing().is_numbered
+        if gap_s is None:  # A gateway keeps the gaps of its wire itself.
+            gap_s = 0.0 if is_numbered else max(interframe_delay_s(self.baudrate), GAP_S_MIN)
+        one_character_s = character_s(self.baudrate, self.character_bits)
+        return WireTiming(one_character_s, gap_s, self.reply_timeout_s, is_numbered)
 
 
 async def run(
@@ -79,13 +104,32 @@ async def run(
     open_line: LineOpener,
     timing: LineTiming,
     units: Mapping[int, UnitTraits],
+    verdicts: VerdictStore | None = None,
 ) -> None:
-    """Serve calls until their senders are gone, through any number of lost and reopened lines."""
-    owner = _BusOwner(calls, feed, line_name, open_line, timing, units)
+    """Serve calls until their senders are gone, through any number of lost and reopened lines.
+
+    Args:
+        calls: what is asked.
+        feed: where facts go.
+        line_name: as the facts name it.
+        open_line: opens it.
+        timing: of it.
+        units: what is known of each unit by its id; looked up whenever a call comes, so that more
+            may become known.
+        verdicts: where it is kept what units refuse.
+    """
+    owner = _BusOwner(calls, feed, line_name, open_line, timing, units, verdicts)
     try:
-        await owner.serve()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(owner.count, name=f"count of {line_name}")
+            await owner.serve()
+            nursery.cancel_scope.cancel()
     finally:
         owner.stop()
+
+
+class _Renewal(Exception):
+    """This connection will not do any more; a new one probably will."""
 
 
 class _BusOwner:
@@ -99,27 +143,42 @@ class _BusOwner:
         open_line: LineOpener,
         timing: LineTiming,
         units: Mapping[int, UnitTraits],
+        verdicts: VerdictStore | None,
     ) -> None:
         self._calls = calls
         self._feed = feed
         self._line_name = line_name
         self._open_line = open_line
-        self._settle_s = timing.settle_s
+        self._line_timing = timing
         self._timing = timing.on_wire()
-        self._queue = BusQueue(line_name, self._timing, units, feed.publish)
+        self._queue = BusQueue(line_name, self._timing, units, feed.publish, verdicts)
         self._job: Job | None = None
         self._is_up: bool | None = None  # None until the first attempt has ended.
         self._has_ended = False
         self._is_dirty = False
-        self._line_echoes = False
+        self._framing = timing.framing()
         self._free_s = -math.inf
+        self._switch_s = -math.inf
+        """When another unit than the last one may be asked."""
+        self._last_unit_id = 0
+        self._heard_s = trio.current_time()
+        self._replies = 0
+        """On this connection."""
+        self._begun_s = -math.inf
+        self._last_replies = 0
+        """Connections in a row that ended after one reply."""
         self._reopen_s = REOPEN_S_FIRST
-        self._count_s = trio.current_time() + COUNT_EVERY_S
         self._queue.counted(trio.current_time())
 
     def stop(self) -> None:
         """Leave nobody waiting for a bus owner that is gone."""
         self._queue.line_lost("the bus owner stopped", trio.current_time(), self._job)
+
+    async def count(self) -> None:
+        """Publish the counters, for ever."""
+        while True:
+            await trio.sleep(COUNT_EVERY_S)
+            self._feed.publish(self._queue.counted(trio.current_time()))
 
     async def serve(self) -> None:
         """Open the line, serve, and begin again when it is lost."""
@@ -128,6 +187,8 @@ class _BusOwner:
             if line is not None:
                 try:
                     await self._serve_line(line)
+                except _Renewal:
+                    continue
                 except LineError as error:
                     self._lost(error)
                 finally:
@@ -154,6 +215,7 @@ class _BusOwner:
         now_s = trio.current_time()
         self._queue.line_lost(str(error), now_s, self._job)
         self._job = None
+        self._last_replies = 0
         if self._is_up is not False:
             self._is_up = False
             self._feed.publish(LineChanged(self._line_name, False, str(error), now_s))
@@ -162,22 +224,18 @@ class _BusOwner:
         """Wait for the next attempt; the queue answers all calls at once meanwhile."""
         until_s = trio.current_time() + self._reopen_s
         self._reopen_s = min(2 * self._reopen_s, REOPEN_S_MAX)
-        while not self._has_ended and (now_s := trio.current_time()) < until_s:
-            self._count_when_due(now_s)
-            await self._wait_for_call(min(until_s, self._count_s))
+        while not self._has_ended and trio.current_time() < until_s:
+            await self._wait_for_call(until_s)
 
     # While it is up
 
     async def _serve_line(self, line: Line) -> None:
-        await trio.sleep(self._settle_s)
-        now_s = trio.current_time()
-        self._queue.line_opened(now_s)
-        self._is_up = True
-        self._is_dirty = True
-        self._feed.publish(LineChanged(self._line_name, True, "opened", now_s))
+        await trio.sleep(self._line_timing.settle_s)
+        self._begin(trio.current_time())
+        if self._job is not None:  # The last connection ended before this could be sent.
+            await self._carry_out(self._job, line)
         while True:  # The loop is the lock.
             now_s = trio.current_time()
-            self._count_when_due(now_s)
             if self._free_s > now_s and len(self._queue):
                 await trio.sleep_until(self._free_s)
                 now_s = trio.current_time()
@@ -188,12 +246,21 @@ class _BusOwner:
             elif self._has_ended and not len(self._queue):
                 return
             else:
-                await self._wait_for_call(min(self._queue.wake_s, self._count_s))
+                await self._wait_for_call(self._queue.wake_s)
+                # Polls of one tick come from several tasks; all of them are heard first.
+                await trio.lowlevel.checkpoint()
 
-    def _count_when_due(self, now_s: float) -> None:
-        if now_s >= self._count_s:
-            self._count_s = now_s + COUNT_EVERY_S
-            self._feed.publish(self._queue.counted(now_s))
+    def _begin(self, now_s: float) -> None:
+        """Take up work on a line just opened."""
+        self._is_dirty = True
+        self._framing.begin()
+        self._replies = 0
+        self._begun_s = now_s
+        if not self._is_up:
+            self._is_up = True
+            self._heard_s = now_s
+            self._queue.line_opened(now_s)
+            self._feed.publish(LineChanged(self._line_name, True, "opened", now_s))
 
     def _collect(self, now_s: float) -> None:
         """Take over all calls that came while the line was busy."""
@@ -206,91 +273,150 @@ class _BusOwner:
             self._has_ended = True
 
     async def _wait_for_call(self, until_s: float) -> None:
-        with trio.move_on_at(until_s):
-            if self._has_ended:
-                await trio.sleep_forever()
-            try:
-                call = await self._calls.receive()
-            except trio.EndOfChannel:
-                self._has_ended = True
-            else:
-                self._queue.add(call, trio.current_time())
+        if until_s == math.inf:  # As nearly always; a deadline would cost more than all the rest.
+            await self._take_call()
+        else:
+            with trio.move_on_at(until_s):
+                await self._take_call()
+
+    async def _take_call(self) -> None:
+        if self._has_ended:
+            await trio.sleep_forever()
+        try:
+            call = await self._calls.receive()
+        except trio.EndOfChannel:
+            self._has_ended = True
+        else:
+            self._queue.add(call, trio.current_time())
 
     async def _carry_out(self, job: Job, line: Line) -> None:
         """Put one job on the wire and tell the queue how it ended."""
+        self._job = job
         try:
-            transaction = self._transaction_of(job)
+            exchange = self._exchange_of(job)
         except LocalProtocolError as error:
+            self._job = None
             self._queue.refused(job, str(error), trio.current_time())
             return
-        self._job = job
+        unit_id = job.unit.unit_id
+        if unit_id != self._last_unit_id and self._switch_s > trio.current_time():
+            await trio.sleep_until(self._switch_s)
+        self._last_unit_id = unit_id
         await self._quieten(line)
         started_s = trio.current_time()
         if isinstance(job, WriteJob) and started_s > job.request.deadline_s:
             self._job = None
             self._queue.refused(job, "the line was not quiet in time", started_s)
             return
+        timeout_s = job.unit.reply_timeout_s(is_write=isinstance(job, WriteJob))
+        is_answered, cause = False, ""
         try:
-            block = await self._exchange(transaction, line, started_s)
+            block = await self._exchange(exchange, line, started_s, timeout_s)
+        except ConnectionEndedError as error:
+            cause = str(error)
+            lost = NoReplyError(f"{error} instead of a reply")
+            self._queue.failed(job, lost, started_s, trio.current_time())
         except LineError:
             raise
         except BusError as error:
+            is_answered = isinstance(error, ExceptionReply)
             self._is_dirty = True
-            self._free_s = trio.current_time() + self._timing.gap_s
             self._queue.failed(job, error, started_s, trio.current_time())
         else:
-            ended_s = trio.current_time()
-            self._free_s = ended_s + self._timing.gap_s
-            self._queue.succeeded(job, block, started_s, ended_s)
+            is_answered = True
+            self._queue.succeeded(job, block, started_s, trio.current_time())
         self._job = None
-        self._reopen_s = REOPEN_S_FIRST
-        self._line_echoes = self._line_echoes or transaction.saw_echo
+        self._ended(exchange, is_answered, cause)
 
-    def _transaction_of(self, job: Job) -> ReadTransaction | WriteTransaction:
+    def _ended(self, exchange: Exchange, is_answered: bool, cause: str) -> None:
+        """See what the exchange tells of the line.
+
+        Raises:
+            _Renewal: it should be opened anew.
+        """
+        now_s = trio.current_time()
+        self._free_s = now_s + self._timing.gap_s
+        self._switch_s = now_s + self._line_timing.switch_gap_s
+        self._reopen_s = REOPEN_S_FIRST
+        if is_answered or exchange.has_received:
+            self._heard_s = now_s
+        elif now_s - self._heard_s > self._line_timing.silence_s_max:
+            self._heard_s = now_s
+            self._queue.line_opened(now_s)  # All that seemed silent may be there after all.
+            raise _Renewal
+        cause = self._framing.ended(is_answered=is_answered) or cause
+        self._replies += is_answered
+        if cause:
+            self._count_connection()
+            raise _Renewal(cause)
+        if is_answered and self._last_replies >= LAST_REPLIES:
+            raise _Renewal("the other end closes after each reply")
+
+    def _count_connection(self) -> None:
+        """A connection has ended: does it always, right after one reply?"""
+        is_last = self._replies == 1 and trio.current_time() - self._heard_s < LAST_REPLY_S_MAX
+        self._last_replies = self._last_replies + 1 if is_last else 0
+
+    def _exchange_of(self, job: Job) -> Exchange:
         unit = job.unit
         if not isinstance(job, WriteJob):
-            return ReadTransaction(unit.unit_id, job.transaction.span)
-        return WriteTransaction(
+            return self._framing.read(unit.unit_id, job.transaction.span)
+        return self._framing.write(
             unit.unit_id,
             job.request.table,
             job.request.address,
             job.request.block,
             always_multiple=unit.traits.writes_multiple,
-            line_echoes=self._line_echoes,
         )
 
     async def _quieten(self, line: Line) -> None:
-        """Drop what nobody asked for; after trouble wait, within bounds, until nothing comes."""
-        for _ in range(QUIET_TRIES_MAX):
-            if not await line.discard_input() or not self._is_dirty:
-                break
-            await trio.sleep(self._timing.gap_s)
+        """Drop what nobody asked for; after trouble wait, within bounds, until nothing comes.
+
+        Raises:
+            _Renewal: the other end has closed the connection; nothing was sent yet.
+        """
+        try:
+            for _ in range(QUIET_TRIES_MAX):
+                if not await line.discard_input() or not self._is_dirty:
+                    break
+                await trio.sleep(self._timing.gap_s)
+        except ConnectionEndedError as error:
+            if not self._replies and trio.current_time() - self._begun_s < IDLE_S_MIN:
+                raise  # It carries nothing: to open it again at once would go on for ever.
+            self._count_connection()
+            raise _Renewal(str(error)) from error
         self._is_dirty = False
 
     async def _exchange(
-        self, transaction: ReadTransaction | WriteTransaction, line: Line, started_s: float
+        self, exchange: Exchange, line: Line, started_s: float, timeout_s: float
     ) -> bytes:
         """Send, and receive until the answer is there.
 
         Raises:
             BusError: which kind of answer it was not.
         """
-        timing = self._timing
-        sent_s = started_s + len(transaction.adu) * timing.character_s
+        one_character_s = self._timing.character_s
+        sent_s = started_s + len(exchange.adu) * one_character_s
+        rest_s = exchange.reply_bytes * one_character_s
+        begins_s = timeout_s + rest_s
+        if not self._framing.is_stored:
+            # Where a whole reply comes at once, a timeout that was learned has to allow for that.
+            begins_s = min(begins_s, self._timing.reply_timeout_s)
+        deadline_s = sent_s + begins_s
         has_begun = False
-        with trio.move_on_at(sent_s + timing.reply_timeout_s) as scope:
-            await line.send_all(transaction.adu)
+        with trio.move_on_at(deadline_s) as scope:
+            await line.send_all(exchange.adu)
             while True:
-                block = transaction.receive(await line.receive_some())
+                block = exchange.receive(await line.receive_some())
                 if block is not None:
                     if trio.current_time() > scope.deadline:
                         # We were stopped meanwhile: nobody knows how old this is.
                         raise NoReplyError("the reply was read too late to be trusted")
                     return block
-                if not has_begun and transaction.has_received:
+                if not has_begun and exchange.has_received:
                     has_begun = True
-                    rest_s = transaction.reply_bytes * timing.character_s + REPLY_SLACK_S
-                    scope.deadline = max(scope.deadline, trio.current_time() + rest_s)
-        if transaction.has_received:
+                    rest_ends_s = trio.current_time() + rest_s + REPLY_SLACK_S
+                    scope.deadline = max(scope.deadline, rest_ends_s)
+        if exchange.has_received:
             raise RemoteProtocolError("what came was no answer")
-        raise NoReplyError(f"no reply within {timing.reply_timeout_s:g} s")
+        raise NoReplyError(f"no reply within {timeout_s:g} s")

@@ -19,7 +19,8 @@ from grug.codec.block import BlockDecoder
 from grug.codec.plausible import Plausibility
 from grug.codec.registers import Register
 from grug.messages import ReadFailed, Readings, ReadingsMissing, ReadRegisters, RegistersRead
-from grug.model import Priority, Span
+from grug.model import Priority, Quality, Span, Value
+from grug.planner.schedule import Ticks
 from grug.runtime.calls import BusCaller
 from grug.runtime.feed import Feed
 
@@ -33,9 +34,12 @@ class PollGroup:
 
     every_s: float
     registers: tuple[Register, ...]
-    runs: tuple[Span, ...]
-    """From ``codec.block.runs_of`` of the registers."""
+    spans: tuple[Span, ...]
+    """Where the registers are, and those that scale them: each its own, so that the bus is free to
+    cut its reads between any two; see ``config.loads.spans_of``."""
     priority: Priority = Priority.NORMAL
+    ticks: Ticks | None = None
+    """When it is read, after the start; None spreads devices without knowing of each other."""
 
 
 async def run(
@@ -49,11 +53,15 @@ async def run(
     """Poll until cancelled."""
     if not groups:
         return
-    start_s = trio.current_time() + _phase_s(device, groups)
+    start_s = trio.current_time()
+    phase_s = _phase_s(device, groups)
+    ticks = [group.ticks or Ticks(phase_s, group.every_s) for group in groups]
+    first_s = start_s + min(each.tick_s(0) for each in ticks)
     async with trio.open_nursery() as nursery:
-        for group in groups:
-            poll = _Poll(bus, feed, device, unit_id, group)
-            nursery.start_soon(poll.repeat, start_s, name=f"poll {device} each {group.every_s:g} s")
+        for group, each in zip(groups, ticks, strict=True):
+            poll = _Poll(bus, feed, device, unit_id, group, each)
+            name = f"poll {device} each {group.every_s:g} s"
+            nursery.start_soon(poll.repeat, start_s, first_s, name=name)
 
 
 def _phase_s(device: str, groups: Sequence[PollGroup]) -> float:
@@ -69,35 +77,71 @@ class _Poll:
     """One group's endless polling."""
 
     def __init__(
-        self, bus: BusCaller, feed: Feed, device: str, unit_id: int, group: PollGroup
+        self,
+        bus: BusCaller,
+        feed: Feed,
+        device: str,
+        unit_id: int,
+        group: PollGroup,
+        ticks: Ticks,
     ) -> None:
         self._bus = bus
         self._feed = feed
         self._device = device
         self._unit_id = unit_id
         self._group = group
-        self._decoder = BlockDecoder(group.registers, group.runs)
+        self._ticks = ticks
+        self._decoder = BlockDecoder(group.registers, group.spans)
         self._plausibility = Plausibility(group.registers)
         self._names = tuple(register.name for register in group.registers)
         self._told_s = -math.inf
         """When it was last said that the group is missing; minus infinity while all is well."""
 
-    async def repeat(self, start_s: float) -> None:
-        """Poll at ``start_s`` plus whole periods; a tick that was missed is not made up for."""
-        every_s = self._group.every_s
-        tick = 0
+    async def repeat(self, start_s: float, first_s: float) -> None:
+        """Poll at every tick; one that was missed is not made up for.
+
+        Args:
+            start_s: what the ticks count from.
+            first_s: the first tick of the device. All groups are read at it, so that nobody waits
+                minutes for the first reading of a slow one.
+        """
+        ticks = self._ticks
+        number = 0
+        if start_s + ticks.tick_s(0) > first_s:
+            await trio.sleep_until(first_s)
+            await self._once(first_s + ticks.period_s)
+            number = self._next(start_s, 0)
         while True:
-            await trio.sleep_until(start_s + tick * every_s)
-            await self._once(start_s + (tick + 1) * every_s)
-            tick = max(tick + 1, math.ceil((trio.current_time() - start_s) / every_s))
+            await trio.sleep_until(start_s + ticks.tick_s(number))
+            await self._once(start_s + ticks.begins_s(number + 1))
+            number = self._next(start_s, number + 1)
+
+    def _next(self, start_s: float, number: int) -> int:
+        """The first tick that is not over, from this one on."""
+        ticks = self._ticks
+        after_s = trio.current_time() - start_s
+        number = max(number, math.floor((after_s - ticks.phase_s) / ticks.period_s))
+        while ticks.tick_s(number) < after_s:
+            number += 1
+        return number
 
     async def _once(self, deadline_s: float) -> None:
         group = self._group
         reply = await self._bus.ask(
-            ReadRegisters(self._unit_id, group.runs, deadline_s, group.priority, self._device)
+            ReadRegisters(
+                self._unit_id,
+                group.spans,
+                deadline_s,
+                group.priority,
+                self._device,
+                is_partial=True,
+            )
         )
         if isinstance(reply, RegistersRead):
-            values, qualities = self._decoder.decode(reply.blocks)
+            if reply.refused:
+                values, qualities = self._decode_rest(reply)
+            else:
+                values, qualities = self._decoder.decode(reply.blocks)
             if self._plausibility.is_needed:
                 judge = self._plausibility.judge
                 values, qualities = judge(values, qualities, reply.read_s)
@@ -109,6 +153,23 @@ class _Poll:
             )
             self._missing(reply)
 
+    def _decode_rest(self, reply: RegistersRead) -> tuple[tuple[Value, ...], tuple[Quality, ...]]:
+        """Decode what was read where the unit refused some; that is missing, alone."""
+        runs = self._decoder.runs
+        blocks = list(reply.blocks)
+        refused = []
+        for at, _ in reply.refused:
+            run = runs[at]
+            refused.append(run)
+            blocks[at] = bytes(run.count if run.table.is_bits else 2 * run.count)
+        values, known = self._decoder.decode(blocks)
+        qualities = list(known or (Quality.GOOD,) * len(values))
+        for at, register in enumerate(self._decoder.registers):
+            needed = [each.span for each in (register, register.scale_by) if each is not None]
+            if any(_overlap(span, run) for span in needed for run in refused):
+                qualities[at] = Quality.MISSING
+        return values, tuple(qualities)
+
     def _missing(self, failed: ReadFailed) -> None:
         if failed.failed_s < self._told_s + MISSING_EVERY_S:
             return
@@ -116,3 +177,7 @@ class _Poll:
         self._feed.publish(
             ReadingsMissing(self._device, self._names, failed.kind, failed.text, failed.failed_s)
         )
+
+
+def _overlap(one: Span, other: Span) -> bool:
+    return one.table is other.table and one.address < other.end and other.address < one.end

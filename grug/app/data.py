@@ -17,10 +17,10 @@ from pathlib import Path
 import msgspec
 import trio
 
-from grug.actors import console, query, recorder, shipper, view
+from grug.actors import console, logserver, query, recorder, shipper, view
 from grug.config.types import HouseConfig
 from grug.errors import LinkError
-from grug.messages import LogCounted, ShipCounted, StopRecording
+from grug.messages import LogCounted, Noted, ShipCounted, StopRecording
 from grug.runtime.clock import MonotonicClock, WallClock
 from grug.runtime.feed import Feed, Subscription
 from grug.runtime.supervisor import Part, supervise
@@ -34,6 +34,8 @@ WAITING_MESSAGES_MAX = 200_000
 is ever dropped inside this process."""
 SHIP_AT_STOP_S_MAX = 3.0
 """When the house stops, the rest of the log is shipped in this time or at the next start."""
+SERVE_AGAIN_S = 30.0
+"""Between two tries to get the port that the log is served at."""
 BACK = (LogCounted, ShipCounted)
 """What the control process is told."""
 
@@ -76,6 +78,8 @@ async def run(settings: DataSettings, link: Link) -> None:
         nursery.start_soon(_publish_received, link, feed)
         nursery.start_soon(_report, link, reports)
         async with trio.open_nursery() as keeping:
+            if settings.config.log.serve and settings.wall_origin_s is None:
+                nursery.start_soon(_serve, settings, state, synced, feed)
             if settings.config.ship.to:
                 keeping.start_soon(_ship, settings, state, synced, feed)
             ships_at_end = await recorder.run(
@@ -114,6 +118,31 @@ async def _ship(settings: DataSettings, state: Path, synced: Synced, feed: Feed)
     finally:
         with trio.CancelScope(shield=True, deadline=trio.current_time() + SHIP_AT_STOP_S_MAX):
             await database.close()
+
+
+async def _serve(settings: DataSettings, state: Path, synced: Synced, feed: Feed) -> None:
+    """Let other machines fetch the log; ends when cancelled. A port that is taken stops nothing."""
+    place = settings.config.log.serve
+    host, _, port = place.rpartition(":")
+    last_text = ""
+    while True:
+        try:
+            listeners = await trio.open_tcp_listeners(int(port), host=host.strip("[]"))
+            break
+        except OSError as error:
+            text = f"the log cannot be served at {place}: {error}"
+        if text != last_text:
+            last_text = text
+            feed.publish(Noted("logserver", text, trio.current_time()))
+        await trio.sleep(SERVE_AGAIN_S)
+    serve = partial(
+        logserver.run,
+        log_directory=state / "log",
+        synced=synced,
+        listeners=list(listeners),
+        token=settings.config.log.token,
+    )
+    await supervise(Part("logserver", serve, is_vital=False), feed)
 
 
 async def _publish_received(link: Link, feed: Feed) -> None:

@@ -9,36 +9,38 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Set
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from grug.actors import bus, commands, evse, fakemeter, offset, poller
 from grug.app.control import House
-from grug.codec.block import runs_of
 from grug.codec.registers import RegisterMap
+from grug.config.loads import group_name, line_schedule, spans_of, unit_traits
 from grug.config.types import DeviceConfig, GridConfig, HouseConfig
 from grug.control.balance import BalanceSettings
 from grug.control.ladder import LadderSettings
 from grug.control.offset import OffsetSettings, SteeredInverter
 from grug.model import Priority
+from grug.planner.schedule import Ticks
+from grug.planner.units import VerdictStore
+from grug.protocol.ports import tcp_port
 from grug.protocol.rtu import character_bits
 from grug.runtime.calls import BusCaller, BusCalls, open_calls
 from grug.runtime.supervisor import Part
 from grug.transport.line import LineOpener
 from grug.transport.maps import load_map
-from grug.transport.serial import serial_opener
+from grug.transport.ports import port_framing, port_opener
+from grug.transport.verdicts import VerdictFile
 
-FAST_POLL_SHARE_MAX = 0.5
-"""No read may hold a line for longer than this part of the fastest poll's period, so that a long
-one just begun does not make that poll miss its tick."""
+SILENCE_S_MIN = 120.0
+SILENT_POLLS_MAX = 3
+"""A TCP connection is opened anew after this long without any reply, and after no fewer polls."""
 
 
 Maps: TypeAlias = Mapping[str, RegisterMap]
 
-
-IMPORT_FORCE = 4.5
-"""Found by ``grug sim evaluate``: the same for every house, and nothing is tuned for a scenario."""
 
 LIVE_S = 0.7
 LIVE_POLLS = 1.5
@@ -68,26 +70,39 @@ def load_maps(config: HouseConfig, own: Path | None = None) -> dict[str, Registe
     return {model: load_map(model, own) for model in sorted(models)}
 
 
-def serial_openers(config: HouseConfig) -> dict[str, LineOpener]:
-    """How to open each line of a house with real adapters."""
+def real_openers(config: HouseConfig) -> dict[str, LineOpener]:
+    """How to open each line of a house with real adapters and gateways."""
     return {
-        name: serial_opener(line.port, line.baudrate, line.framing)
+        name: port_opener(line.port, line.baudrate, line.framing)
         for name, line in config.line.items()
     }
 
 
-def wire_sources(house: House, maps: Maps, openers: Mapping[str, LineOpener]) -> Sources:
-    """Bus owners, pollers and fake meters on lines that carry bytes."""
+def wire_sources(
+    house: House,
+    maps: Maps,
+    openers: Mapping[str, LineOpener],
+    verdicts: VerdictStore | None = None,
+) -> Sources:
+    """Bus owners, pollers and fake meters on lines that carry bytes.
+
+    Args:
+        house: what is configured.
+        maps: by model.
+        openers: by line.
+        verdicts: where it is kept what units refuse.
+    """
     config = house.config
     parts: list[Part] = []
     buses: dict[str, BusCaller] = {}
     meter_lines = {meter.line for meter in config.fakemeter.values()}
     for name in config.line:
         if name not in meter_lines:
-            buses[name], part = _bus(house, maps, name, openers[name])
+            buses[name], part = _bus(house, maps, name, openers[name], verdicts)
             parts.append(part)
+    ticks = {name: line_schedule(config, maps, name).ticks for name in buses}
     for name, device in config.device.items():
-        groups = list(_poll_groups(config, maps, name))
+        groups = list(_poll_groups(config, maps, name, ticks[device.line]))
         if groups:
             start = partial(
                 poller.run,
@@ -190,7 +205,7 @@ def offset_settings(config: HouseConfig, maps: Maps) -> OffsetSettings | None:
             second_s=config.grid.second_max_age,
             max_age_s=max(inverter.max_age_s for inverter in inverters),
         ),
-        balance=BalanceSettings(import_force=IMPORT_FORCE),
+        balance=BalanceSettings(import_force=config.offset.import_force),
         second_device=config.grid.second_series[0],
         second_register=config.grid.second_series[1],
         power_w=config.offset.power,
@@ -211,27 +226,31 @@ def _live_s(grid: GridConfig, device: DeviceConfig) -> float:
     return max(LIVE_S, LIVE_POLLS * min(periods, default=0.0))
 
 
-def _bus(house: House, maps: Maps, name: str, open_line: LineOpener) -> tuple[BusCaller, Part]:
+def _bus(
+    house: House,
+    maps: Maps,
+    name: str,
+    open_line: LineOpener,
+    verdicts: VerdictStore | None,
+) -> tuple[BusCaller, Part]:
     line = house.config.line[name]
-    units = {}
-    for device in house.config.device.values():
-        if device.line == name:
-            facts = maps[device.map].facts
-            units[device.unit] = bus.UnitTraits(
-                words_max=facts.words_max,
-                bits_max=facts.bits_max,
-                transaction_s_max=_fastest_poll_s(house.config, name) * FAST_POLL_SHARE_MAX,
-                forbidden=facts.barriers,
-                gap_s=facts.gap_s,
-                reads_holes=facts.holes != "never",
-                writes_multiple=facts.write_function == "multiple",
-            )
+    units = {
+        device.unit: replace(
+            unit_traits(house.config, maps, name, device.map),
+            identity=f"{device.map} {name}/{device.unit}",
+        )
+        for device in house.config.device.values()
+        if device.line == name
+    }
     timing = bus.LineTiming(
         baudrate=line.baudrate,
         reply_timeout_s=line.timeout,
         gap_s=line.gap,
         settle_s=line.settle,
         character_bits=character_bits(line.framing),
+        switch_gap_s=line.switch_gap,
+        silence_s_max=_silence_s_max(house.config, name),
+        framing=port_framing(line.port),
     )
     caller: BusCaller
     calls: BusCalls
@@ -239,35 +258,48 @@ def _bus(house: House, maps: Maps, name: str, open_line: LineOpener) -> tuple[Bu
 
     async def start() -> None:
         await bus.run(
-            calls, house.feed, line_name=name, open_line=open_line, timing=timing, units=units
+            calls,
+            house.feed,
+            line_name=name,
+            open_line=open_line,
+            timing=timing,
+            units=units,
+            verdicts=verdicts,
         )
 
     return caller, Part(f"bus {name}", start)
 
 
-def _fastest_poll_s(config: HouseConfig, line: str) -> float:
-    """Period of the fastest poll group on a line; infinite when nothing is polled there."""
-    return min(
-        (
-            poll.every
-            for device in config.device.values()
-            if device.line == line
-            for poll in device.poll
-        ),
-        default=math.inf,
-    )
+def verdicts_of(config: HouseConfig) -> VerdictStore:
+    """Where a house keeps what its units refuse."""
+    return VerdictFile(Path(config.site.state) / "verdicts.json")
 
 
-def _poll_groups(config: HouseConfig, maps: Maps, name: str) -> Iterator[poller.PollGroup]:
+def _silence_s_max(config: HouseConfig, line: str) -> float:
+    """How long a connection may be without a reply, until it is thought to be half open."""
+    if tcp_port(config.line[line].port) is None:
+        return math.inf
+    devices = [device for device in config.device.values() if device.line == line]
+    slowest_s = max((poll.every for device in devices for poll in device.poll), default=0.0)
+    return max(SILENCE_S_MIN, SILENT_POLLS_MAX * slowest_s)
+
+
+def _poll_groups(
+    config: HouseConfig,
+    maps: Maps,
+    name: str,
+    ticks: Mapping[tuple[str, str], Ticks],
+) -> Iterator[poller.PollGroup]:
     device = config.device[name]
     register_map = maps[device.map]
-    for poll in device.poll:
+    for number, poll in enumerate(device.poll):
         registers = register_map.select(poll.registers)
         yield poller.PollGroup(
             every_s=poll.every,
             registers=registers,
-            runs=runs_of(registers, register_map.facts.words_max),
+            spans=spans_of(registers),
             priority=Priority(poll.priority),
+            ticks=ticks.get((name, group_name(device, number))),
         )
 
 

@@ -58,7 +58,7 @@ async def _run(
     hours: float | None,
 ) -> None:
     house = House(config)
-    sources = parts.wire_sources(house, maps, parts.serial_openers(config))
+    sources = parts.wire_sources(house, maps, parts.real_openers(config), parts.verdicts_of(config))
     lines = list(sources.buses)
     around = [Part("watchdog", partial(watchdog.run, house.feed, lines=lines), is_vital=False)]
     async with trio.open_nursery() as nursery:

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import asyncclick as click
 
 from grug.app.run import check_file, run_file
-from grug.cli import devices, maps, offset, sim, sql
+from grug.cli import devices, history, log, maps, offset, plan, ship, sim, sql
 from grug.demo import fast as fast_demo
 from grug.demo import live as live_demo
 from grug.demo.settings import DemoSettings
@@ -166,7 +166,11 @@ def house(
     return partial(live_demo.run_simulated_house, house, directory, seed, start_hour, faults)
 
 
+cli.add_command(log.group)
+log.group.add_command(history.import_)
 cli.add_command(maps.group)
 cli.add_command(sim.group)
 cli.add_command(offset.command)
+cli.add_command(plan.command)
+cli.add_command(ship.ship)
 devices.add_to(cli)

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from grug.codec.hints import did_you_mean
 from grug.codec.registers import RegisterMap
 from grug.config.build import Report, build, quoted
-from grug.config.loads import line_loads
+from grug.config.loads import line_loads, line_schedule
 from grug.config.toml_lines import KeyPath, line_of_syntax_error, locate
 from grug.config.types import (
     DeviceConfig,
@@ -27,6 +27,7 @@ from grug.config.types import (
     LineConfig,
 )
 from grug.errors import ConfigError, Problem
+from grug.protocol.ports import tcp_port
 
 BAUDRATES = (1200, 2400, 4800, 9600, 14400, 19200, 28800, 38400, 57600, 76800, 115200, 230400)
 """Speeds that RS485 devices are found at."""
@@ -34,6 +35,8 @@ UNIT_ID_MAX = 247
 """Source: MODBUS over Serial Line V1.02, 2.2. Some devices live at the reserved 248 to 255."""
 EVSE_LIMIT_A_MAX = 32.0
 """Largest limit of a household charger. Source: IEC 61851-1, one cable of 32 A."""
+IMPORT_FORCE_MAX = 6.0
+"""Beyond it the simulated inverters swing."""
 MAX_AGE_S_MAX = 10.0
 """Old data is not safe: an inverter falls back on its own logic for a lost meter before this."""
 MAX_AGE_S_SENSIBLE = 5.0
@@ -50,6 +53,8 @@ LOAD_SENSIBLE = 0.85
 _NUMBERED_PORT = re.compile(r"/dev/tty(?:USB|ACM)\d+")
 _FRAMING = re.compile(r"8[NEO][12]")
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
+_SERVE = re.compile(r"|(?:[\w.-]+|\[[0-9a-fA-F:]+\]):\d{1,5}")
+TOKEN_LENGTH_MIN = 12
 _SHIP_TO = re.compile(r"|chdb:|https?://\S+")
 
 
@@ -191,15 +196,23 @@ class _Check:
             self._report.refuse((*path, "framing"), text)
         self._range((*path, "timeout"), line.timeout > 0, "must be longer than 0 s")
         self._range((*path, "gap"), line.gap is None or line.gap >= 0, "cannot be negative")
+        self._range((*path, "switch_gap"), line.switch_gap >= 0, "cannot be negative")
         self._range((*path, "settle"), line.settle >= 0, "cannot be negative")
 
     def _port(self, path: KeyPath, port: str) -> None:
         if not self._report.is_usable(*path):
             return
+        try:
+            is_path = tcp_port(port) is None
+        except ValueError as error:
+            self._report.refuse(path, str(error))
+            return
+        if not is_path:
+            return
         if not port.startswith("/"):
-            near = "; lines over TCP are not possible yet" if "tcp://" in port else ""
             text = (
-                f"{quoted(port)} is no path of a serial port, such as /dev/serial/by-id/...{near}"
+                f"{quoted(port)} is no path of a serial port, such as /dev/serial/by-id/..., "
+                "and not like tcp://host:502 or rtu+tcp://host:502"
             )
             self._report.refuse(path, text)
         elif _NUMBERED_PORT.fullmatch(port):
@@ -222,6 +235,12 @@ class _Check:
                 f"line {quoted(name)} has {users.count('fakemeter')} fake meters; one is possible"
             )
             self._report.refuse(path, text)
+        elif "fakemeter" in users and self._house.line[name].port.startswith("tcp://"):
+            text = (
+                "a fake meter answers an inverter on a serial line, or through rtu+tcp://; "
+                "on Modbus TCP it would have to be called"
+            )
+            self._report.refuse((*path, "port"), text)
         elif not users:
             self._report.warn(path, f"nothing uses line {quoted(name)}")
 
@@ -412,6 +431,8 @@ class _Check:
         offset = self._house.offset
         self._range(("offset", "limit"), offset.limit >= 0, "cannot be negative")
         self._range(("offset", "slew"), offset.slew > 0, "must be more than 0 W/s")
+        force = ("offset", "import_force")
+        self._range(force, 1 <= offset.import_force <= IMPORT_FORCE_MAX, "must be in 1..6")
         if self._report.is_usable("offset", "limit"):
             is_within = abs(offset.power) <= offset.limit
             text = f"{offset.power:g} W is beyond the limit of {offset.limit:g} W"
@@ -448,6 +469,12 @@ class _Check:
         self._range(("log", "max_bytes"), log.max_bytes >= 1_000_000, "must be at least 1_000_000")
         self._range(("log", "max_age_days"), log.max_age_days > 0, "must be more than 0")
         self._range(("log", "reserve_bytes"), log.reserve_bytes >= 0, "cannot be negative")
+        is_place = _SERVE.fullmatch(log.serve) is not None
+        text = f"{quoted(log.serve)} is no place to serve: '0.0.0.0:8765', '127.0.0.1:8765' or ''"
+        self._range(("log", "serve"), is_place, text)
+        has_token = not log.serve or len(log.token) >= TOKEN_LENGTH_MIN
+        text = f"needs at least {TOKEN_LENGTH_MIN} characters: who has it reads the whole log"
+        self._range(("log", "token"), has_token, text)
         is_known = _SHIP_TO.fullmatch(ship.to) is not None
         text = f"{quoted(ship.to)} is no database: 'chdb:', 'http://host:8123/database' or ''"
         self._range(("ship", "to"), is_known, text)
@@ -476,4 +503,16 @@ class _Check:
                     "some will be late, and retries and writes make more of them so"
                 )
                 self._report.warn(path, text)
+            elif not self._report.problems:
+                self._late(name)
         return {name: load.planned for name, load in loads.items()}
+
+    def _late(self, line: str) -> None:
+        """Warn of polls of a line that cannot be in time although there is time enough."""
+        for late in line_schedule(self._house, self._maps, line).late:
+            text = (
+                f"{late.late} of {late.of} readings of {quoted(late.unit)} each {late.group} come "
+                f"later than the next is due: line {quoted(line)} is held by longer reads "
+                "meanwhile; `grug plan` shows them"
+            )
+            self._report.warn(("line", line), text)

@@ -5,26 +5,32 @@ An estimate from the wire's arithmetic and a usual turnaround; the bus owner mea
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from grug.codec.registers import RegisterMap
+from grug.codec.registers import Register, RegisterMap
 from grug.config.types import DeviceConfig, HouseConfig, LineConfig
-from grug.model import Span, Table
+from grug.model import Priority, Span, Table
 from grug.planner.plan import ReadCost, ReadLimits, plan_reads, plan_s
+from grug.planner.schedule import Group, LineSchedule, UnitLoad, schedule_line
+from grug.planner.units import UnitTraits, WireTiming
 from grug.protocol.rtu import character_bits, character_s, interframe_delay_s
 
 TURNAROUND_S = 0.015
 """A unit's usual time from request to reply: 10 to 20 ms with the seed's meters and inverters."""
 GAP_S_MIN = 0.005
 """Least silence between frames that a line keeps unless it is told otherwise."""
+FAST_POLL_SHARE_MAX = 0.5
+"""No read may hold a line for longer than this part of the fastest poll's period, so that a long
+one just begun does not make that poll miss its tick."""
 
 
 class LineLoad(NamedTuple):
     """Share of a line's time that its polls take, 1 = all of it."""
 
     planned: float
-    """With the requests that each poll group is planned into."""
+    """With the cheapest requests, slow groups riding with fast ones of the same device."""
     least: float
     """If the registers of each group were neighbours: no plan can do with less."""
 
@@ -36,43 +42,157 @@ def line_loads(house: HouseConfig, maps: Mapping[str, RegisterMap]) -> dict[str,
         line = house.line.get(device.line)
         if line is not None and line.baudrate > 0 and device.map in maps:
             before = loads.get(device.line, LineLoad(0.0, 0.0))
-            more = _device_load(device, maps[device.map], read_cost(line))
+            traits = unit_traits(house, maps, device.line, device.map)
+            more = _device_load(device, maps[device.map], traits, wire_timing(line))
             loads[device.line] = LineLoad(before.planned + more.planned, before.least + more.least)
     return loads
 
 
-def read_cost(line: LineConfig) -> ReadCost:
-    """What a read costs on a line."""
+def line_schedule(
+    house: HouseConfig, maps: Mapping[str, RegisterMap], line_name: str
+) -> LineSchedule:
+    """When each poll group of a line is read, and what that costs.
+
+    The units and groups are named by ``unit_loads``.
+    """
+    units = unit_loads(house, maps, line_name)
+    return schedule_line(wire_timing(house.line[line_name]), units)
+
+
+def unit_loads(
+    house: HouseConfig, maps: Mapping[str, RegisterMap], line_name: str
+) -> tuple[UnitLoad, ...]:
+    """What is polled on a line: a unit for each device; its groups are named by ``group_name``."""
+    return tuple(
+        UnitLoad(
+            name,
+            device.unit,
+            tuple(
+                Group(
+                    group_name(device, number),
+                    poll.every,
+                    spans_of(known_registers(maps[device.map], poll.registers)),
+                    Priority(poll.priority),
+                )
+                for number, poll in enumerate(device.poll)
+            ),
+            unit_traits(house, maps, line_name, device.map),
+        )
+        for name, device in house.device.items()
+        if device.line == line_name and device.map in maps
+    )
+
+
+def group_name(device: DeviceConfig, number: int) -> str:
+    """How a device's poll group is called: by its period, and its number where that repeats."""
+    name = _duration(device.poll[number].every)
+    repeats = sum(_duration(poll.every) == name for poll in device.poll) > 1
+    return f"{name} ({number + 1})" if repeats else name
+
+
+def _duration(seconds: float) -> str:
+    return f"{1e3 * seconds:g} ms" if seconds < 1 else f"{seconds:g} s"
+
+
+def spans_of(registers: Iterable[Register]) -> tuple[Span, ...]:
+    """The spans of registers and of those that scale them, in order and each once.
+
+    Each is its own, so that the bus is free to cut its reads between any two.
+    """
+    spans = set()
+    for register in registers:
+        spans.add(register.span)
+        if register.scale_by is not None:
+            spans.add(register.scale_by.span)
+    return tuple(sorted(spans))
+
+
+def known_registers(register_map: RegisterMap, names: Iterable[str]) -> tuple[Register, ...]:
+    """The registers of these names and arrays, without those that there are not."""
+    wanted = [each for name in names for each in register_map.arrays.get(name, (name,))]
+    known = register_map.registers
+    return tuple(known[name] for name in dict.fromkeys(wanted) if name in known)
+
+
+def unit_traits(
+    house: HouseConfig, maps: Mapping[str, RegisterMap], line_name: str, model: str
+) -> UnitTraits:
+    """What is known beforehand of a unit with the map of that name on a line."""
+    facts = maps[model].facts
+    rest_s = max(0.0, facts.gap_s - wire_timing(house.line[line_name]).gap_s)
+    return UnitTraits(
+        words_max=facts.words_max,
+        bits_max=facts.bits_max,
+        # A plan counts the unit's rest as part of each read, although the line is free then.
+        transaction_s_max=_transaction_s_max(house, maps, line_name) + rest_s,
+        forbidden=facts.barriers,
+        turnaround_s=TURNAROUND_S,
+        gap_s=facts.gap_s,
+        reads_holes=facts.holes != "never",
+        writes_multiple=facts.write_function == "multiple",
+    )
+
+
+def _transaction_s_max(
+    house: HouseConfig, maps: Mapping[str, RegisterMap], line_name: str
+) -> float:
+    """Longest read on a line that leaves its fastest poll its time; never less than it needs."""
+    cost = read_cost(house.line[line_name])
+    longest_s = math.inf
+    for device in house.device.values():
+        if device.line == line_name and device.map in maps:
+            facts = maps[device.map].facts
+            limits = ReadLimits(facts.words_max, facts.bits_max, forbidden=facts.barriers)
+            for poll in device.poll:
+                spans = spans_of(known_registers(maps[device.map], poll.registers))
+                reads = plan_reads(spans, cost, limits)
+                needed_s = max((plan_s([read], cost) for read in reads), default=0.0)
+                longest_s = min(longest_s, max(poll.every * FAST_POLL_SHARE_MAX, needed_s))
+    return longest_s
+
+
+def wire_timing(line: LineConfig) -> WireTiming:
+    """How long things last on a line, with the gap decided."""
     gap_s: float | None = line.gap
     if gap_s is None:
         gap_s = max(interframe_delay_s(line.baudrate), GAP_S_MIN)
     one_character_s = character_s(line.baudrate, character_bits(line.framing))
-    return ReadCost(one_character_s, gap_s, TURNAROUND_S)
+    return WireTiming(one_character_s, gap_s, line.timeout)
 
 
-def _device_load(device: DeviceConfig, register_map: RegisterMap, cost: ReadCost) -> LineLoad:
-    facts = register_map.facts
-    limits = ReadLimits(
-        words_max=facts.words_max,
-        bits_max=facts.bits_max,
-        forbidden=facts.barriers,
-        has_holes=facts.holes != "never",
-    )
+def read_cost(line: LineConfig) -> ReadCost:
+    """What a read costs on a line, from a unit that wants no silence of its own."""
+    return UnitTraits(turnaround_s=TURNAROUND_S).read_cost(wire_timing(line))
+
+
+def _device_load(
+    device: DeviceConfig, register_map: RegisterMap, traits: UnitTraits, timing: WireTiming
+) -> LineLoad:
+    """Shares of the line's time; the unit's own silences are not counted, as others may talk."""
+    cost = traits.read_cost(timing)
+    on_wire = UnitTraits(turnaround_s=TURNAROUND_S).read_cost(timing)
     planned = least = 0.0
-    for poll in device.poll:
-        known = [register_map.registers.get(name) for name in dict.fromkeys(poll.registers)]
-        spans = [register.span for register in known if register is not None]
-        if poll.every > 0:
-            planned += plan_s(plan_reads(spans, cost, limits), cost) / poll.every
-            least += _least_s(spans, cost, limits) / poll.every
+    spans: set[Span] = set()
+    polls = sorted((poll for poll in device.poll if poll.every > 0), key=lambda poll: poll.every)
+    for number, poll in enumerate(polls):
+        spans.update(spans_of(known_registers(register_map, poll.registers)))
+        slower_per_s = 1 / polls[number + 1].every if number + 1 < len(polls) else 0.0
+        per_s = 1 / poll.every - slower_per_s
+        if per_s > 0:  # How often all these are read, and no slower ones with them.
+            planned += per_s * plan_s(plan_reads(spans, cost, traits.limits), on_wire)
+            least += per_s * _least_s(spans, on_wire, traits.limits)
     return LineLoad(planned, least)
 
 
-def _least_s(spans: list[Span], cost: ReadCost, limits: ReadLimits) -> float:
+def _least_s(spans: Iterable[Span], cost: ReadCost, limits: ReadLimits) -> float:
     """Time to read so many neighbours in the fewest requests, in seconds."""
     total_s = 0.0
     for table in Table:
-        count = sum(span.count for span in spans if span.table is table)
+        count = 0
+        reached = 0
+        for span in sorted(span for span in spans if span.table is table):
+            count += max(0, span.end - max(reached, span.address))
+            reached = max(reached, span.end)
         requests = -(-count // (limits.bits_max if table.is_bits else limits.words_max))
         if requests:
             total_s += cost.read_s(table, count) + (requests - 1) * cost.read_s(table, 0)

@@ -28,16 +28,20 @@ class SiteConfig(Struct, frozen=True):
 
 
 class LineConfig(Struct, frozen=True):
-    """One RS485 line, that is one adapter."""
+    """One RS485 line, that is one adapter, gateway, or device on the network."""
 
     port: str
-    """Path of a serial port (by-id, please) or of a pseudo-terminal."""
+    """Path of a serial port (by-id, please) or of a pseudo-terminal; ``tcp://host:port`` for Modbus
+    TCP, ``rtu+tcp://host:port`` for RTU frames over TCP."""
     baudrate: int = 9600
+    """Over TCP, that of the wire behind the gateway."""
     framing: str = "8N1"
     timeout: Seconds = Seconds(0.3)
     """How long a unit may take to begin its reply."""
     gap: Seconds | None = None
-    """Silence between two frames; None means 3.5 characters, and at least 5 ms."""
+    """Silence between two frames; None means 3.5 characters, and at least 5 ms; 0 on Modbus TCP."""
+    switch_gap: Seconds = Seconds(0.0)
+    """Silence before another unit is asked than the last one, where that is more than the gap."""
     settle: Seconds = Seconds(0.0)
     """Pause after opening."""
 
@@ -113,6 +117,8 @@ class OffsetConfig(Struct, frozen=True):
     """Largest absolute offset in W that is ever served."""
     slew: float = 1000.0
     """Fastest change of the offset, in W per second."""
+    import_force: float = 1.0
+    """How many times over a large import is told to the inverters, so that they end it sooner."""
 
 
 class EvseConfig(Struct, frozen=True):
@@ -137,6 +143,10 @@ class LogConfig(Struct, frozen=True):
     max_age_days: float = 365.0
     reserve_bytes: int = 500_000_000
     """Free space that is always left to others."""
+    serve: str = ""
+    """Host and port for ``grug ship --from``; empty serves nobody."""
+    token: str = ""
+    """Without which nothing is served."""
 
 
 class ShipConfig(Struct, frozen=True):

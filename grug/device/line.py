@@ -1,11 +1,12 @@
 """A line for a library user: opened once, kept open, shared by the devices on it.
 
-Owns the bus actor, which owns the line. The actor learns of the units when it starts, so it starts
-with the first request; a device that is added later makes it end in order and begin again.
+Owns the bus actor, which owns the line.
 """
 
 from __future__ import annotations
 
+import contextlib
+import math
 import os
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
@@ -23,18 +24,23 @@ from grug.device.device import Device
 from grug.errors import LineError, MapError, Problem
 from grug.messages import ReadFailed, ReadRegisters, WriteFailed
 from grug.model import FailureKind
+from grug.protocol.framing import RtuFraming
+from grug.protocol.ports import tcp_port
 from grug.protocol.rtu import character_bits
 from grug.runtime.calls import CALLS_WAITING_MAX, BusCaller, BusReply, BusRequest, Call, Caller
 from grug.runtime.feed import Feed
 from grug.transport.line import Line, LineOpener
 from grug.transport.maps import load_map
-from grug.transport.serial import serial_opener
+from grug.transport.ports import port_framing, port_opener
 
 Port: TypeAlias = str | os.PathLike[str] | LineOpener
-"""Path of a serial port, or whatever opens a line."""
+"""Path of a serial port, ``tcp://host:port``, ``rtu+tcp://host:port``, or whatever opens a line."""
 
 MapLike: TypeAlias = str | os.PathLike[str] | RegisterMap
 """Name of a map that comes with grug, path of a ``.csv``, or a map."""
+
+SILENCE_S_MAX = 120.0
+"""A TCP connection is opened anew after this long without any reply."""
 
 REPLY_TIMEOUT_S = 0.5
 """Slow meters take 0.2 s to begin; a house, which must go on without them, waits less."""
@@ -53,16 +59,18 @@ def open_line(
     """Give a line to be opened by ``async with``.
 
     Args:
-        port: path of a serial port, or a ``LineOpener`` such as a simulated line's ``open``.
-        baudrate: bits per second.
+        port: path of a serial port; ``tcp://host:port`` for Modbus TCP; ``rtu+tcp://host:port``
+            for RTU frames over TCP; or a ``LineOpener`` such as a simulated line's ``open``.
+        baudrate: bits per second, over TCP those of the wire behind the gateway.
         framing: data bits, parity (N, E, O) and stop bits, such as ``8N1``.
         reply_timeout_s: how long a unit may take to begin its reply.
-        gap_s: silence between two frames; None means 3.5 characters, and at least 5 ms.
+        gap_s: silence between two frames; None means 3.5 characters, and at least 5 ms; none on
+            Modbus TCP.
         settle_s: pause after opening, for adapters that need it.
         feed: gets what happens on the line: every write, lost lines, silent units, counters.
 
     Raises:
-        ValueError: there is no such framing.
+        ValueError: there is no such framing or port.
         LineError: from ``async with``: the port is not there, in use, or may not be opened.
     """
     timing = bus.LineTiming(
@@ -71,6 +79,8 @@ def open_line(
         gap_s=gap_s,
         settle_s=settle_s,
         character_bits=character_bits(framing),
+        silence_s_max=SILENCE_S_MAX if isinstance(port, str) and tcp_port(port) else math.inf,
+        framing=port_framing(port) if isinstance(port, str) else RtuFraming,
     )
     return DeviceLine(port_name(port), opener_of(port, baudrate, framing), timing, feed or Feed())
 
@@ -79,10 +89,10 @@ def opener_of(port: Port, baudrate: int, framing: str) -> LineOpener:
     """What opens a port, if it is not that already.
 
     Raises:
-        ValueError: there is no such framing.
+        ValueError: there is no such framing or port.
     """
     if isinstance(port, str | os.PathLike):
-        return serial_opener(os.fspath(port), baudrate, framing)
+        return port_opener(os.fspath(port), baudrate, framing)
     return port
 
 
@@ -130,7 +140,7 @@ class DeviceLine:
         self._nursery: trio.Nursery | None = None
         self._first: Line | None = None
         """The line as opened by ``async with``, until the bus owner takes it over."""
-        self._bus: _Bus | None = None
+        self._bus = _Bus()
         self._is_closed = False
 
     def device(self, model: MapLike, unit: int | None = None) -> Device:
@@ -155,31 +165,10 @@ class DeviceLine:
 
     async def ask(self, request: BusRequest) -> BusReply:
         """Put a request to the bus; a line that is closed or lost is a failed reply, too."""
-        while self._nursery is not None and not self._is_closed:
-            owner = self._current_bus(self._nursery)
-            try:
-                return await owner.caller.ask(request)
-            except trio.ClosedResourceError:
-                if owner is self._bus:
-                    break  # Else another device was added while this waited to be heard.
+        if self._nursery is not None and not self._is_closed:
+            with contextlib.suppress(trio.ClosedResourceError):
+                return await self._bus.caller.ask(request)
         return _line_down(request, self.name, "is not open: use it within async with")
-
-    def _current_bus(self, nursery: trio.Nursery) -> _Bus:
-        """The bus owner that knows all units; whoever asks at the same time reaches it together."""
-        if self._bus is None or self._bus.units != self._units:
-            before, self._bus = self._bus, _Bus(self._units)
-            if before is not None:
-                before.finish()
-            start = partial(
-                self._bus.run,
-                self.feed,
-                after=before,
-                line_name=self.name,
-                open_line=self._open_or_take,
-                timing=self._timing,
-            )
-            nursery.start_soon(start, name=f"bus {self.name}")
-        return self._bus
 
     async def _open_or_take(self) -> Line:
         line, self._first = self._first, None
@@ -197,6 +186,15 @@ class DeviceLine:
             raise LineError(f"{self.name}: opening took longer than {bus.OPEN_S_MAX:g} s")
         self._manager = trio.open_nursery()
         self._nursery = await self._manager.__aenter__()
+        start = partial(
+            self._bus.run,
+            self.feed,
+            line_name=self.name,
+            open_line=self._open_or_take,
+            timing=self._timing,
+            units=self._units,
+        )
+        self._nursery.start_soon(start, name=f"bus {self.name}")
         return self
 
     async def __aexit__(
@@ -223,48 +221,36 @@ class DeviceLine:
 
 
 class _Bus:
-    """One run of the bus actor, with the units that it knows."""
+    """The bus actor, and how to call it."""
 
-    def __init__(self, units: Mapping[int, bus.UnitTraits]) -> None:
-        self.units = dict(units)
+    def __init__(self) -> None:
         self._send, self._calls = trio.open_memory_channel[Call[BusRequest, BusReply]](
             CALLS_WAITING_MAX
         )
         self.caller: BusCaller = Caller(self._send)
-        self._has_ended = trio.Event()
 
     async def run(
         self,
         feed: Feed,
         *,
-        after: _Bus | None,
         line_name: str,
         open_line: LineOpener,
         timing: bus.LineTiming,
+        units: Mapping[int, bus.UnitTraits],
     ) -> None:
-        """Be the line's owner, after another one has ended, until finished or cancelled.
-
-        In the end nobody is left waiting.
-        """
+        """Be the line's owner until cancelled; in the end nobody is left waiting."""
         try:
-            if after is not None:
-                await after._has_ended.wait()
             await bus.run(
                 self._calls,
                 feed,
                 line_name=line_name,
                 open_line=open_line,
                 timing=timing,
-                units=self.units,
+                units=units,
             )
         finally:
             self._send.close()
             self._refuse_all(line_name)
-            self._has_ended.set()
-
-    def finish(self) -> None:
-        """Take no more requests; end when those taken are answered."""
-        self._send.close()
 
     def _refuse_all(self, line_name: str) -> None:
         """Answer the calls that the actor has not seen."""

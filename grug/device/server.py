@@ -11,6 +11,7 @@ from grug.codec.image import RegisterImage
 from grug.codec.registers import Access
 from grug.device.line import Port, opener_of
 from grug.model import Table
+from grug.protocol.ports import tcp_port
 from grug.protocol.rtu import interframe_delay_s
 from grug.protocol.server import (
     ILLEGAL_DATA_ADDRESS,
@@ -112,9 +113,11 @@ async def serve(
         task_status: is given the unit once the line is open.
 
     Raises:
-        ValueError: there is no such framing.
+        ValueError: there is no such framing, or the port speaks Modbus TCP.
         LineError: the line cannot be opened, or is lost.
     """
+    if isinstance(port, str) and (place := tcp_port(port)) is not None and not place.is_rtu:
+        raise ValueError(f"{port}: units are served on serial lines and over rtu+tcp://")
     served = ServedUnit(unit, image, on_write)
     line = await opener_of(port, baudrate, framing)()
     try:

@@ -1,18 +1,21 @@
 """Which transactions read a set of spans in the least time on the wire.
 
-The plan is a minimum over all legal groupings, found by dynamic programming. That works on sorted
-spans because some minimal grouping always keeps them in order: a span that lies within another is
-read for nothing with it, and of two transactions that overlap, one can take over what it covers of
-the other without becoming longer. Legality depends on the addresses read, not on who wants them, so
-a transaction that shrinks stays legal.
+Takes plain values (spans, a line's timing, limits) and returns transactions. A span is one value,
+and never split. The plan is a minimum over all legal groupings, found by dynamic programming. That
+works on sorted spans because some minimal grouping always keeps them in order: a span that lies
+within another is read for nothing with it, and of two transactions that overlap, one can take over
+what it covers of the other without becoming longer. Legality depends on the addresses read, not on
+who wants them, so a transaction that shrinks stays legal.
 """
 
 from __future__ import annotations
 
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from functools import lru_cache
 
 from grug.errors import LocalProtocolError
 from grug.model import Span, Table
@@ -30,6 +33,11 @@ WORDS_MAX = 125
 """Most words in one read. Source: MODBUS Application Protocol V1.1b3, 6.3 and 6.4."""
 
 
+def data_bytes(span: Span) -> int:
+    """Bytes of contents in the reply to a read."""
+    return (span.count + 7) // 8 if span.table.is_bits else 2 * span.count
+
+
 @dataclass(frozen=True, slots=True)
 class ReadCost:
     """What a read costs on one line, from one unit; all in seconds."""
@@ -37,11 +45,12 @@ class ReadCost:
     character_s: float
     interframe_delay_s: float
     turnaround_s: float
-    """From the end of the request to the beginning of the reply."""
+    """From the end of the request to the beginning of the reply, and whatever else a read from this
+    unit costs however long it is: the silence it wants beyond the line's."""
 
     def read_s(self, table: Table, count: int) -> float:
         """Wire time of one read of ``count`` words or bits, both gaps included."""
-        data = (count + 7) // 8 if table.is_bits else 2 * count
+        data = data_bytes(Span(table, 0, count))
         characters = REQUEST_CHARACTERS + REPLY_OVERHEAD_CHARACTERS + data
         return characters * self.character_s + 2 * self.interframe_delay_s + self.turnaround_s
 
@@ -55,7 +64,8 @@ class ReadLimits:
     transaction_s_max: float = math.inf
     """Longest transaction; a single span that takes longer is read alone, since it is atomic."""
     forbidden: frozenset[tuple[Table, int]] = frozenset()
-    """Addresses that are not read, except where a span that was asked for has them itself."""
+    """Addresses that are not read, except where a span that was asked for has them itself; that is
+    then read alone, which is also what an address that wants to be read alone needs."""
     barriers: frozenset[tuple[Table, int]] = frozenset()
     """No transaction has the address before and this one, except within one asked span."""
     has_holes: bool = True
@@ -74,7 +84,10 @@ NO_LIMITS = ReadLimits()
 
 
 def plan_reads(
-    spans: Iterable[Span], cost: ReadCost, limits: ReadLimits = NO_LIMITS
+    spans: Iterable[Span],
+    cost: ReadCost,
+    limits: ReadLimits = NO_LIMITS,
+    snapshots: Iterable[Sequence[Span]] = (),
 ) -> tuple[Transaction, ...]:
     """Group spans into the transactions that take the least wire time together.
 
@@ -82,22 +95,69 @@ def plan_reads(
         spans: what is wanted, in any order; they may overlap and repeat. None is ever split.
         cost: what a read costs.
         limits: what a transaction may be.
+        snapshots: groups of spans whose contents have to be of one moment, and so are read in one
+            transaction each. They need not be among ``spans``.
 
     Returns:
-        Transactions by table and address; each wanted span is in the ``covers`` of exactly one.
+        Transactions by table and address; each wanted span is in the ``covers`` of exactly one, or
+        of one for each snapshot that it is in.
 
     Raises:
-        LocalProtocolError: a single span is empty, outside the address space or over the limit.
+        LocalProtocolError: a single span is empty, outside the address space or over the limit; or
+            a snapshot cannot be read at once.
     """
+    wanted = set(spans)
+    members: dict[Span, set[Span]] = {}
+    for snapshot in snapshots:
+        if snapshot:
+            whole = _whole_of(snapshot, limits)
+            members.setdefault(whole, set()).update(snapshot)
+    if members:
+        members = {
+            whole: group | {whole} if whole in wanted else group for whole, group in members.items()
+        }
+        wanted = wanted.difference(*members.values()).union(members)
     by_table: dict[Table, list[Span]] = {}
-    for span in sorted(set(spans), key=_by_start_longest_first):
+    for span in sorted(wanted, key=_by_start_longest_first):
         check_span(span, limits)
         by_table.setdefault(span.table, []).append(span)
-    return tuple(
+    plan = tuple(
         transaction
         for table in sorted(by_table)
         for transaction in _plan_table(table, by_table[table], cost, limits)
     )
+    return tuple(_with_members(each, members) for each in plan) if members else plan
+
+
+def _whole_of(snapshot: Sequence[Span], limits: ReadLimits) -> Span:
+    """The span that a snapshot is read with.
+
+    Raises:
+        LocalProtocolError: no single transaction can read it.
+    """
+    start, end = min(span.address for span in snapshot), max(span.end for span in snapshot)
+    whole = Span(snapshot[0].table, start, end - start)
+    check_span(whole, limits)
+    if whole in snapshot:
+        return whole
+    within = {address for span in snapshot for address in range(span.address, span.end)}
+    if (
+        any(span.table is not whole.table for span in snapshot)
+        or _Stops(whole.table, limits).end_max(start) < end
+        or (not limits.has_holes and len(within) < whole.count)
+    ):
+        raise LocalProtocolError(
+            f"a snapshot of {whole.table} {start}+{whole.count} cannot be read at once"
+        )
+    return whole
+
+
+def _with_members(
+    transaction: Transaction, members: Mapping[Span, AbstractSet[Span]]
+) -> Transaction:
+    covers = {span for each in transaction.covers for span in members.get(each, (each,))}
+    in_order = tuple(sorted(covers, key=_by_start_longest_first))
+    return Transaction(transaction.span, in_order)
 
 
 def plan_s(transactions: Iterable[Transaction], cost: ReadCost) -> float:
@@ -150,30 +210,21 @@ def _cheapest_groups(
     table: Table, outer: Sequence[Span], cost: ReadCost, limits: ReadLimits
 ) -> list[tuple[int, int]]:
     """First and last index of each group of the cheapest partition into runs of neighbours."""
-    count_max = limits.bits_max if table.is_bits else limits.words_max
-    stops = _Stops(table, limits)
+    prices = _prices(cost, table.is_bits, limits.bits_max if table.is_bits else limits.words_max)
+    starts = [span.address for span in outer]
+    ends = [span.end for span in outer]
+    stops = legal_ends(outer, cost, limits)
     total = len(outer)
     best_s = [0.0] + [math.inf] * total  # Of the first k spans.
     cut = [0] * (total + 1)
     for first in range(total):
         so_far_s = best_s[first]
-        start = outer[first].address
-        end_max = min(start + count_max, stops.end_max(start))
-        reached = start
-        for last in range(first, total):
-            span = outer[last]
-            is_alone = last == first
-            if not is_alone and (
-                span.end > end_max or (span.address > reached and not limits.has_holes)
-            ):
-                break
-            reached = span.end
-            read_s = cost.read_s(table, span.end - start)
-            if not is_alone and read_s > limits.transaction_s_max:
-                break
-            if so_far_s + read_s < best_s[last + 1]:
-                best_s[last + 1] = so_far_s + read_s
-                cut[last + 1] = first
+        start = starts[first]
+        for last in range(first + 1, stops[first] + 1):
+            ends_s = so_far_s + prices[ends[last - 1] - start]
+            if ends_s < best_s[last]:
+                best_s[last] = ends_s
+                cut[last] = first
     groups: list[tuple[int, int]] = []
     at = total
     while at:
@@ -181,6 +232,47 @@ def _cheapest_groups(
         at = cut[at]
     groups.reverse()
     return groups
+
+
+def legal_ends(outer: Sequence[Span], cost: ReadCost, limits: ReadLimits) -> list[int]:
+    """How far a transaction may reach that begins with each span.
+
+    Args:
+        outer: spans of one table by address, none within another.
+        cost: what a read costs.
+        limits: what a transaction may be.
+
+    Returns:
+        For each span the index after the last that may be read with it; its own is always legal.
+    """
+    table = outer[0].table
+    prices = _prices(cost, table.is_bits, limits.bits_max if table.is_bits else limits.words_max)
+    merged_max = bisect_right(prices, limits.transaction_s_max) - 1
+    stops = _Stops(table, limits)
+    block_ends = _block_ends(outer) if not limits.has_holes else [65536] * len(outer)
+    ends = [span.end for span in outer]
+    reach: list[int] = []
+    for at, span in enumerate(outer):
+        start = span.address
+        end_max = min(start + merged_max, stops.end_max(start), block_ends[at])
+        reach.append(max(at + 1, bisect_right(ends, end_max)))
+    return reach
+
+
+@lru_cache(maxsize=64)
+def _prices(cost: ReadCost, is_bits: bool, count_max: int) -> list[float]:
+    """What reads of 0 to ``count_max`` addresses cost, in seconds; nobody changes the list."""
+    table = Table.COIL if is_bits else Table.HOLDING_REGISTER
+    return [cost.read_s(table, count) for count in range(count_max + 1)]
+
+
+def _block_ends(outer: Sequence[Span]) -> list[int]:
+    """Where the addresses end that follow each span without a hole."""
+    block_ends = [span.end for span in outer]
+    for at in range(len(outer) - 2, -1, -1):
+        if outer[at + 1].address <= outer[at].end:
+            block_ends[at] = block_ends[at + 1]
+    return block_ends
 
 
 class _Stops:

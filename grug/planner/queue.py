@@ -9,126 +9,60 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Protocol, TypeAlias
 
 from grug.errors import BusError, ExceptionReply, LocalProtocolError
 from grug.messages import (
     LineCounted,
     Message,
-    ReadFailed,
-    ReadRegisters,
     RegistersRead,
     WriteDone,
     WriteFailed,
     WriteRegisters,
 )
 from grug.model import FailureKind, Span
-from grug.planner.plan import Transaction, check_span
-from grug.planner.units import Unit, UnitTraits, WireTiming, look_of_read, look_of_write
+from grug.planner.plan import (
+    REPLY_OVERHEAD_CHARACTERS,
+    REQUEST_CHARACTERS,
+    Transaction,
+    check_span,
+    data_bytes,
+)
+from grug.planner.units import (
+    Unit,
+    UnitTraits,
+    VerdictStore,
+    WireTiming,
+    look_of_read,
+    look_of_write,
+)
+from grug.planner.waiting import (
+    Asker,
+    Job,
+    ReadJob,
+    WaitingRead,
+    WaitingWrite,
+    WriteJob,
+    code_of,
+    fail_read,
+    goes_before,
+    is_live_read,
+)
+
+__all__ = ["BusQueue", "Job", "ReadJob", "WriteJob"]
 
 ILLEGAL_CODES = (2, 3)
 """Illegal data address, illegal data value (some units say this of a count or a hole).
 Source: MODBUS Application Protocol V1.1b3, 7."""
 
+WRITE_CHARACTERS = 8
+"""Of the shortest write, and of every acknowledgement."""
 
-class Asker(Protocol):
-    """Who waits for an answer: a ``grug.runtime.calls.Call``."""
+GATEWAY_CODES = (10, 11)
+"""Gateway path unavailable, gateway target device failed to respond: it is the gateway that speaks,
+and the unit is silent. Source: as above."""
 
-    @property
-    def request(self) -> ReadRegisters | WriteRegisters:
-        """What is asked."""
-
-    @property
-    def is_abandoned(self) -> bool:
-        """Whether nobody waits any more."""
-
-    def reply(self, reply: RegistersRead | ReadFailed | WriteDone | WriteFailed) -> None:
-        """Answer; exactly once."""
-
-
-class _Read:
-    """A read that waits, and what of it has been read already."""
-
-    __slots__ = ("asker", "blocks", "missing", "read_s", "request", "unit", "urgency")
-
-    def __init__(self, asker: Asker, request: ReadRegisters, unit: Unit, order: int) -> None:
-        self.asker = asker
-        self.request = request
-        self.unit = unit
-        self.urgency = (request.priority, request.deadline_s, order)
-        self.missing = list(range(len(request.spans)))
-        self.blocks = [b""] * len(request.spans)
-        self.read_s = math.inf
-
-    def take(self, span: Span, block: bytes, read_s: float) -> bool:
-        """Keep what serves this read of a block just read; tells whether that completes it."""
-        spans = self.request.spans
-        if len(self.missing) == 1 and spans[self.missing[0]] == span:
-            self.blocks[self.missing[0]] = block
-            self.missing.clear()
-            self.read_s = min(self.read_s, read_s)
-            return True
-        width = 1 if span.table.is_bits else 2
-        start, end, table = span.address, span.end, span.table
-        still: list[int] = []
-        for at in self.missing:
-            wanted = spans[at]
-            if wanted.table is table and start <= wanted.address and wanted.end <= end:
-                first = (wanted.address - start) * width
-                self.blocks[at] = block[first : first + wanted.count * width]
-                self.read_s = min(self.read_s, read_s)
-            else:
-                still.append(at)
-        self.missing = still
-        return not still
-
-    def wants_of(self, span: Span) -> bool:
-        """Whether something still missing lies within the span."""
-        return any(_lies_within(self.request.spans[at], span) for at in self.missing)
-
-    def wants(self, span: Span) -> bool:
-        """Whether exactly this span is still missing."""
-        return any(self.request.spans[at] == span for at in self.missing)
-
-
-class _Write:
-    """A write that waits."""
-
-    __slots__ = ("asker", "request", "unit")
-
-    def __init__(self, asker: Asker, request: WriteRegisters, unit: Unit) -> None:
-        self.asker = asker
-        self.request = request
-        self.unit = unit
-
-
-class ReadJob:
-    """One read for the wire."""
-
-    __slots__ = ("blocked", "transaction", "unit")
-
-    def __init__(
-        self, unit: Unit, transaction: Transaction, blocked: Span | _Write | None = None
-    ) -> None:
-        self.unit = unit
-        self.transaction = transaction
-        self.blocked = blocked
-        """What had to stand back: the unit must first answer a read whose reply cannot be mistaken
-        for one that is overdue. Nobody wants the contents."""
-
-
-class WriteJob:
-    """One write for the wire."""
-
-    __slots__ = ("asker", "request", "unit")
-
-    def __init__(self, write: _Write) -> None:
-        self.unit = write.unit
-        self.asker = write.asker
-        self.request = write.request
-
-
-Job: TypeAlias = ReadJob | WriteJob
+USUAL_TRAITS = UnitTraits()
+"""Of units that nobody has told of."""
 
 
 class BusQueue:
@@ -140,17 +74,18 @@ class BusQueue:
         timing: WireTiming,
         traits: Mapping[int, UnitTraits],
         publish: Callable[[Message], None],
+        store: VerdictStore | None = None,
     ) -> None:
         self.wake_s = math.inf
         """After a ``pick`` that gave nothing: when to pick again, if nothing is added before."""
         self._line = line
         self._timing = timing
         self._publish = publish
-        self._units = {
-            unit_id: Unit(line, unit_id, each, timing, publish) for unit_id, each in traits.items()
-        }
-        self._reads: list[_Read] = []
-        self._writes: list[_Write] = []
+        self._traits = traits
+        self._store = store
+        self._units: dict[int, Unit] = {}
+        self._reads: list[WaitingRead] = []
+        self._writes: list[WaitingWrite] = []
         self._order = 0
         self._down_cause: str | None = "not open yet"
         self._transactions = 0
@@ -167,12 +102,9 @@ class BusQueue:
     def add(self, asker: Asker, now_s: float) -> None:
         """Take a request; it is answered at once if it cannot be carried out."""
         request = asker.request
-        unit = self._units.get(request.unit_id)
-        if unit is None:
-            unit = Unit(self._line, request.unit_id, UnitTraits(), self._timing, self._publish)
-            self._units[request.unit_id] = unit
+        unit = self._unit(request.unit_id)
         if isinstance(request, WriteRegisters):
-            write = _Write(asker, request, unit)
+            write = WaitingWrite(asker, request, unit)
             if self._down_cause is not None:
                 self._fail_write(write, FailureKind.LINE_DOWN, self._down_cause, now_s)
                 return
@@ -180,20 +112,40 @@ class BusQueue:
             self._writes.append(write)
             return
         self._order += 1
-        read = _Read(asker, request, unit, self._order)
+        read = WaitingRead(asker, request, unit, self._order)
         if self._down_cause is not None:
-            _fail_read(read, FailureKind.LINE_DOWN, self._down_cause, now_s)
+            fail_read(read, FailureKind.LINE_DOWN, self._down_cause, now_s)
             return
         try:
             for span in request.spans:
                 check_span(span, unit.limits)
         except LocalProtocolError as error:
-            _fail_read(read, FailureKind.REFUSED, str(error), now_s)
+            fail_read(read, FailureKind.REFUSED, str(error), now_s)
             return
-        if request.spans:
+        if not request.spans:
+            asker.reply(RegistersRead((), now_s))
+            return
+        if request.max_age_s > 0:
+            read.take_fresh(now_s)
+        if request.is_partial and unit.refuses_some:
+            for span in request.spans:
+                if code := unit.quarantined(span, now_s):
+                    read.do_without(span, code)
+        if read.missing:
             self._reads.append(read)
         else:
-            asker.reply(RegistersRead((), now_s))
+            read.answer(now_s)
+
+    def _unit(self, unit_id: int) -> Unit:
+        """What is known of a unit; its traits may become known, or change, at any time."""
+        traits = self._traits.get(unit_id, USUAL_TRAITS)
+        unit = self._units.get(unit_id)
+        if unit is None:
+            unit = Unit(self._line, unit_id, traits, self._timing, self._publish, self._store)
+            self._units[unit_id] = unit
+        elif unit.traits is not traits and unit.traits != traits:
+            unit.take_traits(traits)
+        return unit
 
     def _supersede(self, request: WriteRegisters, now_s: float) -> None:
         """A write that wholly overwrites one that still waits makes that pointless."""
@@ -230,12 +182,12 @@ class BusQueue:
                 self.wake_s = min(self.wake_s, write.unit.ready_s, write.request.deadline_s)
         if not self._reads:
             return None
-        self._reads = [read for read in self._reads if _is_live_read(read, now_s)]
-        urgent: _Read | None = None
+        self._reads = [read for read in self._reads if is_live_read(read, now_s)]
+        urgent: WaitingRead | None = None
         for read in self._reads:
             if read.unit.ready_s > now_s:
                 self.wake_s = min(self.wake_s, read.unit.ready_s, read.request.deadline_s)
-            elif urgent is None or _goes_before(read, urgent, now_s):
+            elif urgent is None or goes_before(read, urgent, now_s):
                 urgent = read
         if urgent is None:
             return None
@@ -245,9 +197,11 @@ class BusQueue:
         return ReadJob(urgent.unit, transaction)
 
     @staticmethod
-    def _clearing(waiting: _Read | _Write, now_s: float, span: Span | None = None) -> ReadJob:
+    def _clearing(
+        waiting: WaitingRead | WaitingWrite, now_s: float, span: Span | None = None
+    ) -> ReadJob:
         unit = waiting.unit
-        if isinstance(waiting, _Write):
+        if isinstance(waiting, WaitingWrite):
             request = waiting.request
             distinct = unit.distinct_read(request.table, request.address, now_s)
             return ReadJob(unit, Transaction(distinct, ()), waiting)
@@ -255,31 +209,29 @@ class BusQueue:
         distinct = unit.distinct_read(span.table, span.address, now_s)
         return ReadJob(unit, Transaction(distinct, ()), span)
 
-    def _transaction_for(self, urgent: _Read) -> Transaction:
+    def _transaction_for(self, urgent: WaitingRead) -> Transaction:
         """The first transaction of the unit's plan that serves the most urgent read."""
         unit = urgent.unit
         spans = urgent.request.spans
         if unit.is_offline:  # A probe: as short as what was asked allows.
             span = spans[urgent.missing[0]]
             return Transaction(span, (span,))
-        wanted = frozenset(
-            [
-                read.request.spans[at]
-                for read in self._reads
-                if read.unit is unit
-                for at in read.missing
-            ]
-        )
-        plan = unit.plan(wanted)
+        reads = [read for read in self._reads if read.unit is unit]
+        if len(reads) == 1 and len(urgent.missing) == len(spans):
+            plan = unit.plan(spans)
+        else:
+            plan = unit.plan(
+                frozenset([read.request.spans[at] for read in reads for at in read.missing])
+            )
         if len(plan) == 1:
             return plan[0]
+        missing = {spans[at] for at in urgent.missing}
         for transaction in plan:
-            for at in urgent.missing:
-                if _lies_within(spans[at], transaction.span):
-                    return transaction
+            if not missing.isdisjoint(transaction.covers):
+                return transaction
         raise AssertionError("a plan covers everything that is wanted")
 
-    def _is_live_write(self, write: _Write, now_s: float) -> bool:
+    def _is_live_write(self, write: WaitingWrite, now_s: float) -> bool:
         if write.asker.is_abandoned:
             return False
         if write.request.deadline_s < now_s:
@@ -303,7 +255,9 @@ class BusQueue:
         """
         self._count(job.unit, started_s, ended_s)
         job.unit.answered(ended_s)
+        job.unit.measured(self._latency_s(job, ended_s - started_s))
         if isinstance(job, WriteJob):
+            job.unit.forget()
             done = WriteDone(self._line, job.request, ended_s)
             job.asker.reply(done)
             self._publish(done)
@@ -313,10 +267,12 @@ class BusQueue:
         unit = job.unit
         span = job.transaction.span
         unit.proved(span)
+        unit.remember(span, block, ended_s)
+        unit.took(span, ended_s - started_s)
         is_one_done = False
         for read in self._reads:
             if read.unit is unit and read.take(span, block, ended_s):
-                read.asker.reply(RegistersRead(tuple(read.blocks), read.read_s))
+                read.answer(ended_s)
                 is_one_done = True
         if is_one_done:
             self._reads = [read for read in self._reads if read.missing]
@@ -326,7 +282,7 @@ class BusQueue:
         unit = job.unit
         self._count(unit, started_s, ended_s)
         self._failures += 1
-        is_refusal = isinstance(error, ExceptionReply)
+        is_refusal = isinstance(error, ExceptionReply) and error.code not in GATEWAY_CODES
         if is_refusal:
             unit.answered(ended_s)
         else:
@@ -337,7 +293,8 @@ class BusQueue:
             )
             unit.missed(look, str(error), ended_s, self._offline_others(unit))
         if isinstance(job, WriteJob):
-            self._fail_write(job, error.kind, str(error), ended_s)
+            unit.forget()
+            self._fail_write(job, error.kind, str(error), ended_s, code_of(error))
         elif job.blocked is not None:
             if not is_refusal:
                 self._fail_blocked(unit, job.blocked, error, ended_s)
@@ -346,14 +303,16 @@ class BusQueue:
         else:
             self._fail_blocked(unit, job.transaction.span, error, ended_s)
 
-    def _fail_blocked(self, unit: Unit, what: Span | _Write, error: BusError, now_s: float) -> None:
+    def _fail_blocked(
+        self, unit: Unit, what: Span | WaitingWrite, error: BusError, now_s: float
+    ) -> None:
         """Fail the write, or all reads that want something of the span."""
-        if isinstance(what, _Write):
+        if isinstance(what, WaitingWrite):
             self._writes.remove(what)
             self._fail_write(what, error.kind, f"{error}; it was not sent", now_s)
             return
         reads = [read for read in self._reads if read.unit is unit and read.wants_of(what)]
-        self._fail_reads(reads, error.kind, str(error), now_s)
+        self._fail_reads(reads, error.kind, str(error), now_s, code_of(error))
 
     def refused(self, job: Job, text: str, now_s: float) -> None:
         """It cannot be said in Modbus, and so never went on the wire."""
@@ -361,17 +320,37 @@ class BusQueue:
         self._fail_write(job, FailureKind.REFUSED, text, now_s)
 
     def _refused_address(self, job: ReadJob, error: ExceptionReply, now_s: float) -> None:
-        """Split what was merged and try again; what was refused alone is what the asker gets."""
+        """Split what was merged and try again; what was refused alone is what the asker gets.
+
+        Who can do without it gets the rest, once that is read.
+        """
         span = job.transaction.span
-        if job.unit.split(job.transaction):
+        if job.unit.refused(job.transaction, error.code, now_s):
             return  # Those who wait still do, and the next plan has it in pieces.
         text = f"{error} for {span.table} {span.address}+{span.count}"
-        self._fail_reads(
-            [read for read in self._reads if read.unit is job.unit and read.wants(span)],
-            error.kind,
-            text,
-            now_s,
-        )
+        failed, done = [], []
+        for read in self._reads:
+            if read.unit is not job.unit or not read.wants(span):
+                continue
+            if not read.request.is_partial:
+                failed.append(read)
+                continue
+            read.do_without(span, error.code)
+            if not read.missing:
+                read.answer(now_s)
+                done.append(read)
+        self._fail_reads(failed, error.kind, text, now_s, error.code)
+        if done:
+            self._reads = [read for read in self._reads if read not in done]
+
+    def _latency_s(self, job: Job, elapsed_s: float) -> float:
+        """How long the unit took, without the time of the characters."""
+        if isinstance(job, WriteJob):
+            characters = 2 * WRITE_CHARACTERS
+        else:
+            data = data_bytes(job.transaction.span)
+            characters = REQUEST_CHARACTERS + REPLY_OVERHEAD_CHARACTERS + data
+        return max(0.0, elapsed_s - characters * self._timing.character_s)
 
     def _offline_others(self, unit: Unit) -> int:
         return sum(each.is_offline for each in self._units.values() if each is not unit)
@@ -403,15 +382,22 @@ class BusQueue:
     # Answers and counters
 
     def _fail_write(
-        self, write: _Write | WriteJob, kind: FailureKind, text: str, now_s: float
+        self,
+        write: WaitingWrite | WriteJob,
+        kind: FailureKind,
+        text: str,
+        now_s: float,
+        code: int = 0,
     ) -> None:
-        failed = WriteFailed(self._line, write.request, kind, text, now_s)
+        failed = WriteFailed(self._line, write.request, kind, text, now_s, code)
         write.asker.reply(failed)
         self._publish(failed)
 
-    def _fail_reads(self, reads: list[_Read], kind: FailureKind, text: str, now_s: float) -> None:
+    def _fail_reads(
+        self, reads: list[WaitingRead], kind: FailureKind, text: str, now_s: float, code: int = 0
+    ) -> None:
         for read in reads:
-            _fail_read(read, kind, text, now_s)
+            fail_read(read, kind, text, now_s, code)
         failed = {id(read) for read in reads}
         self._reads = [read for read in self._reads if id(read) not in failed]
 
@@ -434,31 +420,3 @@ class BusQueue:
             failures=self._failures,
             waiting=len(self),
         )
-
-
-def _goes_before(read: _Read, other: _Read, now_s: float) -> bool:
-    if read.unit.is_offline or other.unit.is_offline:
-        patience = read.unit.lets_others_first(now_s), other.unit.lets_others_first(now_s)
-        if patience[0] is not patience[1]:
-            return patience[1]
-    return read.urgency < other.urgency
-
-
-def _is_live_read(read: _Read, now_s: float) -> bool:
-    if read.asker.is_abandoned:
-        return False
-    if read.request.deadline_s < now_s:
-        _fail_read(read, FailureKind.EXPIRED, "the line was not free in time", now_s)
-        return False
-    if read.unit.is_resting(now_s):
-        _fail_read(read, FailureKind.UNIT_OFFLINE, read.unit.cause, now_s)
-        return False
-    return True
-
-
-def _fail_read(read: _Read, kind: FailureKind, text: str, now_s: float) -> None:
-    read.asker.reply(ReadFailed(kind, text, now_s))
-
-
-def _lies_within(inner: Span, outer: Span) -> bool:
-    return inner.table is outer.table and outer.address <= inner.address and inner.end <= outer.end

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 from grug.messages import Message, UnitChanged, WriteRegisters
 from grug.model import Span, Table, UnitHealth
+from grug.planner.learned import LearnedCost
 from grug.planner.plan import (
     BITS_MAX,
     REPLY_OVERHEAD_CHARACTERS,
@@ -17,8 +18,10 @@ from grug.planner.plan import (
     ReadCost,
     ReadLimits,
     Transaction,
+    data_bytes,
     plan_reads,
 )
+from grug.planner.refusals import Refusals
 
 OFFLINE_FAILURES = 3
 """Failures in a row after which a unit is only probed: two may be bad luck on a noisy line."""
@@ -35,6 +38,25 @@ PROBE_PATIENCE_S = 5.0
 LATE_S_MAX = 2.0
 """A reply may come this long after its timeout and must not be taken for the next one's. Units
 queue no requests; what comes later is a gateway's, which should have a longer timeout."""
+
+TIMEOUT_S_MIN = 0.15
+"""Least reply timeout that is ever learned: adapters and schedulers add this much on a bad day."""
+
+TIMEOUT_SHARE_MIN = 1 / 3
+"""Least part of the configured timeout that is ever waited: who configures more expects hiccups."""
+
+TIMEOUT_LATENCIES = 4.0
+"""The learned timeout over the longest latency seen lately."""
+
+LATENCIES_MIN = 50
+"""Replies in a row until a latency is believed, and for how long the longest is remembered."""
+
+QUARANTINE_S_FIRST = 10.0
+QUARANTINE_S_MAX = 3600.0
+"""How long a register that was refused alone is not asked for by those who can do without it."""
+
+FRESH_MAX = 64
+"""Reads of a unit that are remembered for those who accept what is not quite new."""
 
 PLANS_MAX = 1000
 """Plans kept per unit; which spans wait together repeats, so that more means a runaway asker."""
@@ -64,6 +86,8 @@ class WireTiming:
     """Silence between any two frames."""
     reply_timeout_s: float
     """How long a unit may take to begin its reply."""
+    has_numbers: bool = False
+    """Whether replies say which request they answer, so that late ones are never mistaken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +108,64 @@ class UnitTraits:
     """Silence that this unit wants after a frame of its own, where more than the line's gap."""
     writes_multiple: bool = False
     """Whether it wants functions 15 and 16 for a single value too."""
+    identity: str = ""
+    """What the verdicts on its addresses are kept under; empty keeps none."""
+
+    def rest_s(self, timing: WireTiming) -> float:
+        """Silence after a frame of this unit beyond the line's own."""
+        return max(0.0, self.gap_s - timing.gap_s)
+
+    def read_cost(self, timing: WireTiming) -> ReadCost:
+        """What a read costs as far as is known beforehand: each one costs the unit's rest too."""
+        turnaround_s = self.turnaround_s + self.rest_s(timing)
+        return ReadCost(timing.character_s, timing.gap_s, turnaround_s)
+
+    @property
+    def limits(self) -> ReadLimits:
+        """What one transaction may be, as far as is known beforehand."""
+        return ReadLimits(
+            words_max=self.words_max,
+            bits_max=self.bits_max,
+            transaction_s_max=self.transaction_s_max,
+            forbidden=self.forbidden,
+            has_holes=self.reads_holes,
+        )
+
+
+class Verdicts(NamedTuple):
+    """What a unit has refused: worth keeping, since each refusal costs a transaction."""
+
+    guilty: tuple[Span, ...] = ()
+    """Holes and values that it does not have; without length, borders that no read may cross."""
+
+
+class VerdictStore(Protocol):
+    """Where verdicts survive a restart."""
+
+    def load(self, identity: str) -> Verdicts:
+        """What is known; empty when that is nothing."""
+
+    def save(self, identity: str, verdicts: Verdicts) -> None:
+        """Keep this in place of what was known."""
+
+
+class NoVerdicts:
+    """A store that keeps nothing; see ``VerdictStore``."""
+
+    def load(self, identity: str) -> Verdicts:
+        """See ``VerdictStore.load``."""
+        return Verdicts()
+
+    def save(self, identity: str, verdicts: Verdicts) -> None:
+        """See ``VerdictStore.save``."""
+
+
+class _Refused(NamedTuple):
+    """A span that was refused alone."""
+
+    code: int
+    until_s: float
+    delay_s: float
 
 
 class Unit:
@@ -96,16 +178,9 @@ class Unit:
         traits: UnitTraits,
         timing: WireTiming,
         publish: Callable[[Message], None],
+        store: VerdictStore | None = None,
     ) -> None:
         self.unit_id = unit_id
-        self.traits = traits
-        self.limits = ReadLimits(
-            words_max=traits.words_max,
-            bits_max=traits.bits_max,
-            transaction_s_max=traits.transaction_s_max,
-            forbidden=traits.forbidden,
-            has_holes=traits.reads_holes,
-        )
         self.ready_s = -math.inf
         """It is not asked before this."""
         self.is_offline = False
@@ -114,68 +189,164 @@ class Unit:
         self._line = line
         self._timing = timing
         self._publish = publish
-        self._cost = ReadCost(timing.character_s, timing.gap_s, traits.turnaround_s)
-        self._plans: dict[frozenset[Span], tuple[Transaction, ...]] = {}
+        self._store = store or NoVerdicts()
+        self._plans: dict[tuple[Span, ...] | frozenset[Span], tuple[Transaction, ...]] = {}
         self._failures = 0
         self._has_answered = False
         """Since the start; the first answer is news to those who knew it offline before."""
         self._probe_s = -math.inf
         self._probe_delay_s = PROBE_S_FIRST
         self._late: dict[Look, float] = {}
-        self._refused_alone: set[Span] = set()
-        self._splits: list[tuple[Span, ...]] = []
+        self._refusals = Refusals()
+        self._quarantine: dict[Span, _Refused] = {}
+        self._latencies = 0
+        """Replies in a row."""
+        self._latency_s_max = 0.0
+        self._latency_s_max_before = 0.0
+        """The same of the round of replies before this one."""
+        self._fresh: dict[Span, tuple[bytes, float]] = {}
+        self._identity = ""
+        self._verdicts = Verdicts()
+        """As they are kept."""
+        self.take_traits(traits)
+
+    def take_traits(self, traits: UnitTraits) -> None:
+        """Go by these from now on, and by what was learned of a unit of that identity."""
+        is_another = traits.identity != self._identity
+        self._identity = traits.identity
+        self.traits = traits
+        self.limits = traits.limits
+        self._learned = LearnedCost(traits.read_cost(self._timing), traits.rest_s(self._timing))
+        if is_another:
+            self._verdicts = self._store.load(traits.identity)
+            self._refusals.believe(self._verdicts.guilty)
+        self._learn()
 
     # Plans
 
-    def plan(self, spans: frozenset[Span]) -> tuple[Transaction, ...]:
+    def plan(self, spans: tuple[Span, ...] | frozenset[Span]) -> tuple[Transaction, ...]:
         """The cheapest reads of these spans, remembered."""
         plan = self._plans.get(spans)
         if plan is None:
             if len(self._plans) >= PLANS_MAX:
                 self._plans.clear()
-            plan = self._plans[spans] = plan_reads(spans, self._cost, self.limits)
+            plan = self._plans[spans] = plan_reads(spans, self._learned.cost, self.limits)
         return plan
 
-    def split(self, refused: Transaction) -> bool:
+    def refused(self, transaction: Transaction, code: int, now_s: float) -> bool:
         """Learn from a read that was refused for its addresses.
 
-        A merged read may have been refused for a hole, for a border within it, or for one of the
-        spans that are wanted: from now on its spans are not merged. A span that is refused alone is
-        the culprit of every merger it was in: those may be tried again, without it.
+        Args:
+            transaction: what was read.
+            code: the exception code.
+            now_s: now.
 
         Returns:
-            Whether it was merged, so that its spans are worth asking for one by one.
+            Whether it was merged, so that its spans are worth asking for in pieces.
         """
-        is_merged = refused.span not in refused.covers
-        if is_merged:
-            self._splits.append(refused.covers)
-        else:
-            self._refused_alone.add(refused.span)
-            self._splits = [each for each in self._splits if refused.span not in each]
+        is_merged = self._refusals.refused(transaction)
+        if not is_merged:
+            span = transaction.span
+            before = self._quarantine.get(span)
+            delay_s = QUARANTINE_S_FIRST
+            if before is not None:
+                delay_s = min(2 * before.delay_s, QUARANTINE_S_MAX)
+            self._quarantine[span] = _Refused(code, now_s + delay_s, delay_s)
         self._learn()
+        self._keep()
         return is_merged
+
+    @property
+    def refuses_some(self) -> bool:
+        """Whether anything was refused alone."""
+        return bool(self._quarantine)
+
+    def quarantined(self, span: Span, now_s: float) -> int:
+        """The exception code that a span was refused with, while it need not be tried again; or 0.
+
+        A span that lies within a refused one has not been refused itself.
+        """
+        refused = self._quarantine.get(span)
+        return refused.code if refused is not None and now_s < refused.until_s else 0
 
     def proved(self, span: Span) -> None:
         """A read of this span went well, whatever was thought of it before."""
-        if self._refused_alone and span in self._refused_alone:
-            self._refused_alone.discard(span)
+        self._quarantine.pop(span, None)
+        if self._refusals.proved(span):
             self._learn()
+        if len(self._refusals.guilty) != len(self._verdicts.guilty):
+            self._keep()
+
+    def _keep(self) -> None:
+        """Store the verdicts if there are new ones."""
+        verdicts = Verdicts(tuple(sorted(self._refusals.guilty)))
+        if verdicts != self._verdicts:
+            self._verdicts = verdicts
+            if self._identity:
+                self._store.save(self._identity, verdicts)
 
     def _learn(self) -> None:
-        forbidden = set(self.traits.forbidden)
-        barriers: set[tuple[Table, int]] = set()
-        for covers in self._splits:
-            end = covers[0].end
-            for span in covers[1:]:
-                forbidden.update((span.table, address) for address in range(end, span.address))
-                barriers.add((span.table, span.address))
-                end = max(end, span.end)
-        for span in self._refused_alone:
-            forbidden.update((span.table, address) for address in range(span.address, span.end))
+        forbidden, barriers = self._refusals.avoided()
         self.limits = replace(
-            self.limits, forbidden=frozenset(forbidden), barriers=frozenset(barriers)
+            self.limits,
+            forbidden=self.traits.forbidden | forbidden,
+            barriers=frozenset(barriers),
         )
         self._plans.clear()
+
+    def took(self, span: Span, seconds: float) -> None:
+        """A read of this span took so long, from the beginning of the request."""
+        if self._learned.add(data_bytes(span), seconds):
+            self._plans.clear()
+
+    # What was read a moment ago
+
+    def remember(self, span: Span, block: bytes, read_s: float) -> None:
+        """Keep a block for those who accept what is not quite new."""
+        fresh = self._fresh
+        fresh.pop(span, None)
+        if len(fresh) >= FRESH_MAX:
+            del fresh[next(iter(fresh))]
+        fresh[span] = block, read_s
+
+    def fresh(self, span: Span, since_s: float) -> tuple[bytes, float] | None:
+        """What the unit held there, read no earlier than ``since_s``, and when; or None."""
+        for read, (block, read_s) in reversed(self._fresh.items()):
+            if read_s < since_s:
+                return None  # The others are older still.
+            if read.table is span.table and read.address <= span.address and span.end <= read.end:
+                width = 1 if span.table.is_bits else 2
+                first = (span.address - read.address) * width
+                return block[first : first + span.count * width], read_s
+        return None
+
+    def forget(self) -> None:
+        """Something was written: nothing that was read before needs be true any more."""
+        self._fresh.clear()
+
+    # Latency
+
+    def reply_timeout_s(self, *, is_write: bool) -> float:
+        """How long to wait for the beginning of a reply.
+
+        Never longer than configured; less for reads from a unit that has long answered faster. A
+        write may take its time, since units store what they are told; and after a silence nothing
+        is taken for granted.
+        """
+        configured_s = self._timing.reply_timeout_s
+        if is_write or self._failures or not self._latency_s_max_before:
+            return configured_s
+        longest_s = max(self._latency_s_max, self._latency_s_max_before)
+        least_s = max(TIMEOUT_S_MIN, TIMEOUT_SHARE_MIN * configured_s)
+        return min(configured_s, max(least_s, TIMEOUT_LATENCIES * longest_s))
+
+    def measured(self, latency_s: float) -> None:
+        """A reply came so long after its request, the time of its characters aside."""
+        self._latency_s_max = max(self._latency_s_max, latency_s, 1e-6)
+        self._latencies += 1
+        if self._latencies >= LATENCIES_MIN:
+            self._latencies = 0
+            self._latency_s_max_before, self._latency_s_max = self._latency_s_max, 0.0
 
     # Late replies
 
@@ -232,7 +403,10 @@ class Unit:
         """
         self._failures += 1
         self.cause = cause
-        self._late[look] = now_s + LATE_S_MAX
+        self._latencies = 0
+        self._latency_s_max = self._latency_s_max_before = 0.0
+        if not self._timing.has_numbers:
+            self._late[look] = now_s + LATE_S_MAX
         if self._failures == 1:
             self._changed(UnitHealth.SUSPECT, cause, now_s)
         if self._failures < OFFLINE_FAILURES:

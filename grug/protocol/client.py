@@ -167,19 +167,9 @@ class ReadTransaction(_Exchange):
         Raises:
             LocalProtocolError: Modbus has no such request.
         """
-        is_bits = span.table.is_bits
-        if not 1 <= span.count <= (READ_BITS_MAX if is_bits else READ_WORDS_MAX):
-            raise LocalProtocolError(f"cannot read {span.count} of {span.table} at once")
-        _check(unit_id, span.address, span.count)
-        function = READ_FUNCTIONS[span.table]
-        data_bytes = (span.count + 7) // 8 if is_bits else 2 * span.count
-        self._bits = span.count if is_bits else 0
-        super().__init__(
-            with_crc(_REQUEST.pack(unit_id, function, span.address, span.count)),
-            bytes((unit_id, function, data_bytes)),
-            5 + data_bytes,
-            skips_echo=True,
-        )
+        pdu, header = read_pdu(unit_id, span)
+        self._bits = span.count if span.table.is_bits else 0
+        super().__init__(with_crc(pdu), header, 5 + header[2], skips_echo=True)
 
     def receive(self, data: bytes) -> bytes | None:
         """Add what arrived.
@@ -194,7 +184,7 @@ class ReadTransaction(_Exchange):
         if adu is None:
             return None
         if self._bits:
-            return b"".join([_BITS[byte] for byte in adu[3:-2]])[: self._bits]
+            return unpack_bits(adu[3:-2], self._bits)
         return adu[3:-2]
 
 
@@ -227,7 +217,7 @@ class WriteTransaction(_Exchange):
         Raises:
             LocalProtocolError: Modbus has no such request.
         """
-        pdu, header = _write_pdu(unit_id, table, address, block, always_multiple)
+        pdu, header = write_pdu(unit_id, table, address, block, always_multiple)
         super().__init__(
             with_crc(pdu),
             header,
@@ -247,10 +237,35 @@ class WriteTransaction(_Exchange):
         return None if self._take(data) is None else b""
 
 
-def _write_pdu(
+def read_pdu(unit_id: int, span: Span) -> tuple[bytes, bytes]:
+    """Unit id and PDU of a read, and how its reply begins: unit id, function, byte count.
+
+    Raises:
+        LocalProtocolError: Modbus has no such request.
+    """
+    is_bits = span.table.is_bits
+    if not 1 <= span.count <= (READ_BITS_MAX if is_bits else READ_WORDS_MAX):
+        raise LocalProtocolError(f"cannot read {span.count} of {span.table} at once")
+    _check(unit_id, span.address, span.count)
+    function = READ_FUNCTIONS[span.table]
+    data_bytes = (span.count + 7) // 8 if is_bits else 2 * span.count
+    pdu = _REQUEST.pack(unit_id, function, span.address, span.count)
+    return pdu, bytes((unit_id, function, data_bytes))
+
+
+def unpack_bits(packed: bytes, count: int) -> bytes:
+    """The first ``count`` bits, lowest first, as a byte (0 or 1) each."""
+    return b"".join([_BITS[byte] for byte in packed])[:count]
+
+
+def write_pdu(
     unit_id: int, table: Table, address: int, block: bytes, always_multiple: bool
 ) -> tuple[bytes, bytes]:
-    """Unit id and PDU of a write, and how its acknowledgement begins."""
+    """Unit id and PDU of a write, and how its acknowledgement begins.
+
+    Raises:
+        LocalProtocolError: Modbus has no such request.
+    """
     if table is Table.HOLDING_REGISTER:
         count, rest = divmod(len(block), 2)
         if rest or not 1 <= count <= WRITE_WORDS_MAX:

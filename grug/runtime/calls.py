@@ -63,7 +63,10 @@ class Caller(Generic[Request, Reply]):
     async def ask(self, request: Request) -> Reply:
         """Send the request and wait for its reply."""
         call: Call[Request, Reply] = Call(request)
-        await self._channel.send(call)
+        try:
+            self._channel.send_nowait(call)  # Waiting comes next: to yield twice would be dear.
+        except trio.WouldBlock:
+            await self._channel.send(call)
         return await call.wait()
 
 

@@ -102,6 +102,7 @@ class Frame(NamedTuple):
 
     kind: int
     codec: int
+    flags: int
     unpacked_bytes: int
     entries: int
     """Samples, series or events in it."""
@@ -126,6 +127,23 @@ class Frame(NamedTuple):
             return _decompressor.decompress(self.payload, max_output_size=self.unpacked_bytes)
         except zstandard.ZstdError as error:
             raise StorageError(f"block {self.seq} cannot be unpacked: {error}") from error
+
+    def encode(self) -> bytes:
+        """Give the bytes of the frame, as they are stored."""
+        head = _FRAME.pack(
+            self.kind,
+            self.codec,
+            self.flags,
+            len(self.payload),
+            self.unpacked_bytes,
+            self.entries,
+            self.seq,
+            self.t_min_ms,
+            self.t_max_ms - self.t_min_ms,
+            self.crc,
+            self.monotonic_ms,
+        )
+        return b"".join((FRAME_MAGIC, _CRC.pack(zlib.crc32(head)), head, self.payload))
 
 
 def encode_frame(
@@ -206,7 +224,9 @@ def scan_frames(
             bad_bytes += found - offset
             offset = found
             continue
-        kind, codec, _, packed_bytes, unpacked_bytes, count, seq, t_min, t_span, crc, mono = header
+        kind, codec, flags, packed_bytes, unpacked_bytes, count, seq, t_min, t_span, crc, mono = (
+            header
+        )
         end = offset + FRAME_HEADER_BYTES + packed_bytes
         if end > len(data):
             break
@@ -214,8 +234,8 @@ def scan_frames(
         if zlib.crc32(payload) == crc:
             frames.append(
                 Frame(
-                    kind, codec, unpacked_bytes, count, seq, t_min, t_min + t_span, crc, mono,
-                    payload,
+                    kind, codec, flags, unpacked_bytes, count, seq, t_min, t_min + t_span, crc,
+                    mono, payload,
                 )
             )  # fmt: skip
         else:

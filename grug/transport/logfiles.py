@@ -121,7 +121,7 @@ class LogWriter:
         except OSError as error:
             raise StorageError(f"the log {directory} cannot be opened: {error}") from error
         try:
-            self._segments = list(_segments(directory))
+            self._segments = list(list_segments(directory))
             self._recover()
         except OSError as error:
             os.close(self._lock_fd)
@@ -158,7 +158,7 @@ class LogWriter:
         for segment, header in reversed(self._segments):
             if header is None:
                 continue
-            blocks = _blocks_of(self.directory, segment, header)
+            blocks = blocks_of(self.directory, segment, header)
             end_ms = max((block.frame.t_max_ms for block in blocks), default=None)
             if end_ms is None:
                 continue
@@ -283,6 +283,8 @@ class LogBlock(NamedTuple):
     frame: Frame
     names: list[str]
     """Series by id; grows, but what is there stays."""
+    header: SegmentHeader
+    """Of the segment it is in."""
 
     @property
     def position(self) -> Position:
@@ -293,14 +295,18 @@ class LogBlock(NamedTuple):
 class LogReader:
     """Reads the log from a position on, also while it is written."""
 
-    def __init__(self, directory: Path, after: Position = START) -> None:
+    def __init__(
+        self, directory: Path, after: Position = START, *, with_series: bool = False
+    ) -> None:
         """Nothing is opened yet.
 
         Args:
             directory: of the log; may still be empty.
             after: the first block read is the one after this.
+            with_series: also read the series tables before it, of its segment.
         """
         self.directory = directory
+        self._with_series = with_series
         self._after = after
         self._segment: Segment | None = None
         self._header: SegmentHeader | None = None
@@ -363,8 +369,10 @@ class LogReader:
             if frame.kind == FrameKind.SERIES:
                 table = decode_series(frame.unpack())
                 self._names[table.first :] = table.series
-            block = LogBlock(self._header.log_id, self._header.epoch, frame, self._names)
-            if block.position > self._after:
+            header = self._header
+            block = LogBlock(header.log_id, header.epoch, frame, self._names, header)
+            is_table = self._with_series and frame.kind == FrameKind.SERIES
+            if block.position > self._after or is_table:
                 blocks.append(block)
                 found += 1
         self._offset += offset
@@ -386,7 +394,7 @@ class LogReader:
         seq = -1 if self._segment is None else self._segment.first_seq
         later = [
             (segment, header)
-            for segment, header in _segments(self.directory, after_seq=seq)
+            for segment, header in list_segments(self.directory, after_seq=seq)
             if header is not None
         ]
         wanted = (self._after.epoch, self._after.seq + 1)
@@ -406,11 +414,11 @@ def segment_path(directory: Path, first_seq: int) -> Path:
 
 def log_id_of(directory: Path) -> bytes | None:
     """The id of the log in a directory; None while there is none."""
-    headers = [header for _, header in _segments(directory) if header is not None]
+    headers = [header for _, header in list_segments(directory) if header is not None]
     return headers[-1].log_id if headers else None
 
 
-def _segments(
+def list_segments(
     directory: Path, after_seq: int = -1
 ) -> Iterator[tuple[Segment, SegmentHeader | None]]:
     """All segments that begin after a number, oldest first; the header is None where it is bad."""
@@ -439,7 +447,7 @@ def _frames_of(path: Path) -> list[Frame]:
     return scan_frames(data, seq_after=-1, offset=SEGMENT_HEADER_BYTES).frames
 
 
-def _blocks_of(directory: Path, segment: Segment, header: SegmentHeader) -> list[LogBlock]:
+def blocks_of(directory: Path, segment: Segment, header: SegmentHeader) -> list[LogBlock]:
     """All blocks of one segment."""
     reader = LogReader(directory)
     reader.open_segment(segment, header)

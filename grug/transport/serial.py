@@ -1,9 +1,8 @@
 """Serial ports and pseudo-terminals as lines; the only importer of trio_serial.
 
 trio_serial opens and configures the port, but its reads and writes are not used: before each write
-it waits until the port is writable, which costs two more system calls and a turn of the event loop
-(60 us of CPU per request and reply of 40 words, over a pseudo-terminal, where this takes 48), and
-it gives an empty read for a hangup. Here a write is tried first, and a hangup is a LineError.
+it waits until the port is writable, and it gives an empty read for a hangup. ``DescriptorLine``
+tries a write first, and a hangup is a LineError.
 """
 
 from __future__ import annotations
@@ -14,19 +13,15 @@ import errno
 import fcntl
 import os
 import termios
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-import trio
 from trio_serial import SerialStream
 from trio_serial.abstract import Parity, StopBits
 from trio_serial.posix import PosixSerialStream
 
 from grug.errors import LineError
+from grug.transport.descriptor import DescriptorLine
 from grug.transport.line import Line, LineOpener
-
-READ_BYTES = 4096
-"""What a terminal's input queue holds on Linux."""
 
 BY_ID = Path("/dev/serial/by-id")
 
@@ -88,63 +83,17 @@ def serial_opener(port: str, baudrate: int, framing: str = "8N1") -> LineOpener:
     return open_line
 
 
-class _SerialLine:
-    """See ``Line``."""
+class _SerialLine(DescriptorLine):
+    """See ``Line``. A terminal says by an empty read that it was hung up, see _configure."""
 
     def __init__(self, stream: PosixSerialStream, port: str) -> None:
+        super().__init__(stream.fd, f"{port} was unplugged")
         self._stream = stream
-        self._fd = stream.fd
-        self._port = port
-
-    async def send_all(self, data: bytes) -> None:
-        """See ``Line.send_all``."""
-        while data:
-            try:
-                data = data[os.write(self._fd, data) :]
-            except BlockingIOError:
-                await self._ready(trio.lowlevel.wait_writable)
-            except OSError as error:
-                raise self._gone(error) from error
-
-    async def receive_some(self) -> bytes:
-        """See ``Line.receive_some``."""
-        while True:
-            await self._ready(trio.lowlevel.wait_readable)
-            if data := self._read():
-                return data
-
-    async def discard_input(self) -> int:
-        """See ``Line.discard_input``."""
-        count = 0
-        while data := self._read():
-            count += len(data)
-        return count
-
-    def _read(self) -> bytes:
-        """What is there; empty when that is nothing."""
-        try:
-            data = os.read(self._fd, READ_BYTES)
-        except BlockingIOError:
-            return b""
-        except OSError as error:
-            raise self._gone(error) from error
-        if not data:  # A terminal's way to say that it was hung up, see _configure.
-            raise LineError(f"{self._port} was unplugged")
-        return data
 
     async def aclose(self) -> None:
         """See ``Line.aclose``."""
         await self._stream.aclose()
         self._fd = -1
-
-    async def _ready(self, wait: Callable[[int], Awaitable[None]]) -> None:
-        try:
-            await wait(self._fd)
-        except OSError as error:
-            raise self._gone(error) from error
-
-    def _gone(self, error: OSError) -> LineError:
-        return LineError(f"{self._port} was unplugged ({error.strerror})")
 
 
 def _configure(fd: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import pytest
@@ -87,7 +87,9 @@ class Bench:
 
 @asynccontextmanager
 async def bus_on(
-    line: ScriptedLine, units: dict[int, bus.UnitTraits] | None = None
+    line: ScriptedLine,
+    units: dict[int, bus.UnitTraits] | None = None,
+    timing: bus.LineTiming = TIMING,
 ) -> AsyncIterator[Bench]:
     feed = Feed()
     caller, calls = open_calls()
@@ -96,7 +98,7 @@ async def bus_on(
 
         async def run() -> None:
             await bus.run(
-                calls, feed, line_name="line", open_line=line.open, timing=TIMING, units=units or {}
+                calls, feed, line_name="line", open_line=line.open, timing=timing, units=units or {}
             )
 
         nursery.start_soon(run)
@@ -146,6 +148,24 @@ async def test_waiting_reads_of_one_unit_share_a_transaction(
     blocks = [reply.blocks[0] for reply in first if isinstance(reply, RegistersRead)]
     assert sorted(blocks) == [words_at(at, 2) for at in (0, 10, 12, 12, 14)]
     assert [adu[0] for _, adu in bench.line.sent] == [1, 1, 2]
+
+
+async def test_polls_of_one_tick_share_a_transaction_whatever_else_the_bus_does_then(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    line = ScriptedLine()
+    async with bus_on(line) as bench:
+
+        async def ask(at: int, start_s: float) -> None:
+            for second in range(1, 21):  # The bus counts once a second too.
+                await trio.sleep_until(start_s + second)
+                await bench.bus.ask(read(1, span(at)))
+
+        start_s = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask, 0, start_s)
+            nursery.start_soon(ask, 1, start_s)
+        assert len(line.sent) == 20
 
 
 async def test_the_age_is_that_of_the_oldest_part(autojump_clock: trio.testing.MockClock) -> None:
@@ -249,6 +269,19 @@ async def test_frames_keep_their_gap(autojump_clock: trio.testing.MockClock) -> 
     assert gaps == pytest.approx([0.005, 0.3, 0.005])
 
 
+async def test_another_unit_is_asked_after_a_longer_gap(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    timing = replace(TIMING, switch_gap_s=0.04)
+    async with bus_on(ScriptedLine(), timing=timing) as bench:
+        for unit_id in (1, 1, 2, 2, 1):
+            await bench.bus.ask(read(unit_id, span(0)))
+    starts = [at_s for at_s, _ in bench.line.sent]
+    busy_s = (8 + 7) * 11 / 9600 + 0.01
+    gaps = [after - before - busy_s for before, after in pairwise(starts)]
+    assert gaps == pytest.approx([0.005, 0.04, 0.005, 0.04])
+
+
 async def test_utilisation_is_counted_also_when_idle(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
@@ -343,6 +376,33 @@ async def test_a_late_reply_is_never_the_next_answer(
     assert late.kind is FailureKind.NO_REPLY
     assert isinstance(reply, RegistersRead)
     assert reply.blocks == (words_at(200, 1),)
+
+
+async def test_a_lost_reply_of_a_quick_unit_costs_less_than_the_configured_timeout(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    line = ScriptedLine()
+    async with bus_on(line) as bench:
+        for _ in range(60):
+            await bench.bus.ask(read(1, span(0)))
+        line.silent.add(1)
+        costs = []
+        for _ in range(2):
+            began_s = trio.current_time()
+            await bench.bus.ask(read(1, span(0)))
+            costs.append(trio.current_time() - began_s)
+    assert costs[0] == pytest.approx(0.17, abs=0.02)
+    assert costs[1] > 0.3, "nothing is taken for granted after a silence"
+
+
+async def test_a_long_reply_of_a_quick_unit_may_come_all_at_once(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with bus_on(ScriptedLine()) as bench:  # Its replies come whole, after their wire time.
+        for _ in range(60):
+            await bench.bus.ask(read(1, span(0)))
+        for _ in range(60):
+            assert isinstance(await bench.bus.ask(read(1, span(0, 100))), RegistersRead)
 
 
 async def test_one_lost_reply_costs_a_fast_group_its_timeout_and_no_more(

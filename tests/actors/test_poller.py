@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -10,8 +11,8 @@ import trio.testing
 from scripted_line import words_at
 
 from grug.actors import poller
-from grug.codec.block import runs_of
 from grug.codec.registers import Kind, Register
+from grug.config.loads import spans_of
 from grug.messages import (
     Message,
     ReadFailed,
@@ -20,7 +21,8 @@ from grug.messages import (
     ReadRegisters,
     RegistersRead,
 )
-from grug.model import FailureKind, Table
+from grug.model import FailureKind, Quality, Table
+from grug.planner.schedule import Ticks
 from grug.runtime.calls import BusCaller, BusCalls, open_calls
 from grug.runtime.feed import Feed
 
@@ -34,7 +36,7 @@ VOLTAGE = register("voltage", 20)
 
 
 def group(every_s: float, *registers: Register) -> poller.PollGroup:
-    return poller.PollGroup(every_s, registers, runs_of(registers, 125))
+    return poller.PollGroup(every_s, registers, spans_of(registers))
 
 
 class ScriptedBus:
@@ -43,6 +45,8 @@ class ScriptedBus:
     def __init__(self) -> None:
         self.busy_s = 0.01
         self.failure: FailureKind | None = None
+        self.refuses: set[int] = set()
+        """Addresses of spans."""
         self.asked: list[tuple[float, ReadRegisters]] = []
 
     async def run(self, calls: BusCalls) -> None:
@@ -55,8 +59,13 @@ class ScriptedBus:
             if self.failure is not None:
                 call.reply(ReadFailed(self.failure, "no luck", now_s))
             else:
-                blocks = tuple(words_at(span.address, span.count) for span in request.spans)
-                call.reply(RegistersRead(blocks, now_s))
+                blocks = [words_at(span.address, span.count) for span in request.spans]
+                refused = []
+                for at, span in enumerate(request.spans):
+                    if span.address in self.refuses:
+                        blocks[at] = b""
+                        refused.append((at, 2))
+                call.reply(RegistersRead(tuple(blocks), now_s, tuple(refused)))
 
 
 @pytest.fixture
@@ -128,6 +137,35 @@ async def test_ticks_stay_on_the_grid_and_end_before_the_next(
     assert len(bus.asked) >= 49
 
 
+async def test_a_schedule_is_followed_after_a_first_reading_at_once(
+    bus: ScriptedBus, autojump_clock: trio.testing.MockClock
+) -> None:
+    bus.busy_s = 0.0
+    fast = Ticks(0.5, 2.0)
+    slow = Ticks(4.5, 5.0, fast)
+    groups = [
+        replace(group(2, POWER), ticks=fast),
+        replace(group(5, VOLTAGE), ticks=slow),
+    ]
+    await poll_for(21, bus, *groups)
+    times = {
+        each.span: [at_s for at_s, request in bus.asked if request.spans == (each.span,)]
+        for each in (POWER, VOLTAGE)
+    }
+    start_s = times[POWER.span][0] - 0.5
+    assert times[POWER.span] == pytest.approx([start_s + 0.5 + 2 * tick for tick in range(11)])
+    ridden = [0.5, 4.5, 10.5, 14.5, 20.5]  # The first at once; then once in each 5 s from 4.5 on.
+    assert times[VOLTAGE.span] == pytest.approx([start_s + at_s for at_s in ridden])
+    due_s = [request.deadline_s - start_s for _, request in bus.asked if len(request.spans) == 1]
+    assert 14.5 in [round(each, 6) for each in due_s]  # Read at 10.5, due when the next begins.
+
+
+def test_scaling_registers_are_read_too_and_shared_ones_once() -> None:
+    factor = register("factor", 9)
+    scaled = [replace(register(name, at), scale_by=factor) for name, at in (("a", 3), ("b", 7))]
+    assert [span.address for span in spans_of(scaled)] == [3, 7, 9]
+
+
 async def test_a_missed_tick_is_skipped_not_piled_up(
     bus: ScriptedBus, autojump_clock: trio.testing.MockClock
 ) -> None:
@@ -182,3 +220,15 @@ async def test_a_device_without_groups_is_not_asked(
 ) -> None:
     assert await poll_for(10, bus) == []
     assert not bus.asked
+
+
+async def test_a_register_that_the_unit_refuses_is_missing_alone(
+    bus: ScriptedBus, autojump_clock: trio.testing.MockClock
+) -> None:
+    bus.refuses = {20}
+    facts = await poll_for(5, bus, group(1, POWER, VOLTAGE))
+    assert len(facts) == 5
+    for fact in facts:
+        assert isinstance(fact, Readings)
+        assert fact.values[0] == (4 * 65536 + 5) / 2
+        assert fact.qualities == (Quality.GOOD, Quality.MISSING)

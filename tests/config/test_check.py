@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -209,7 +210,10 @@ WRONG = {
         "does not carry",
     ),
     "no port": ("/dev/serial/by-id/com", "ttyUSB0", "ttyUSB0", "/dev/serial/by-id/"),
-    "line over TCP": ("/dev/serial/by-id/com", "tcp://box:502", "tcp://", "not possible yet"),
+    "line over UDP": ("/dev/serial/by-id/com", "udp://box:502", "udp://", "tcp:// or rtu+tcp://"),
+    "TCP port too high": ("/dev/serial/by-id/com", "tcp://box:99999", "99999", "no such TCP port"),
+    "fake meter on Modbus TCP": ("/dev/serial/by-id/fake", "tcp://box", "tcp://box", "rtu+tcp://"),
+    "negative switch gap": ("[line.com]", "[line.com]\nswitch_gap = -1", "switch_gap", "negative"),
     "unknown map": ('"charger"', '"chargr"', "chargr", "did you mean 'charger'?"),
     "unknown register": ('"battery_power"', '"batery_power"', "batery", "'battery_power'"),
     "no registers": ('registers = ["current"]', "registers = []", "registers = []", "no register"),
@@ -275,6 +279,18 @@ WRONG = {
         "power = -7000",
         "6000 W",
     ),
+    "no place to serve": (
+        "limit = 10",
+        'limit = 10\n[log]\nserve = "8765"\ntoken = "long enough for us"',
+        'serve = "8765"',
+        "0.0.0.0:8765",
+    ),
+    "serving without a secret": (
+        "limit = 10",
+        'limit = 10\n[log]\nserve = "[::]:8765"\ntoken = "short"',
+        'token = "short"',
+        "12 characters",
+    ),
     "unknown database": (
         "limit = 10",
         'limit = 10\n[ship]\nto = "postgres://x"',
@@ -323,6 +339,13 @@ def test_a_line_that_cannot_carry_its_polls_is_refused_with_the_numbers() -> Non
     assert problem.line == line_with(text, "[line.slow]")
     assert "1200 baud" in problem.text
     assert "%" in problem.text
+
+
+def test_lines_may_be_reached_over_tcp() -> None:
+    text = HOUSE.replace("/dev/serial/by-id/com", "tcp://gateway:1502").replace(
+        "/dev/serial/by-id/fake", "rtu+tcp://192.168.1.7"
+    )
+    assert check_house(text, "house.toml", MAPS).warnings == ()
 
 
 def test_things_that_work_but_surprise_are_warnings() -> None:
@@ -478,3 +501,17 @@ def test_second_meter_that_cannot_know_is_refused(second: str, complaint: str) -
     text = changed('[grid]\ndevice = "grid"', f'[grid]\ndevice = "grid"\nsecond = "{second}"')
     (problem,) = problems_of(text + UTILITY)
     assert complaint in problem.text
+
+
+def test_a_fast_poll_that_another_device_makes_late_is_told_with_numbers() -> None:
+    text = changed('every = "200ms"', 'every = "60ms"').replace("baudrate = 19200", "")
+    text += """
+[device.slow]
+line = "grid"
+unit = 2
+map = "inverter"
+poll = [{ every = 10, registers = ["pv_power"] }]
+"""
+    (warning,) = check_house(text, "house.toml", MAPS).warnings
+    assert warning.line == line_with(text, "[line.grid]")
+    assert re.search(r"^\d+ of \d+ readings of 'grid' each 60 ms", warning.text)

@@ -112,6 +112,113 @@ def test_no_legal_grouping_is_cheaper(
     assert plan_s(plan, cost) == pytest.approx(cheapest_s(sorted(set(spans)), cost, limits))
 
 
+def cheapest_cover_s(spans: Sequence[Span], cost: ReadCost, limits: ReadLimits) -> float:
+    """The cheapest of all sets of transactions, wherever each of them begins and ends."""
+    wanted = sorted(set(spans))
+    prices: dict[int, float] = {}  # Of reading these values at once, a bit for each.
+    for table in {span.table for span in wanted}:
+        ends = [span.end for span in wanted if span.table is table]
+        starts = [span.address for span in wanted if span.table is table]
+        for start in range(min(starts), max(starts) + 1):
+            for end in range(start + 1, max(ends) + 1):
+                inside = [
+                    span
+                    for span in wanted
+                    if span.table is table and start <= span.address and span.end <= end
+                ]
+                is_tight = inside and hull(inside) == Span(table, start, end - start)
+                if is_tight and is_legal(inside, cost, limits):
+                    mask = sum(1 << wanted.index(span) for span in inside)
+                    prices[mask] = cost.read_s(table, end - start)
+    best = [0.0] + [math.inf] * ((1 << len(wanted)) - 1)
+    for mask in range(1, 1 << len(wanted)):
+        best[mask] = min(
+            best[mask & ~read] + price for read, price in prices.items() if read & mask
+        )
+    return best[-1]
+
+
+def test_the_two_yardsticks_agree() -> None:
+    spans = [holding(0, 3), holding(2, 4), holding(4, 1), holding(9, 2), Span(COIL, 3, 9)]
+    limits = ReadLimits(words_max=6)
+    assert cheapest_cover_s(spans, AT_9600, limits) == cheapest_s(spans, AT_9600, limits)
+
+
+neighbours = st.lists(st.integers(1, 4), min_size=2, max_size=8).map(
+    lambda widths: [holding(sum(widths[:at]), width) for at, width in enumerate(widths)]
+)
+
+
+@given(neighbours | small_spans | crowded_spans, costs, limits_of)
+def test_neighbouring_values_are_cut_apart_where_that_is_cheapest(
+    spans: list[Span], cost: ReadCost, limits: ReadLimits
+) -> None:
+    plan = plan_reads(spans, cost, limits)
+    check_plan(plan, spans, cost, limits)
+    assert plan_s(plan, cost) == pytest.approx(cheapest_cover_s(spans, cost, limits))
+
+
+@given(
+    st.lists(st.builds(Span, st.just(COIL), st.integers(0, 60), st.integers(1, 9)), max_size=7),
+    st.sampled_from([1, 7, 8, 9, 17, 33]),
+    costs,
+)
+def test_bits_are_cut_where_a_byte_is_saved(
+    spans: list[Span], bits_more: int, cost: ReadCost
+) -> None:
+    # The turnaround is made worth so many bits, so that rounding up to bytes decides.
+    cheap = ReadCost(cost.character_s, 0.0, cost.character_s * (bits_more / 8 - 13))
+    wanted = [*spans, Span(COIL, 3, 2)]
+    plan = plan_reads(wanted, cheap)
+    check_plan(plan, wanted, cheap, ReadLimits())
+    assert plan_s(plan, cheap) == pytest.approx(cheapest_cover_s(wanted, cheap, ReadLimits()))
+
+
+def test_a_run_longer_than_the_limit_is_cut_where_the_rest_fits_too() -> None:
+    limits = ReadLimits(words_max=40)
+    values = [holding(0, 1), *(holding(address, 1) for address in range(5, 45)), holding(50, 1)]
+    assert len(plan_reads(values, AT_9600, limits)) == 2
+    as_runs = [holding(0, 1), holding(5, 40), holding(50, 1)]
+    assert len(plan_reads(as_runs, AT_9600, limits)) == 3
+
+
+def test_a_snapshot_is_read_at_once_though_it_costs_more() -> None:
+    far = [holding(0, 2), holding(60, 2)]
+    plan = plan_reads([*far, holding(30, 1)], AT_9600, snapshots=[far])
+    assert plan == (Transaction(holding(0, 62), (holding(0, 2), holding(30, 1), holding(60, 2))),)
+
+
+@given(crowded_spans, st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=2))
+def test_snapshots_stay_whole_and_nothing_else_is_lost(
+    spans: list[Span], pairs: list[tuple[int, int]]
+) -> None:
+    snapshots = [tuple({spans[at % len(spans)] for at in pair}) for pair in pairs]
+    plan = plan_reads(spans, AT_9600, snapshots=snapshots)
+    assert {span for each in plan for span in each.covers} == set(spans)
+    for snapshot in snapshots:
+        assert any(set(snapshot) <= set(each.covers) for each in plan)
+    lonely = set(spans).difference(*snapshots)
+    assert all(sum(span in each.covers for each in plan) == 1 for span in lonely)
+    assert plan_s(plan, AT_9600) >= plan_s(plan_reads(spans, AT_9600), AT_9600) - 1e-9
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "limits"),
+    [
+        ([holding(0, 1), holding(125, 1)], ReadLimits()),
+        ([holding(0, 1), holding(9, 1)], ReadLimits(forbidden=frozenset({(HOLDING, 5)}))),
+        ([holding(0, 1), holding(1, 1)], ReadLimits(barriers=frozenset({(HOLDING, 1)}))),
+        ([holding(0, 1), holding(2, 1)], ReadLimits(has_holes=False)),
+        ([holding(0, 1), Span(INPUT, 1, 1)], ReadLimits()),
+    ],
+)
+def test_a_snapshot_that_no_read_can_serve_is_refused(
+    snapshot: list[Span], limits: ReadLimits
+) -> None:
+    with pytest.raises(LocalProtocolError):
+        plan_reads(snapshot, AT_9600, limits, [snapshot])
+
+
 def test_a_cheap_hole_is_read_over_and_a_dear_one_is_not() -> None:
     # A transaction costs 13 characters, two gaps and the turnaround: 43 ms, or 18 words' time.
     near = plan_reads([holding(0, 2), holding(20, 2)], AT_9600)

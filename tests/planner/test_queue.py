@@ -274,3 +274,29 @@ def test_abandoned_requests_are_dropped_unanswered() -> None:
     assert len(bench.queue) == 0
     assert bench.queue.wake_s == math.inf
     assert [each.answer for each in asked] == [None, None]
+
+
+def test_reads_are_cut_between_neighbouring_values_and_put_together_again() -> None:
+    bench = Bench({1: UnitTraits(words_max=4)})
+    asked = bench.read(1, span(0, 3), span(3, 2), span(5, 3))
+    lengths: list[int] = []
+    while asked.answer is None:
+        job = bench.queue.pick(1.0 + len(lengths))
+        assert isinstance(job, ReadJob)
+        read = job.transaction.span
+        lengths.append(read.count)
+        words = [at.to_bytes(2, "big") for at in range(read.address, read.end)]
+        bench.queue.succeeded(job, b"".join(words), 1.0, 1.1)
+    assert lengths == [3, 2, 3]
+    assert asked.answer == RegistersRead((b"\0\0\0\1\0\2", b"\0\3\0\4", b"\0\5\0\6\0\7"), 1.1)
+
+
+def test_overlapping_values_of_two_askers_come_out_of_one_read() -> None:
+    bench = Bench()
+    first, second = bench.read(1, span(0, 2), span(4)), bench.read(1, span(1, 3), span(0))
+    job = bench.queue.pick(0.0)
+    assert isinstance(job, ReadJob)
+    assert job.transaction.span == span(0, 5)
+    bench.queue.succeeded(job, b"\0\0\0\1\0\2\0\3\0\4", 0.0, 0.1)
+    assert first.answer == RegistersRead((b"\0\0\0\1", b"\0\4"), 0.1)
+    assert second.answer == RegistersRead((b"\0\1\0\2\0\3", b"\0\0"), 0.1)

@@ -1,0 +1,343 @@
+"""The bus owner: how near to the wire's limit, at what CPU, and how fair.
+
+    python bench/bench_bus.py
+
+1. Wire efficiency: the optimal plan of a meter's registers, read in a loop from a unit that is as
+   slow as its wire; time per cycle over the physical minimum (all characters, the turnarounds, a
+   gap of 3.5 characters per read). The same plan through pymodbus's async client and minimalmodbus.
+2. CPU and latency per read of 40 words from a unit made with libmodbus, over a pseudo-terminal,
+   without any gap: grug's whole bus owner against pymodbus's async client.
+3. Fairness, in virtual time at 9600 baud: the period of a 5 Hz group beside trouble and load.
+
+Ratios are of one run on one machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from itertools import pairwise
+from pathlib import Path
+
+import minimalmodbus
+import trio
+import trio.testing
+from pymodbus.client import AsyncModbusSerialClient
+from wires import CHARACTER_BITS, far_end
+
+from grug.actors import bus
+from grug.messages import ReadRegisters, RegistersRead, WriteDone, WriteRegisters
+from grug.model import Priority, Span, Table
+from grug.planner.plan import ReadCost, Transaction, plan_reads
+from grug.protocol.rtu import character_s, interframe_delay_s, with_crc
+from grug.runtime.calls import BusCaller, open_calls
+from grug.runtime.feed import Feed
+from grug.transport.line import LineOpener
+from grug.transport.serial import serial_opener
+
+HOLDING = Table.HOLDING_REGISTER
+SERVER = Path(__file__).parent.parent / "tests" / "peers" / "modbus_server.c"
+
+METER = [Span(HOLDING, at, 2) for at in (*range(0, 36, 2), 46, 48, 52, 54, 56, 70, 72, 74, 76, 78)]
+METER += [Span(HOLDING, at, 2) for at in (200, 202, 204, 206, 224, 234, 236, 238, 342, 344)]
+"""What is worth reading of a three-phase meter."""
+
+CYCLES = 12
+READS = 3000
+
+
+@asynccontextmanager
+async def bus_on(
+    open_line: LineOpener, timing: bus.LineTiming, units: dict[int, bus.UnitTraits] | None = None
+) -> AsyncIterator[BusCaller]:
+    caller, calls = open_calls()
+
+    async def run() -> None:
+        await bus.run(
+            calls, Feed(), line_name="line", open_line=open_line, timing=timing, units=units or {}
+        )
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(run)
+        while True:  # Until the line is open.
+            reply = await caller.ask(ReadRegisters(1, (Span(HOLDING, 0, 1),), math.inf))
+            if isinstance(reply, RegistersRead):
+                break
+            await trio.sleep(0.01)
+        yield caller
+        nursery.cancel_scope.cancel()
+
+
+# 1. Wire efficiency
+
+
+def physical_s(plan: Sequence[Transaction], baudrate: int, turnaround_s: float) -> float:
+    one_s = character_s(baudrate, CHARACTER_BITS)
+    gap_s = interframe_delay_s(baudrate)
+    return sum((13 + 2 * each.span.count) * one_s + turnaround_s + gap_s for each in plan)
+
+
+async def grug_cycles(path: str, baudrate: int, turnaround_s: float, gap_s: float | None) -> float:
+    timing = bus.LineTiming(baudrate, 1.0, gap_s, character_bits=CHARACTER_BITS)
+    units = {1: bus.UnitTraits(turnaround_s=turnaround_s)}
+    spans = tuple(METER)
+    async with bus_on(serial_opener(path, baudrate), timing, units) as caller:
+        await caller.ask(ReadRegisters(1, spans, math.inf))
+        began_s = time.monotonic()
+        for _ in range(CYCLES):
+            assert isinstance(await caller.ask(ReadRegisters(1, spans, math.inf)), RegistersRead)
+        return (time.monotonic() - began_s) / CYCLES
+
+
+async def pymodbus_cycles(path: str, baudrate: int, plan: Sequence[Transaction]) -> float:
+    client = AsyncModbusSerialClient(path, baudrate=baudrate, timeout=2, retries=0)
+    assert await client.connect()
+    began_s = time.monotonic()
+    for _ in range(CYCLES):
+        for each in plan:
+            reply = await client.read_holding_registers(each.span.address, count=each.span.count)
+            assert len(reply.registers) == each.span.count
+    took_s = (time.monotonic() - began_s) / CYCLES
+    client.close()
+    return took_s
+
+
+def minimalmodbus_cycles(path: str, baudrate: int, plan: Sequence[Transaction]) -> float:
+    instrument = minimalmodbus.Instrument(path, 1)
+    instrument.serial.baudrate = baudrate
+    instrument.serial.timeout = 2.0
+    began_s = time.monotonic()
+    for _ in range(CYCLES):
+        for each in plan:
+            instrument.read_registers(each.span.address, each.span.count)
+    took_s = (time.monotonic() - began_s) / CYCLES
+    instrument.serial.close()
+    return took_s
+
+
+def wire_efficiency() -> None:
+    print(f"1. Cycle over the physical minimum ({len(METER)} registers of a meter)")
+    print("   baud  turnaround  reads  minimum    grug  default gap  pymodbus  minimalmodbus")
+    for baudrate in (9600, 19200):
+        for turnaround_s in (0.005, 0.02, 0.05):
+            one_s = character_s(baudrate, CHARACTER_BITS)
+            cost = ReadCost(one_s, interframe_delay_s(baudrate), turnaround_s)
+            plan = plan_reads(METER, cost)
+            least_s = physical_s(plan, baudrate, turnaround_s)
+            with far_end("unit", str(baudrate), str(turnaround_s)) as (path,):
+                gap_s = interframe_delay_s(baudrate)
+                took = [
+                    trio.run(grug_cycles, path, baudrate, turnaround_s, gap_s),
+                    trio.run(grug_cycles, path, baudrate, turnaround_s, None),
+                    asyncio.run(pymodbus_cycles(path, baudrate, plan)),
+                    minimalmodbus_cycles(path, baudrate, plan),
+                ]
+            ratios = [f"{each / least_s:.3f}" for each in took]
+            print(
+                f"  {baudrate:>5}  {turnaround_s * 1000:>7.0f} ms  {len(plan):>5}"
+                f"  {least_s * 1000:>4.0f} ms  {ratios[0]:>6}  {ratios[1]:>11}  {ratios[2]:>8}"
+                f"  {ratios[3]:>13}"
+            )
+
+
+# 2. CPU and latency
+
+
+class Cost:
+    """CPU and time per read."""
+
+    def __init__(self, cpu_s: float, latencies_s: list[float]) -> None:
+        self.cpu_us = cpu_s / len(latencies_s) * 1e6
+        self.p50_us = statistics.median(latencies_s) * 1e6
+        self.p99_us = statistics.quantiles(latencies_s, n=100)[98] * 1e6
+
+
+async def grug_reads(path: str) -> Cost:
+    timing = bus.LineTiming(115200, 1.0, gap_s=0.0)
+    request = ReadRegisters(1, (Span(HOLDING, 0, 40),), math.inf)
+    latencies = []
+    async with bus_on(serial_opener(path, 115200), timing) as caller:
+        cpu_s = time.process_time()
+        for _ in range(READS):
+            began_s = time.monotonic()
+            assert isinstance(await caller.ask(request), RegistersRead)
+            latencies.append(time.monotonic() - began_s)
+        return Cost(time.process_time() - cpu_s, latencies)
+
+
+async def pymodbus_reads(path: str) -> Cost:
+    client = AsyncModbusSerialClient(path, baudrate=115200, timeout=2, retries=0)
+    assert await client.connect()
+    latencies = []
+    cpu_s = time.process_time()
+    for _ in range(READS):
+        began_s = time.monotonic()
+        reply = await client.read_holding_registers(0, count=40)
+        assert len(reply.registers) == 40
+        latencies.append(time.monotonic() - began_s)
+    cost = Cost(time.process_time() - cpu_s, latencies)
+    client.close()
+    return cost
+
+
+def cpu_and_latency() -> None:
+    print(f"2. Per read of 40 words from libmodbus over a terminal, {READS} reads, no gap")
+    with tempfile.TemporaryDirectory() as directory, far_end("cable", names=2) as (ours, theirs):
+        program = f"{directory}/server"
+        flags = ["-I/usr/include/modbus", "-o", program, str(SERVER), "-lmodbus"]
+        if subprocess.run(["gcc", "-O2", *flags], check=False).returncode:
+            print("   left out: gcc or libmodbus-dev is missing")
+            return
+        server = subprocess.Popen([program, "rtu", theirs, "1"], stdout=subprocess.PIPE)
+        assert server.stdout is not None
+        server.stdout.readline()
+        try:
+            rounds = [
+                (trio.run(grug_reads, ours), asyncio.run(pymodbus_reads(ours))) for _ in range(5)
+            ]
+        finally:
+            server.kill()
+            server.wait()
+            server.stdout.close()
+    print("                  CPU       p50       p99")
+    for name, at in (("grug", 0), ("pymodbus", 1)):
+        best = min((each[at] for each in rounds), key=lambda cost: cost.cpu_us)
+        print(
+            f"   {name:<10} {best.cpu_us:>5.0f} us  {best.p50_us:>5.0f} us  {best.p99_us:>5.0f} us"
+        )
+    cpu = statistics.median(one.cpu_us / other.cpu_us for one, other in rounds)
+    p50 = statistics.median(one.p50_us / other.p50_us for one, other in rounds)
+    print(f"   grug / pymodbus, median of rounds: CPU {cpu:.2f}, p50 {p50:.2f}")
+
+
+# 3. Fairness
+
+
+class VirtualLine:
+    """Units that answer in virtual time at 9600 baud, some of them not."""
+
+    def __init__(self, silent: set[int]) -> None:
+        self._silent = silent
+        self._one_s = character_s(9600, CHARACTER_BITS)
+        self._send, self._receive = trio.open_memory_channel[tuple[float, bytes]](math.inf)
+
+    async def open(self) -> VirtualLine:
+        await trio.lowlevel.checkpoint()
+        return self
+
+    async def send_all(self, data: bytes) -> None:
+        await trio.lowlevel.checkpoint()
+        if data[0] in self._silent:
+            return
+        count = int.from_bytes(data[4:6], "big")
+        reply = (
+            data if data[1] == 6 else with_crc(data[:2] + bytes((2 * count,)) + bytes(2 * count))
+        )
+        spent_s = (len(data) + len(reply)) * self._one_s + 0.015
+        self._send.send_nowait((trio.current_time() + spent_s, reply))
+
+    async def receive_some(self) -> bytes:
+        at_s, data = await self._receive.receive()
+        await trio.sleep_until(at_s)
+        return data
+
+    async def discard_input(self) -> int:
+        return 0
+
+    async def aclose(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+
+async def poll(
+    caller: BusCaller, unit_id: int, every_s: float, until_s: float, read_s: list[float]
+) -> None:
+    at_s = trio.current_time()
+    while at_s < until_s:
+        await trio.sleep_until(at_s)
+        request = ReadRegisters(unit_id, (Span(HOLDING, 0, 10),), at_s + every_s, Priority.CONTROL)
+        reply = await caller.ask(request)
+        if isinstance(reply, RegistersRead):
+            read_s.append(reply.read_s)
+        at_s += every_s * max(1, math.ceil((trio.current_time() - at_s) / every_s))
+
+
+async def dump(caller: BusCaller, until_s: float) -> None:
+    spans = tuple(Span(HOLDING, at, 1) for at in range(600))
+    while trio.current_time() < until_s:
+        await caller.ask(ReadRegisters(3, spans, math.inf, Priority.BACKGROUND))
+
+
+async def write(caller: BusCaller, until_s: float) -> None:
+    chance = random.Random(1)
+    while trio.current_time() < until_s:
+        await trio.sleep(chance.expovariate(2.0))
+        soon_s = trio.current_time() + 1
+        request = WriteRegisters(1, HOLDING, 5, b"\0\1", soon_s, "bench", "to see")
+        assert isinstance(await caller.ask(request), WriteDone)
+
+
+async def fairness_of(scene: str) -> list[float]:
+    line = VirtualLine({2} if "offline" in scene else set())
+    # No read may hold the line for longer than half the period, as in a house.
+    units = {unit_id: bus.UnitTraits(transaction_s_max=0.1) for unit_id in (1, 2, 3)}
+    timing = bus.LineTiming(9600, 0.3, character_bits=CHARACTER_BITS)
+    read_s: list[float] = []
+    async with bus_on(line.open, timing, units) as caller:
+        until_s = trio.current_time() + 600
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(poll, caller, 1, 0.2, until_s, read_s)
+            if "offline" in scene:
+                nursery.start_soon(poll, caller, 2, 1.0, until_s, [])
+            if "dump" in scene:
+                nursery.start_soon(dump, caller, until_s)
+            if "writes" in scene:
+                nursery.start_soon(write, caller, until_s)
+    return read_s
+
+
+def fairness() -> None:
+    print("3. Period of a 5 Hz group of 10 words, 10 minutes at 9600 baud, virtual time")
+    print("                                  reads   mean     p99 jitter   longest")
+    scenes = (
+        "alone",
+        "another unit offline",
+        "a dump of 600 registers",
+        "2 writes a second",
+        "offline, dump and writes",
+    )
+    for scene in scenes:
+        clock = trio.testing.MockClock(autojump_threshold=0)
+        read_s = trio.run(fairness_of, scene, clock=clock)
+        periods = [after - before for before, after in pairwise(read_s)]
+        jitters = sorted(abs(period - 0.2) for period in periods)
+        p99_ms = jitters[int(0.99 * len(jitters))] * 1000
+        print(
+            f"   {scene:<28} {len(read_s):>8}  {statistics.mean(periods) * 1000:>6.1f} ms"
+            f"  {p99_ms:>6.1f} ms  {max(periods) * 1000:>6.0f} ms"
+        )
+
+
+PARTS: dict[str, Callable[[], None]] = {
+    "wire": wire_efficiency,
+    "cpu": cpu_and_latency,
+    "fairness": fairness,
+}
+
+
+def main() -> None:
+    logging.disable(logging.CRITICAL)
+    for name in sys.argv[1:] or PARTS:
+        PARTS[name]()
+
+
+if __name__ == "__main__":
+    main()

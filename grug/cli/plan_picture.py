@@ -1,0 +1,161 @@
+"""Draws what happens on each line, as SVG: a row for each unit, a bar for each read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from xml.sax.saxutils import escape
+
+from grug.config.planned import PlannedLine, PlannedUnit
+from grug.planner.schedule import PlayedRead
+
+WIDTH = 1280
+LEFT = 150
+RIGHT = 20
+TOP = 64
+ROW = 26
+BAR = 18
+HEAD = 44
+"""Above the rows of a line: its name and numbers."""
+AXIS = 30
+"""Below them: the time."""
+SHOWN_S_MIN = 2.0
+SHOWN_TICKS = 8
+"""Of the fastest group at least; more would be too fine to see."""
+
+COLOURS = ("#3b6fb5", "#e08a1e", "#2f9e6e", "#b5486b", "#7a5fb0", "#7d7d3a")
+"""By period, the fastest first; further ones share the last."""
+SILENCE = "#e3e3e3"
+
+
+def draw(lines: Sequence[PlannedLine]) -> str:
+    """The picture as text."""
+    groups = _groups_by_speed(lines)
+    colours = {name: COLOURS[min(at, len(COLOURS) - 1)] for at, name in enumerate(groups)}
+    body: list[str] = []
+    top = TOP
+    for line in lines:
+        body += _line(line, top, colours)
+        top += _height(line)
+    return "\n".join(
+        [
+            f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{top}"'
+            f' viewBox="0 0 {WIDTH} {top}" font-family="Helvetica, Arial, sans-serif">',
+            f'<rect width="{WIDTH}" height="{top}" fill="white"/>',
+            *_legend(colours),
+            *body,
+            "</svg>\n",
+        ]
+    )
+
+
+def _groups_by_speed(lines: Sequence[PlannedLine]) -> list[str]:
+    periods = {
+        group: line.schedule.ticks[unit, group].period_s
+        for line in lines
+        for unit, group in line.schedule.ticks
+    }
+    return sorted(periods, key=lambda name: (periods[name], name))
+
+
+def _height(line: PlannedLine) -> int:
+    return HEAD + ROW * len(line.units) + AXIS + 14
+
+
+def _legend(colours: dict[str, str]) -> Iterator[str]:
+    yield _text(16, 28, "What is on the lines, and for which poll groups", 17, weight="bold")
+    at = 16
+    for name, colour in colours.items():
+        yield f'<rect x="{at}" y="40" width="14" height="14" fill="{colour}"/>'
+        yield _text(at + 20, 52, name)
+        at += 36 + 8 * len(name)
+    yield _text(at + 6, 52, "a bar of several colours: slow values ride with fast ones")
+    at += 420
+    yield f'<rect x="{at}" y="40" width="14" height="14" fill="{SILENCE}"/>'
+    yield _text(at + 20, 52, "silence that the unit wants, the line is free")
+
+
+def _line(line: PlannedLine, top: int, colours: dict[str, str]) -> Iterator[str]:
+    plan = line.schedule
+    fastest_s = min(ticks.period_s for ticks in plan.ticks.values())
+    shown_s = min(plan.cycle_s, max(SHOWN_S_MIN, SHOWN_TICKS * fastest_s))
+    per_s = (WIDTH - LEFT - RIGHT) / shown_s
+    numbers = (
+        f"{line.baudrate} baud · {plan.utilisation:.0%} busy · time taken"
+        f" {plan.used / line.bound:.2f} x the lower bound ·"
+        f" {line.speed_up:.1f} times faster than one by one ·"
+        f" the first {shown_s:g} of {plan.cycle_s:g} s"
+    )
+    yield _text(16, top + 28, line.line, 15, weight="bold")
+    yield _text(LEFT, top + 28, numbers, 13, colour="#444")
+    if plan.late:
+        late = ", ".join(f"{each.unit} {each.group}" for each in plan.late)
+        yield _text(WIDTH - RIGHT, top + 28, f"LATE: {late}", 13, colour="#c00", anchor="end")
+    bottom = top + HEAD + ROW * len(line.units)
+    yield from _axis(shown_s, per_s, top + HEAD, bottom)
+    for row, unit in enumerate(line.units):
+        y = top + HEAD + ROW * row
+        yield _text(LEFT - 10, y + 17, f"{unit.device} ({unit.unit})", 13, anchor="end")
+        for read in plan.reads:
+            if read.unit == unit.device and read.started_s < shown_s:
+                yield from _bar(read, unit, y + (ROW - BAR) / 2, per_s, shown_s, colours)
+
+
+def _axis(shown_s: float, per_s: float, top: int, bottom: int) -> Iterator[str]:
+    step_s = next(
+        (step for step in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10) if shown_s / step <= 20),
+        shown_s / 10,
+    )
+    for number in range(int(shown_s / step_s + 1e-6) + 1):
+        x = LEFT + number * step_s * per_s
+        yield (
+            f'<line x1="{x:.1f}" y1="{top}" x2="{x:.1f}" y2="{bottom + 4}"'
+            ' stroke="#ccc" stroke-width="1"/>'
+        )
+        yield _text(x, bottom + 18, f"{number * step_s:.3g} s", 11, "#666", "middle")
+
+
+def _bar(
+    read: PlayedRead,
+    unit: PlannedUnit,
+    y: float,
+    per_s: float,
+    shown_s: float,
+    colours: dict[str, str],
+) -> Iterator[str]:
+    x = LEFT + read.started_s * per_s
+    width = (min(read.ended_s, shown_s) - read.started_s) * per_s
+    silence = min(unit.own_silence_ms / 1e3, shown_s - read.ended_s) * per_s
+    if silence > 0:
+        yield (
+            f'<rect x="{x + width:.1f}" y="{y + BAR / 2 - 2:.1f}" width="{silence:.1f}"'
+            f' height="4" fill="{SILENCE}"/>'
+        )
+    span = read.transaction.span
+    said = (
+        f"{unit.device}: {span.table} {span.address}+{span.count} for {', '.join(read.groups)},"
+        f" {1e3 * (read.ended_s - read.started_s):.0f} ms from {1e3 * read.started_s:.0f} ms"
+    )
+    groups = [name for name in colours if name in read.groups]
+    height = BAR / max(1, len(groups))
+    yield f"<g><title>{escape(said)}</title>"
+    for at, name in enumerate(groups):
+        yield (
+            f'<rect x="{x:.1f}" y="{y + at * height:.1f}" width="{max(width, 1):.1f}"'
+            f' height="{height:.1f}" fill="{colours[name]}"/>'
+        )
+    yield "</g>"
+
+
+def _text(
+    x: float,
+    y: float,
+    text: str,
+    size: int = 13,
+    colour: str = "#222",
+    anchor: str = "start",
+    weight: str = "normal",
+) -> str:
+    return (
+        f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" fill="{colour}"'
+        f' text-anchor="{anchor}" font-weight="{weight}">{escape(text)}</text>'
+    )

@@ -1,0 +1,177 @@
+"""What waits for a line: reads and writes, who asked for them, and what is put on the wire."""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol, TypeAlias
+
+from grug.errors import BusError, ExceptionReply
+from grug.messages import (
+    ReadFailed,
+    ReadRegisters,
+    RegistersRead,
+    WriteDone,
+    WriteFailed,
+    WriteRegisters,
+)
+from grug.model import FailureKind, Span
+from grug.planner.cuts import cut_of, lies_within
+from grug.planner.plan import Transaction
+from grug.planner.units import Unit
+
+
+class Asker(Protocol):
+    """Who waits for an answer: a ``grug.runtime.calls.Call``."""
+
+    @property
+    def request(self) -> ReadRegisters | WriteRegisters:
+        """What is asked."""
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether nobody waits any more."""
+
+    def reply(self, reply: RegistersRead | ReadFailed | WriteDone | WriteFailed) -> None:
+        """Answer; exactly once."""
+
+
+class WaitingRead:
+    """A read that waits, and what of it has been read already."""
+
+    __slots__ = ("asker", "blocks", "missing", "read_s", "refused", "request", "unit", "urgency")
+
+    def __init__(self, asker: Asker, request: ReadRegisters, unit: Unit, order: int) -> None:
+        self.asker = asker
+        self.request = request
+        self.unit = unit
+        self.urgency = (request.priority, request.deadline_s, order)
+        self.missing = list(range(len(request.spans)))
+        self.blocks = [b""] * len(request.spans)
+        self.read_s = math.inf
+        self.refused: list[tuple[int, int]] = []
+
+    def take(self, span: Span, block: bytes, read_s: float) -> bool:
+        """Keep what serves this read of a block just read; tells whether that completes it."""
+        spans = self.request.spans
+        served, pieces = cut_of(spans, span)
+        if len(served) == len(spans):
+            self.blocks = list(pieces(block))
+            self.missing.clear()
+            self.refused.clear()
+            self.read_s = read_s
+            return True
+        for at, piece in zip(served, pieces(block), strict=True):
+            if at in self.missing:
+                self.missing.remove(at)
+                self.blocks[at] = piece
+                self.read_s = min(self.read_s, read_s)
+        return not self.missing
+
+    def take_fresh(self, now_s: float) -> None:
+        """Use what was read recently enough."""
+        since_s = now_s - self.request.max_age_s
+        still: list[int] = []
+        for at in self.missing:
+            known = self.unit.fresh(self.request.spans[at], since_s)
+            if known is None:
+                still.append(at)
+            else:
+                self.blocks[at], read_s = known
+                self.read_s = min(self.read_s, read_s)
+        self.missing = still
+
+    def do_without(self, span: Span, code: int) -> None:
+        """Go on without a span that the unit refused."""
+        lost = [at for at in self.missing if self.request.spans[at] == span]
+        self.refused += [(at, code) for at in lost]
+        self.missing = [at for at in self.missing if at not in lost]
+
+    def answer(self, now_s: float) -> None:
+        """Reply with what there is, once nothing is missing."""
+        if self.refused and len(self.refused) == len(self.blocks):
+            code = self.refused[0][1]
+            text = f"exception {code} for all of it"
+            self.asker.reply(ReadFailed(FailureKind.REFUSED, text, now_s, code))
+        else:
+            refused = tuple(self.refused)
+            self.asker.reply(RegistersRead(tuple(self.blocks), self.read_s, refused))
+
+    def wants_of(self, span: Span) -> bool:
+        """Whether something still missing lies within the span."""
+        return any(lies_within(self.request.spans[at], span) for at in self.missing)
+
+    def wants(self, span: Span) -> bool:
+        """Whether exactly this span is still missing."""
+        return any(self.request.spans[at] == span for at in self.missing)
+
+
+class WaitingWrite:
+    """A write that waits."""
+
+    __slots__ = ("asker", "request", "unit")
+
+    def __init__(self, asker: Asker, request: WriteRegisters, unit: Unit) -> None:
+        self.asker = asker
+        self.request = request
+        self.unit = unit
+
+
+class ReadJob:
+    """One read for the wire."""
+
+    __slots__ = ("blocked", "transaction", "unit")
+
+    def __init__(
+        self, unit: Unit, transaction: Transaction, blocked: Span | WaitingWrite | None = None
+    ) -> None:
+        self.unit = unit
+        self.transaction = transaction
+        self.blocked = blocked
+        """What had to stand back: the unit must first answer a read whose reply cannot be mistaken
+        for one that is overdue. Nobody wants the contents."""
+
+
+class WriteJob:
+    """One write for the wire."""
+
+    __slots__ = ("asker", "request", "unit")
+
+    def __init__(self, write: WaitingWrite) -> None:
+        self.unit = write.unit
+        self.asker = write.asker
+        self.request = write.request
+
+
+Job: TypeAlias = ReadJob | WriteJob
+
+
+def goes_before(read: WaitingRead, other: WaitingRead, now_s: float) -> bool:
+    """Whether a read goes on the wire before another one."""
+    if read.unit.is_offline or other.unit.is_offline:
+        patience = read.unit.lets_others_first(now_s), other.unit.lets_others_first(now_s)
+        if patience[0] is not patience[1]:
+            return patience[1]
+    return read.urgency < other.urgency
+
+
+def is_live_read(read: WaitingRead, now_s: float) -> bool:
+    """Whether somebody still waits for a read; who waits in vain is answered."""
+    if read.asker.is_abandoned:
+        return False
+    if read.request.deadline_s < now_s:
+        fail_read(read, FailureKind.EXPIRED, "the line was not free in time", now_s)
+        return False
+    if read.unit.is_resting(now_s):
+        fail_read(read, FailureKind.UNIT_OFFLINE, read.unit.cause, now_s)
+        return False
+    return True
+
+
+def fail_read(read: WaitingRead, kind: FailureKind, text: str, now_s: float, code: int = 0) -> None:
+    """Answer a read that failed."""
+    read.asker.reply(ReadFailed(kind, text, now_s, code))
+
+
+def code_of(error: BusError) -> int:
+    """The exception code that an error carries; 0 when it carries none."""
+    return error.code if isinstance(error, ExceptionReply) else 0

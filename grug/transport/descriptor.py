@@ -1,0 +1,71 @@
+"""What lines over a file descriptor share: a write is tried first, and waited for only if need be.
+
+Asking the event loop before each write costs two more system calls and a turn of the loop (60 us of
+CPU per request and reply of 40 words, over a pseudo-terminal, where this takes 48).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+
+import trio
+
+from grug.errors import LineError
+
+READ_BYTES = 4096
+"""What a terminal's input queue holds on Linux; no reply is longer."""
+
+
+class DescriptorLine:
+    """Sends and receives on a non-blocking descriptor; see ``Line``. Closing is the heirs' part."""
+
+    def __init__(self, descriptor: int, ended: str) -> None:
+        """Use an open descriptor; ``ended`` says what it means when it is gone."""
+        self._fd = descriptor
+        self._ended = ended
+
+    async def send_all(self, data: bytes) -> None:
+        """See ``Line.send_all``."""
+        while data:
+            try:
+                data = data[os.write(self._fd, data) :]
+            except BlockingIOError:
+                await self._ready(trio.lowlevel.wait_writable)
+            except OSError as error:
+                raise self._gone(error) from error
+
+    async def receive_some(self) -> bytes:
+        """See ``Line.receive_some``."""
+        while True:
+            await self._ready(trio.lowlevel.wait_readable)
+            if data := self._read():
+                return data
+
+    async def discard_input(self) -> int:
+        """See ``Line.discard_input``."""
+        count = 0
+        while data := self._read():
+            count += len(data)
+        return count
+
+    def _read(self) -> bytes:
+        """What is there; empty when that is nothing."""
+        try:
+            data = os.read(self._fd, READ_BYTES)
+        except BlockingIOError:
+            return b""
+        except OSError as error:
+            raise self._gone(error) from error
+        if not data:
+            raise self._gone()
+        return data
+
+    async def _ready(self, wait: Callable[[int], Awaitable[None]]) -> None:
+        try:
+            await wait(self._fd)
+        except OSError as error:
+            raise self._gone(error) from error
+
+    def _gone(self, error: OSError | None = None) -> LineError:
+        return LineError(f"{self._ended} ({error.strerror})" if error else self._ended)

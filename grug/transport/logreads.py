@@ -1,0 +1,169 @@
+"""Looking into a log's files: surveys, ranges, the end of it. Reads only, so a writer may run."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from grug.errors import StorageError
+from grug.storage.block import decode_samples
+from grug.storage.segment import Event, FrameKind, decode_events
+from grug.storage.show import Sample, TimeRange, samples_of
+from grug.storage.survey import Survey, survey_segment
+from grug.transport.logfiles import (
+    START,
+    LogBlock,
+    LogReader,
+    Position,
+    blocks_of,
+    list_segments,
+)
+
+Wanted = Callable[[str], bool]
+"""Says whether a series, or the source of an event, is wanted."""
+
+
+class SurveyedSegment(NamedTuple):
+    """A segment file and what is in it."""
+
+    name: str
+    survey: Survey
+
+
+class Rows(NamedTuple):
+    """What one block has of what is wanted; one of the two is empty."""
+
+    samples: list[Sample]
+    events: list[Event]
+
+
+def find_log(states: Sequence[Path]) -> Path | None:
+    """The log that was written last, of these state directories; None without any."""
+    found = [
+        (max(path.stat().st_mtime for path in [state / "log", *segments]), state / "log")
+        for state in states
+        if (segments := sorted((state / "log").glob("*.grug"))[-1:])
+    ]
+    return max(found)[1] if found else None
+
+
+def survey_log(directory: Path, *, is_deep: bool) -> Iterator[SurveyedSegment]:
+    """Look through all segments, oldest first.
+
+    Raises:
+        StorageError: one cannot be read.
+    """
+    paths = sorted(directory.glob("*.grug"))
+    for path in paths:
+        may_grow = path == paths[-1] and is_being_written(directory)
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:  # Retention was faster than we.
+            continue
+        except OSError as error:
+            raise StorageError(f"{path} cannot be read: {error}") from error
+        yield SurveyedSegment(path.name, survey_segment(data, is_deep=is_deep, may_grow=may_grow))
+
+
+def is_being_written(directory: Path) -> bool:
+    """Whether a writer holds the log. One that starts right now waits for us, for microseconds."""
+    try:
+        fd = os.open(directory / "lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+def newest_ms(directory: Path) -> int:
+    """The newest time of the newest segment that has any; 0 in an empty log."""
+    for segment, header in reversed(list(list_segments(directory))):
+        if header is not None:
+            blocks = blocks_of(directory, segment, header)
+            if blocks:
+                return max(block.frame.t_max_ms for block in blocks)
+    return 0
+
+
+def read_rows(directory: Path, kind: FrameKind, times: TimeRange, wanted: Wanted) -> Iterator[Rows]:
+    """What the log has of a kind in a time range, block by block, in the order it was written.
+
+    Raises:
+        StorageError: a segment cannot be read.
+    """
+    reader = LogReader(directory)
+    while blocks := reader.read(frames_max=60):
+        for block in blocks:
+            if block.frame.kind == kind:
+                yield rows_of_block(block, times, wanted)
+
+
+def read_blocks(directory: Path, times: TimeRange) -> Iterator[LogBlock]:
+    """Sample blocks that meet a time range; series before them are known from ``names``."""
+    reader = LogReader(directory)
+    while blocks := reader.read(frames_max=60):
+        for block in blocks:
+            frame = block.frame
+            if frame.kind == FrameKind.SAMPLES and times.meets(frame.t_min_ms, frame.t_max_ms):
+                yield block
+
+
+def rows_of_block(block: LogBlock, times: TimeRange, wanted: Wanted) -> Rows:
+    """What a block has of a time range."""
+    frame = block.frame
+    if not times.meets(frame.t_min_ms, frame.t_max_ms):
+        return Rows([], [])
+    if frame.kind == FrameKind.SAMPLES:
+        columns = [
+            column
+            for column in decode_samples(frame.unpack())
+            if wanted(block.names[column.series])
+        ]
+        return Rows(samples_of(columns, block.names, times), [])
+    if frame.kind == FrameKind.EVENTS:
+        return Rows(
+            [],
+            [
+                event
+                for event in decode_events(frame.unpack())
+                if wanted(event.source) and times.since_ms <= event.time_ms < times.until_ms
+            ],
+        )
+    return Rows([], [])
+
+
+def last_rows(
+    directory: Path, kind: FrameKind, count: int, wanted: Wanted
+) -> tuple[Rows, Position]:
+    """The last samples or events, at most ``count``, and where the log goes on.
+
+    Raises:
+        StorageError: a segment cannot be read.
+    """
+    samples: list[Sample] = []
+    events: list[Event] = []
+    end = START
+    for segment, header in reversed(list(list_segments(directory))):
+        if header is None:
+            continue
+        for block in reversed(blocks_of(directory, segment, header)):
+            end = max(end, block.position)
+            if len(samples) + len(events) >= count:
+                return _last(samples, events, count), end
+            if block.frame.kind == kind:
+                rows = rows_of_block(block, TimeRange(), wanted)
+                samples = rows.samples + samples
+                events = rows.events + events
+    return _last(samples, events, count), end
+
+
+def _last(samples: list[Sample], events: list[Event], count: int) -> Rows:
+    return Rows(samples[-count:], events[-count:]) if count else Rows([], [])

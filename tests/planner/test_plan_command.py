@@ -1,0 +1,74 @@
+"""``grug plan`` tells what a house's lines will be asked, in text, JSON and a picture."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from grug.cli.plan import plan_file
+from grug.config.loads import line_loads
+from grug.config.planned import planned_lines
+from grug.config.types import DeviceConfig, HouseConfig, LineConfig, PollConfig, Seconds
+from grug.transport.maps import load_map
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "house.toml"
+
+
+def test_the_example_house_meets_its_bound_and_nothing_is_late(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    picture = tmp_path / "lines.svg"
+    assert plan_file(EXAMPLE, as_json=True, svg=picture) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [line["line"] for line in told["lines"]] == ["grid", "solis1", "solis2", "evse"]
+    for line in told["lines"]:
+        assert line["late"] == []
+        assert line["lower_bound"] * 0.999 < line["used"] < line["lower_bound"] * 1.05
+        assert line["used"] * 1.9 < line["one_by_one"]
+        assert line["used"] == pytest.approx(sum(unit["used"] for unit in line["units"]))
+        assert len(line["timeline"]) == pytest.approx(
+            line["cycle_s"] * sum(unit["reads_per_s"] for unit in line["units"])
+        )
+    root = ElementTree.fromstring(picture.read_text(encoding="utf-8"))
+    titles = [element.text or "" for element in root.iter("{http://www.w3.org/2000/svg}title")]
+    assert any("solis1_ac: input_register 0+14 for 500 ms" in title for title in titles)
+
+
+def test_the_text_has_a_row_for_each_read(capsys: pytest.CaptureFixture[str]) -> None:
+    assert plan_file(EXAMPLE, as_json=False, svg=None) == 0
+    text = capsys.readouterr().out
+    assert "line solis1, 9600 baud 8N1: 39% busy" in text.replace("38.5%", "39%")
+    assert "solis1 (unit 1, solis_s5_eh1p, 95 ms silence)" in text
+    assert "200 ms + 1 s" in text
+    assert "nothing is late in each cycle of 10 s" in text
+
+
+def test_what_cannot_be_in_time_is_told_and_fails(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    hasty = EXAMPLE.read_text(encoding="utf-8").replace('every = "200ms"', 'every = "100ms"')
+    path = tmp_path / "house.toml"
+    path.write_text(hasty, encoding="utf-8")
+    assert plan_file(path, as_json=False, svg=tmp_path / "late.svg") == 1
+    assert "LATE: grid, 100 ms:" in capsys.readouterr().out
+    assert "LATE: grid 100 ms" in (tmp_path / "late.svg").read_text(encoding="utf-8")
+
+
+def test_estimates_of_the_check_and_of_the_schedule_agree() -> None:
+    maps = {"eastron_sdm120": load_map("eastron_sdm120")}
+    fast = PollConfig(every=Seconds(0.5), registers=("active_power", "voltage"))
+    slow = PollConfig(every=Seconds(5.0), registers=("import_active_energy",))
+    house = HouseConfig(
+        line={"one": LineConfig(port="x"), "idle": LineConfig(port="y")},
+        device={
+            name: DeviceConfig(line="one", unit=unit, map="eastron_sdm120", poll=(fast, slow, slow))
+            for unit, name in enumerate(("a", "b"), 1)
+        },
+    )
+    (line,) = planned_lines(house, maps)
+    assert line.line == "one"
+    assert line.schedule.utilisation == pytest.approx(line_loads(house, maps)["one"].planned)
+    assert {group for _, group in line.schedule.ticks} == {"500 ms", "5 s (2)", "5 s (3)"}
