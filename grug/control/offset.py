@@ -308,7 +308,7 @@ def _active_wish(settings: OffsetSettings, commands: tuple[SetOffset, ...]) -> t
 
 def _source_text(command: SetOffset) -> str:
     why = f" ({command.why})" if command.why else ""
-    return f"by {command.who}{why} until {command.expires_s:.1f} s"
+    return f"by {command.who}{why}"
 
 
 def _silent(
