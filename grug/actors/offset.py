@@ -10,9 +10,10 @@ Stops: when asked, after a moment of offset 0; a crash leaves the fake meters to
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import trio
+from msgspec.structs import replace
 
 from grug.control.facts import FactsBook
 from grug.control.ladder import GridReading, Rung, Step, choose, next_look_s

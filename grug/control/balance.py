@@ -18,6 +18,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 STEP_S_MAX = 1.0
 """A pause between decisions counts as this at most."""
 
@@ -52,8 +54,7 @@ class BalanceSettings:
     """After this it gets its part again."""
 
 
-@dataclass(frozen=True, slots=True)
-class InverterFacts:
+class InverterFacts(msgspec.Struct, frozen=True):
     """What is known of one inverter, each as read last; None when never."""
 
     pv_w: float | None = None
@@ -74,8 +75,7 @@ class InverterFacts:
         return self.pv_w - self.ac_w
 
 
-@dataclass(frozen=True, slots=True)
-class Following:
+class Following(msgspec.Struct, frozen=True):
     """How one inverter has followed until now."""
 
     under_way_w: float = 0.0

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from grug.control.balance import InverterFacts
 from grug.control.offset import SteeredInverter
@@ -14,6 +15,13 @@ from grug.model import Quality
 PV, AC, SOC, VOLTAGE = "pv_power", "active_power", "bms_battery_soc", "bms_battery_voltage"
 CHARGE, DISCHARGE = "bms_battery_charge_current_limit", "bms_battery_discharge_current_limit"
 """Registers by the names that the maps have for them; one that a map lacks is not known."""
+NEWS = (
+    (SOC, "soc_pct"),
+    (VOLTAGE, "battery_v"),
+    (CHARGE, "charge_a_max"),
+    (DISCHARGE, "discharge_a_max"),
+)
+"""Registers, and the facts that they are."""
 _WANTED = frozenset((PV, AC, SOC, VOLTAGE, CHARGE, DISCHARGE))
 
 
@@ -46,16 +54,9 @@ class FactsBook:
             self._note(name, readings.read_s, self._ac_s, ac_w=numbers[AC])
         if PV in numbers:
             self._note(name, readings.read_s, self._pv_s, pv_w=numbers[PV])
-        fact = self.facts.get(name, InverterFacts())
-        if SOC in numbers:
-            fact = replace(fact, soc_pct=numbers[SOC])
-        if VOLTAGE in numbers:
-            fact = replace(fact, battery_v=numbers[VOLTAGE])
-        if CHARGE in numbers:
-            fact = replace(fact, charge_a_max=numbers[CHARGE])
-        if DISCHARGE in numbers:
-            fact = replace(fact, discharge_a_max=numbers[DISCHARGE])
-        self.facts[name] = fact
+        news = {field: numbers[register] for register, field in NEWS if register in numbers}
+        if news:
+            self.facts[name] = replace(self.facts.get(name, InverterFacts()), **news)
 
     def _note(self, name: str, read_s: float, times_s: dict[str, float], **power_w: float) -> None:
         times_s[name] = read_s

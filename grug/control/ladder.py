@@ -11,6 +11,8 @@ import enum
 import math
 from dataclasses import dataclass
 
+import msgspec
+
 GRID_POWER_W_MAX = 100_000.0
 """More than any house's connection carries: a reading beyond it is a broken one."""
 
@@ -25,8 +27,7 @@ class Rung(enum.StrEnum):
     SILENT = "silent"
 
 
-@dataclass(frozen=True, slots=True)
-class GridReading:
+class GridReading(msgspec.Struct, frozen=True):
     """The grid's power as it was read."""
 
     power_w: float
@@ -48,8 +49,7 @@ class LadderSettings:
     """After this nobody may be told anything of a reading; the longest of the fake meters."""
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(msgspec.Struct, frozen=True):
     """The rung that holds now."""
 
     rung: Rung

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import MappingProxyType
+
+import msgspec
+from msgspec.structs import replace
 
 from grug.control.balance import (
     NEW,
@@ -124,8 +127,7 @@ class OffsetSettings:
         object.__setattr__(self, "decided_names", ("grid_power_w", "offset_w", *served))
 
 
-@dataclass(frozen=True, slots=True)
-class GridOthers:
+class GridOthers(msgspec.Struct, frozen=True):
     """What else the grid meter said; each a (value, read_s), None when never read well."""
 
     voltage_v: tuple[float, float] | None = None
@@ -134,8 +136,7 @@ class GridOthers:
     export_energy_kwh: tuple[float, float] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class OffsetState:
+class OffsetState(msgspec.Struct, frozen=True):
     """What the controller remembers from decision to decision."""
 
     offset_w: float = 0.0
@@ -146,12 +147,11 @@ class OffsetState:
     """The latest wish of each source, the newest last."""
     offline: frozenset[str] = frozenset()
     """Inverters that are known not to be there."""
-    following: Mapping[str, Following] = field(default_factory=dict)
+    following: Mapping[str, Following] = msgspec.field(default_factory=dict)
     """By inverter: what it was told, and whether it does it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """One decision."""
 
     state: OffsetState

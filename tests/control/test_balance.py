@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from grug.control.balance import (
     NEW,
@@ -94,7 +93,10 @@ def test_old_or_missing_facts_leave_an_inverter_alone() -> None:
     assert corrections_w(PLAIN, SHARES, facts, {}, 5.1) == {}
     assert corrections_w(PLAIN, SHARES, {"a": facts["a"]}, {}, 0.0) == {}
     assert (
-        corrections_w(PLAIN, SHARES, {**facts, "b": replace(facts["b"], pv_w=None)}, {}, 0.0) == {}
+        corrections_w(
+            PLAIN, SHARES, {**facts, "b": structs.replace(facts["b"], pv_w=None)}, {}, 0.0
+        )
+        == {}
     )
 
 
