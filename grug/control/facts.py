@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 from msgspec.structs import replace
 
@@ -23,6 +24,9 @@ NEWS = (
 )
 """Registers, and the facts that they are."""
 _WANTED = frozenset((PV, AC, SOC, VOLTAGE, CHARGE, DISCHARGE))
+
+LAYOUTS_MAX = 256
+"""Poll groups whose layout is remembered: far more than a house has."""
 
 
 class FactsBook:
@@ -65,14 +69,19 @@ class FactsBook:
         self.facts[name] = replace(fact, read_s=older_s, **power_w)
 
 
+@lru_cache(LAYOUTS_MAX)
+def _wanted_of(names: tuple[str, ...]) -> tuple[tuple[int, str], ...]:
+    """Where in a poll group the wanted registers are."""
+    return tuple((index, name) for index, name in enumerate(names) if name in _WANTED)
+
+
 def _numbers(readings: Readings) -> dict[str, float]:
     """The good finite numbers among the wanted registers."""
     found = {}
-    for index, name in enumerate(readings.names):
-        if name not in _WANTED:
-            continue
-        value = readings.values[index]
-        is_good = not readings.qualities or readings.qualities[index] is Quality.GOOD
+    values, qualities = readings.values, readings.qualities
+    for index, name in _wanted_of(readings.names):
+        value = values[index]
+        is_good = not qualities or qualities[index] is Quality.GOOD
         if not is_good or isinstance(value, bool) or not isinstance(value, float | int):
             continue
         if math.isfinite(value):
