@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from pathlib import Path
 from typing import Any
 
@@ -21,37 +20,25 @@ from grug.control.commands import HOUSE, Refused, parse_offset
 from grug.control.offset import CONTROLLER, OffsetSettings, OffsetState, take_command
 from grug.messages import Decided, Message, SetOffset
 from grug.runtime.feed import Feed, Subscription
+from grug.transport.desk import keep_desk
 
 SOCKET = "command.sock"
 """In the house's state directory."""
 REQUEST_BYTES_MAX = 10_000
 """No wish is longer."""
-_ASKERS_MAX = 4
 
 
 async def run(feed: Feed, *, socket_path: Path, settings: OffsetSettings) -> None:
     """Serve until cancelled."""
     with (
-        trio.socket.socket(trio.socket.AF_UNIX) as listener,
         feed.subscribe("commands", SetOffset) as wishes,
         feed.subscribe("commands", Decided, key=_controller_of, wanted=_is_offset) as decisions,
     ):
-        await trio.Path(socket_path.parent).mkdir(parents=True, exist_ok=True)
-        await trio.Path(socket_path).unlink(missing_ok=True)
-        previous_mask = os.umask(0o177)
-        try:
-            await listener.bind(str(socket_path))
-        finally:
-            os.umask(previous_mask)
-        listener.listen(_ASKERS_MAX)
-        desk = _Desk(feed, settings, wishes, decisions)
-        try:
-            await trio.serve_listeners(desk.serve, [trio.SocketListener(listener)])
-        finally:
-            os.unlink(socket_path)
+        clerk = _Clerk(feed, settings, wishes, decisions)
+        await keep_desk(socket_path, clerk.answer, request_bytes_max=REQUEST_BYTES_MAX)
 
 
-class _Desk:
+class _Clerk:
     """Everything that is known about the wishes, from whatever path they came."""
 
     def __init__(
@@ -64,21 +51,9 @@ class _Desk:
         self._decided: Decided | None = None
         self._state = OffsetState()
 
-    async def serve(self, stream: trio.SocketStream) -> None:
-        """Answer one asker's lines until it hangs up."""
-        waiting = b""
-        try:
-            async with stream:
-                async for data in stream:
-                    waiting += data
-                    while b"\n" in waiting:
-                        line, _, waiting = waiting.partition(b"\n")
-                        answer = json.dumps(self._answer(line))
-                        await stream.send_all(answer.encode() + b"\n")
-                    if len(waiting) > REQUEST_BYTES_MAX:
-                        return
-        except trio.BrokenResourceError:
-            return
+    async def answer(self, line: bytes) -> bytes:
+        """Answer one request."""
+        return json.dumps(self._answer(line)).encode()
 
     def _answer(self, line: bytes) -> dict[str, Any]:
         try:

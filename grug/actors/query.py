@@ -10,51 +10,22 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import trio
-
 from grug.errors import ShipError
 from grug.transport.clickhouse import ONLY_READS, SharedDatabase, is_read_only
+from grug.transport.desk import keep_desk
 
 REQUEST_BYTES_MAX = 1 << 20
 """No query is longer."""
-_ASKERS_MAX = 4
 
 
 async def run(*, socket_path: Path, database: SharedDatabase) -> None:
     """Serve until cancelled."""
-    with trio.socket.socket(trio.socket.AF_UNIX) as listener:
-        await trio.Path(socket_path).unlink(missing_ok=True)
-        previous_mask = os.umask(0o177)
-        try:
-            await listener.bind(str(socket_path))
-        finally:
-            os.umask(previous_mask)
-        listener.listen(_ASKERS_MAX)
-        try:
-            await trio.serve_listeners(partial(_serve, database), [trio.SocketListener(listener)])
-        finally:
-            os.unlink(socket_path)
-
-
-async def _serve(database: SharedDatabase, stream: trio.SocketStream) -> None:
-    """Answer one asker's lines until it hangs up."""
-    waiting = b""
-    try:
-        async with stream:
-            async for data in stream:
-                waiting += data
-                while b"\n" in waiting:
-                    line, _, waiting = waiting.partition(b"\n")
-                    await stream.send_all(await _answer(database, line) + b"\n")
-                if len(waiting) > REQUEST_BYTES_MAX:
-                    return
-    except trio.BrokenResourceError:
-        return
+    answer = partial(_answer, database)
+    await keep_desk(socket_path, answer, request_bytes_max=REQUEST_BYTES_MAX)
 
 
 async def _answer(database: SharedDatabase, line: bytes) -> bytes:
