@@ -68,14 +68,7 @@ def check_house(text: str, file_name: str, maps: Mapping[str, RegisterMap]) -> C
     report = Report(file_name, locate(text))
     house: HouseConfig = build(HouseConfig, raw, (), report)
     check = HouseCheck(house, maps, report)
-    for part in (
-        check_names,
-        check_lines,
-        check_units,
-        check_devices,
-        check_steering,
-        check_keeping,
-    ):
+    for part in _PARTS:
         part(check)
     loads = check_loads(check)
     if report.problems:
