@@ -26,7 +26,7 @@ from grug.runtime.feed import Feed, Subscription
 from grug.storage.collect import Collector
 from grug.storage.series import LOGGED_KINDS, time_of
 from grug.storage.timeline import Timeline
-from grug.transport.logfiles import Limits, LogWriter
+from grug.transport.logwriter import Limits, LogWriter
 
 KINDS: tuple[type[Message], ...] = (*LOGGED_KINDS, StopRecording)
 """What to subscribe to for ``run``."""

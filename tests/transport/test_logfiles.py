@@ -15,8 +15,9 @@ from grug.errors import StorageError
 from grug.messages import Readings
 from grug.storage.collect import Collector
 from grug.storage.segment import FrameKind
-from grug.transport import logfiles
-from grug.transport.logfiles import Limits, LogReader, LogWriter, Position, segment_path
+from grug.transport import logwriter
+from grug.transport.logfiles import LogReader, Position, segment_path
+from grug.transport.logwriter import Limits, LogWriter
 
 NO_LIMITS = Limits(1 << 40, 1 << 50, 0)
 T0 = 1_700_000_000_000
@@ -202,7 +203,7 @@ def test_write_that_failed_halfway_hides_nothing_after_it(
             os.ftruncate(fd, os.fstat(fd).st_size - 5)
             raise OSError(errno.ENOSPC, "No space left on device")
 
-        patch.setattr(logfiles.os, "fdatasync", fail)
+        patch.setattr(logwriter.os, "fdatasync", fail)
         with pytest.raises(StorageError, match="No space left"):
             log.write(1)
     log.write(2)
