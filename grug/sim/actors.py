@@ -218,7 +218,9 @@ class SimActors:
                     return RegistersRead(good, now_s)
                 text, kind = "exception", FailureKind.REFUSED
             else:
-                code = unit.write(request.table, request.address, request.block, now_s)
+                code = unit.write(
+                    request.table, request.address, request.block, now_s, request.mask
+                )
                 if not code:
                     return WriteDone(line_name, request, now_s)
                 text, kind = f"exception {code}", FailureKind.REFUSED
