@@ -179,6 +179,7 @@ class _Recorder:
         if self._now_s is None:
             self._now_s = self._block_s_start = at_s
         time_ms = self._timeline.at(at_s, self._wall.utc_ms(at_s))
+        self._collector.set_zero(self._timeline.zero_ms)
         self._collector.add(message, time_ms)
         self._now_s = max(self._now_s, at_s)
         self._now_ms = time_ms

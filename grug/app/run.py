@@ -62,7 +62,7 @@ async def _run(
     data: DataSettings,
     hours: float | None,
 ) -> None:
-    house = House(config)
+    house = House(config, maps)
     sources = parts.wire_sources(house, maps, parts.real_openers(config), parts.verdicts_of(config))
     lines = list(sources.buses)
     around = [Part("watchdog", partial(watchdog.run, house.feed, lines=lines), is_vital=False)]

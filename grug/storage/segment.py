@@ -51,6 +51,8 @@ class FrameKind(enum.IntEnum):
     SAMPLES = 1
     SERIES = 2
     EVENTS = 3
+    JOURNAL = 5
+    """Of a block without samples; see ``grug.storage.journal``. 4 is for blocks of wire frames."""
 
 
 class Codec(enum.IntEnum):
