@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 import recorded_run
 
-from grug.transport.clickhouse import AGGREGATES, Database, embedded_url
+from grug.storage.schema import AGGREGATES
+from grug.transport.asking import embedded_url
+from grug.transport.clickhouse import Database
 from grug.transport.logfiles import LogReader
 
 ROUNDS = 8
