@@ -40,6 +40,8 @@ class PollGroup:
     priority: Priority = Priority.NORMAL
     ticks: Ticks | None = None
     """When it is read, after the start; None spreads devices without knowing of each other."""
+    is_snapshot: bool = False
+    """Whether all of it has to come in one transaction."""
 
 
 async def run(
@@ -135,6 +137,7 @@ class _Poll:
                 group.priority,
                 self._device,
                 is_partial=True,
+                is_snapshot=group.is_snapshot,
             )
         )
         if isinstance(reply, RegistersRead):
