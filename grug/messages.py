@@ -44,6 +44,8 @@ class ReadRegisters(Message, frozen=True):
     """What was read so recently may be the answer; never anything older."""
     is_partial: bool = False
     """Whether an answer without those spans that the unit refuses is worth having."""
+    is_snapshot: bool = False
+    """Whether all of it has to be of one moment, and so of one transaction."""
 
 
 class RegistersRead(Message, frozen=True):

@@ -336,6 +336,7 @@ def _poll_groups(
             spans=spans_of(registers),
             priority=Priority(poll.priority),
             ticks=ticks.get((name, group_name(device, number))),
+            is_snapshot=poll.snapshot,
         )
 
 

@@ -52,6 +52,8 @@ class PollConfig(Struct, frozen=True):
     every: Seconds
     registers: tuple[str, ...]
     priority: Priority = Priority.NORMAL
+    snapshot: bool = False
+    """Whether all of them have to be of one moment, and so come in one request."""
 
 
 class DeviceConfig(Struct, frozen=True):
