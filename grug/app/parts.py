@@ -17,22 +17,24 @@ from typing import NamedTuple, TypeAlias
 from grug.actors import bus, commands, evse, fakemeter, offset, poller
 from grug.app.control import House
 from grug.codec.registers import RegisterMap
+from grug.config.checks.steering import LIMIT_REGISTER
 from grug.config.loads import group_name, line_schedule, spans_of, unit_traits
 from grug.config.types import DeviceConfig, GridConfig, HouseConfig
 from grug.control.balance import BalanceSettings
 from grug.control.ladder import LadderSettings
 from grug.control.offset import OffsetSettings, SteeredInverter
 from grug.control.wishes import WishLimits
-from grug.model import Priority
+from grug.model import Priority, Role, Wire, WireFraming
 from grug.planner.schedule import Ticks
 from grug.planner.units import VerdictStore
 from grug.protocol.ports import tcp_port
 from grug.protocol.rtu import character_bits
-from grug.runtime.calls import BusCaller, BusCalls, open_calls
+from grug.runtime.calls import BusCaller, BusCalls, WriteCaller, open_calls
 from grug.runtime.supervisor import Part
 from grug.transport.line import LineOpener
 from grug.transport.maps import load_map
 from grug.transport.ports import port_framing, port_opener
+from grug.transport.tap import WireTap
 from grug.transport.verdicts import VerdictFile
 
 SILENCE_S_MIN = 120.0
@@ -76,6 +78,31 @@ def real_openers(config: HouseConfig) -> dict[str, LineOpener]:
     return {
         name: port_opener(line.port, line.baudrate, line.framing)
         for name, line in config.line.items()
+    }
+
+
+def tap_of(config: HouseConfig) -> WireTap | None:
+    """What gathers the frames of a house; None for one that keeps none."""
+    return WireTap() if config.log.frames else None
+
+
+def tapped(
+    config: HouseConfig, openers: Mapping[str, LineOpener], tap: WireTap | None
+) -> Mapping[str, LineOpener]:
+    """The same openers, with a tap on each line."""
+    if tap is None:
+        return openers
+    meter_lines = {meter.line for meter in config.fakemeter.values()}
+    return {
+        name: tap.tapped(
+            Wire(
+                name,
+                Role.SERVER if name in meter_lines else Role.CLIENT,
+                _wire_framing(config.line[name].port),
+            ),
+            open_line,
+        )
+        for name, open_line in openers.items()
     }
 
 
@@ -129,7 +156,7 @@ def wire_sources(
     return Sources(parts, buses)
 
 
-def controllers(house: House, maps: Maps, buses: Mapping[str, BusCaller]) -> list[Part]:
+def controllers(house: House, maps: Maps, writes: WriteCaller) -> list[Part]:
     """Everything that commands the house."""
     config = house.config
     parts = []
@@ -144,18 +171,14 @@ def controllers(house: House, maps: Maps, buses: Mapping[str, BusCaller]) -> lis
         )
         parts.append(Part("offset", start))
     for name, charger in config.evse.items():
-        device = config.device[charger.device]
         charging = evse.EvseSettings(
             device=charger.device,
-            unit_id=device.unit,
-            register=maps[device.map]["current_limit"],
+            register=LIMIT_REGISTER,
             limit_a=charger.limit,
             resend_s=charger.resend,
             on_stop_a=charger.on_stop,
         )
-        start = partial(
-            evse.run, buses[device.line], house.feed, settings=charging, stopping=house.stopping
-        )
+        start = partial(evse.run, writes, house.feed, settings=charging, stopping=house.stopping)
         parts.append(Part(f"evse {name}", start))
     return parts
 
@@ -275,6 +298,11 @@ def _bus(
     return caller, Part(f"bus {name}", start)
 
 
+def _wire_framing(port: str) -> WireFraming:
+    place = tcp_port(port)
+    return WireFraming.RTU if place is None or place.is_rtu else WireFraming.MBAP
+
+
 def verdicts_of(config: HouseConfig) -> VerdictStore:
     """Where a house keeps what its units refuse."""
     return VerdictFile(Path(config.site.state) / "verdicts.json")
@@ -305,6 +333,7 @@ def _poll_groups(
             spans=spans_of(registers),
             priority=Priority(poll.priority),
             ticks=ticks.get((name, group_name(device, number))),
+            is_snapshot=poll.snapshot,
         )
 
 

@@ -51,8 +51,10 @@ class FrameKind(enum.IntEnum):
     SAMPLES = 1
     SERIES = 2
     EVENTS = 3
+    WIRE = 4
+    """In the ring of frames alone; see ``grug.storage.frames``."""
     JOURNAL = 5
-    """Of a block without samples; see ``grug.storage.journal``. 4 is for blocks of wire frames."""
+    """Of a block without samples; see ``grug.storage.journal``."""
 
 
 class Codec(enum.IntEnum):
