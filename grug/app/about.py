@@ -36,13 +36,17 @@ _LOGIN = re.compile(r"//[^/@\s]+@")
 def started(config: HouseConfig, maps: Mapping[str, RegisterMap], started_s: float) -> RunStarted:
     """The message with which a house begins; ``started_s`` is monotonic."""
     plain = _without_secrets(msgspec.to_builtins(config))
-    text = msgspec.json.encode(plain, order="sorted").decode()
-    digests = {model: _digest(repr(register_map)) for model, register_map in maps.items()}
-    return RunStarted(importlib.metadata.version("grug"), text, _digest(text), digests, started_s)
+    data = msgspec.json.encode(plain, order="deterministic")
+    digests = {
+        model: _digest(msgspec.json.encode(register_map, order="deterministic"))
+        for model, register_map in maps.items()
+    }
+    version = importlib.metadata.version("grug")
+    return RunStarted(version, data.decode(), _digest(data), digests, started_s)
 
 
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:12]
 
 
 def _without_secrets(plain: Any, name: str = "") -> Any:

@@ -17,8 +17,10 @@ from typing import TypeAlias
 from grug.messages import Decided, Message
 from grug.replay.session import Noticed, Said, SessionBlock
 
-LATE_S_MAX = 0.1
-"""Times of one decision may differ by this: a timer's task was late, in the recording."""
+LATE_S_MAX = 1.0
+"""Times of one decision may differ by this: one made by the clock was made by a task too late."""
+LATE_PART = 0.45
+"""But by no more of the time until the next one."""
 SETTLE_S = 60.0
 """A controller that has not come to the same after this is different."""
 WRITE_LATE_S_MAX = 2.5
@@ -146,12 +148,14 @@ class Judge:
         """Compare as far as both sides are known."""
         while side.replayed and side.recorded:
             (ours, reason), theirs = side.replayed[0], side.recorded[0]
-            if ours.at_s < theirs.at_s - LATE_S_MAX:
+            late_s = LATE_S_MAX
+            if len(side.recorded) > 1:
+                late_s = min(late_s, LATE_PART * (side.recorded[1].at_s - theirs.at_s) + 0.002)
+            if ours.at_s < theirs.at_s - late_s:
                 side.replayed.popleft()
-                self._differ_unless_passed(
-                    side, ours, (Difference("decision", "none", _text_of(ours, reason)),)
-                )
-            elif theirs.at_s < ours.at_s - LATE_S_MAX:
+                only = Difference("decision", "none", _text_of(ours, reason))
+                self._differ_unless_passed(side, ours, (only,))
+            elif theirs.at_s < ours.at_s - late_s:
                 self._lacks(side, side.recorded.popleft())
             else:
                 side.replayed.popleft()

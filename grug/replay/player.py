@@ -47,10 +47,10 @@ _WRITES = ("write", "write_failed")
 class Ledger:
     """The writes that were recorded, and those that the replay asks for."""
 
-    def __init__(self, judge: Judge) -> None:
-        self.count = 0
-        """Writes that the replay asked for."""
+    def __init__(self, judge: Judge, wrote: Callable[[str], None]) -> None:
+        """Begin; ``wrote`` is told the line and unit of every write that the replay asks for."""
         self._judge = judge
+        self._wrote = wrote
         self._recorded: deque[Noticed] = deque()
 
     def expect(self, block: SessionBlock) -> None:
@@ -59,7 +59,7 @@ class Ledger:
 
     def match(self, line: str, request: WriteRegisters, now_s: float) -> Noticed | None:
         """What became of a write; None when it was never recorded."""
-        self.count += 1
+        self._wrote(f"{line}/{request.unit_id}")
         text = _text_of(line, request)
         for noticed in self._recorded:
             if noticed.at_s > now_s + WRITE_LATE_S_MAX:
@@ -210,15 +210,14 @@ class Player:
 
     async def run(self, blocks: Iterator[SessionBlock]) -> None:
         """Play all blocks, each judged with the next one in view."""
+        now = next(blocks)
+        self._expect(now)
         await trio.testing.wait_all_tasks_blocked()  # Controllers have subscribed.
-        now: SessionBlock | None = None
         for following in blocks:
             self._expect(following)
-            if now is not None:
-                await self._play(now)
-            now = following
-        if now is not None:
             await self._play(now)
+            now = following
+        await self._play(now)
         await trio.testing.wait_all_tasks_blocked()
         self._look()
         self._judge.end(self.played_s)

@@ -34,6 +34,7 @@ from grug.storage.journal import (
     run_of,
 )
 from grug.storage.segment import Event, FrameKind, decode_events
+from grug.storage.series import time_of
 from grug.transport.logfiles import LogBlock
 
 Row: TypeAlias = tuple[Any, ...]
@@ -110,8 +111,8 @@ class _Poll(NamedTuple):
     columns: list[Column]
 
 
-class House(NamedTuple):
-    """What a session must know of its house to be understood."""
+class Recorded(NamedTuple):
+    """The house of a run, as it was recorded: without it columns mean nothing."""
 
     config: HouseConfig
     maps: Maps
@@ -164,7 +165,7 @@ def pairs_in(blocks: Iterable[LogBlock]) -> Iterator[Pair]:
 class BlockReader:
     """Turns a log's blocks into those of a session."""
 
-    def __init__(self, house_of: Callable[[RunStarted], House]) -> None:
+    def __init__(self, house_of: Callable[[RunStarted], Recorded]) -> None:
         """Begin.
 
         Args:
@@ -173,7 +174,7 @@ class BlockReader:
         self._house_of = house_of
         self._run: RunStarted | None = None
         """The run that the last block belongs to."""
-        self._house: House | None = None
+        self._house: Recorded | None = None
         self._zero_ms: int | None = None
         self._kinds: dict[tuple[int, ...], _ReadingsKind | _Other] = {}
         self._names_of = -1
@@ -282,8 +283,9 @@ class BlockReader:
             at_s = at_ms / 1000
             floor_s = (at_ms + lates[position]) / 1000 if position in lates else at_s
             if kind is None:
-                if row is not None:
-                    heard.append(Heard(at_s, floor_s, row))
+                if row is not None:  # It has its exact time.
+                    exact_s = time_of(row, at_s)
+                    heard.append(Heard(exact_s, max(exact_s, floor_s), row))
             elif kind.absent:
                 heard.append(Heard(at_s, floor_s, self._mixed(kind, row, time_ms, at_s)))
             else:

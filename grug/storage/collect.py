@@ -130,9 +130,9 @@ class Collector:
             else:
                 self._add_poll(message.device, message.names, message.values, time_ms)
             return
-        counts = counts_of(message)
+        counts, said_ms = counts_of(message), time_ms
         if counts is not None and (type(message) is Decided or self._is_due(counts[0], time_ms)):
-            self._add_poll(*counts, time_ms, is_input=False)
+            said_ms = self._add_poll(*counts, time_ms, is_input=False)
         if isinstance(message, JOURNAL_KINDS):
             self._keep(message, time_ms)
         event = event_of(message)
@@ -141,7 +141,7 @@ class Collector:
         match message:
             case Decided():
                 self._journal.add_decision(time_ms)
-                self._add_change(message.controller, "reason", message.reason, time_ms)
+                self._add_change(message.controller, "reason", message.reason, said_ms)
             case ReadingsMissing():
                 self._unread.add(message.device)
                 source = f"{message.device}/{'+'.join(message.names[:3])}"
@@ -240,8 +240,11 @@ class Collector:
         time_ms: int,
         *,
         is_input: bool = True,
-    ) -> None:
-        """Take numbers that belong together; ``is_input`` says that controllers act on them."""
+    ) -> int:
+        """Take numbers that belong together; returns the time that they get.
+
+        ``is_input`` says that controllers act on them.
+        """
         group = self._groups.get((prefix, names))
         if group is None:
             group = self._new_group(prefix, names, values)
@@ -257,14 +260,15 @@ class Collector:
             values = tuple([values[position] for position in group.numbers])
         self.accepted += len(values)
         if not values:
-            return
+            return time_ms
         if self._recorded is not None and self._recorded.has_poll(group.series, time_ms):
-            return
+            return time_ms
         group.poll.times.append(time_ms)
         group.poll.rows.append(values)
         self.count += len(values)
         if is_input:
             self._journal.add_readings(group.number, time_ms, shift_ms)
+        return time_ms
 
     def _keep(self, message: Message, time_ms: int) -> None:
         """Take a message into the journal, word for word."""
