@@ -19,8 +19,10 @@ from grug.replay.session import Noticed, Said, SessionBlock
 
 LATE_S_MAX = 1.0
 """Times of one decision may differ by this: one made by the clock was made by a task too late."""
-LATE_PART = 0.45
+LATE_PART = 0.5
 """But by no more of the time until the next one."""
+LOOSE_S_MAX = 30.0
+"""The same, when the replay begins in the middle of a run: nobody knows the phase of its clocks."""
 SETTLE_S = 60.0
 """A controller that has not come to the same after this is different."""
 WRITE_LATE_S_MAX = 2.5
@@ -69,15 +71,21 @@ class _Side:
     replayed: deque[tuple[Said, str]] = field(default_factory=deque)
     reasons: deque[tuple[float, str]] = field(default_factory=deque)
     reason: str = ""
-    settled_s: float = -math.inf
-    """Until then differences pass."""
+    gap_s: float = -math.inf
+    """Time of the last gap, until it has settled."""
 
 
 class Judge:
     """Takes both sides as they come, and says where they differ."""
 
-    def __init__(self, since_s: float = -math.inf) -> None:
-        """Begin; nothing is judged before ``since_s``."""
+    def __init__(self, since_s: float = -math.inf, *, is_loose: bool = False) -> None:
+        """Begin.
+
+        Args:
+            since_s: nothing is judged before it.
+            is_loose: what is done by the clock has another phase.
+        """
+        self.is_loose = is_loose
         self.equal = 0
         """Decisions and writes that were the same."""
         self.passed = 0
@@ -91,7 +99,6 @@ class Judge:
         self._by_controller: dict[str, _Side] = {}
         self._reasons: dict[str, str] = {}
         self._heard: deque[Message] = deque(maxlen=INPUTS_MAX)
-        self._begun_s: float | None = None
 
     def expect(self, block: SessionBlock) -> None:
         """Take what was recorded."""
@@ -103,14 +110,12 @@ class Judge:
                 side = self._by_controller.get(noticed.source)
                 if side is not None:
                     side.reasons.append((noticed.at_s, noticed.text))
-        for gap in block.gaps:
-            self.pass_over(gap)
 
     def pass_over(self, gap: Noticed) -> None:
         """From here on differences pass, until all is the same again."""
         self.gaps.append(gap)
         for side in self._sides.values():
-            side.settled_s = gap.at_s + SETTLE_S
+            side.gap_s = gap.at_s
 
     def heard(self, message: Message) -> None:
         """Note what controllers are told."""
@@ -133,8 +138,9 @@ class Judge:
 
     def end(self, at_s: float) -> None:
         """No more comes; what waits until a moment before has no counterpart."""
+        late_s = LOOSE_S_MAX if self.is_loose else LATE_S_MAX
         for side in self._sides.values():
-            while side.recorded and side.recorded[0].at_s < at_s - LATE_S_MAX:
+            while side.recorded and side.recorded[0].at_s < at_s - late_s:
                 self._lacks(side, side.recorded.popleft())
 
     def _side(self, series: Series) -> _Side:
@@ -148,7 +154,7 @@ class Judge:
         """Compare as far as both sides are known."""
         while side.replayed and side.recorded:
             (ours, reason), theirs = side.replayed[0], side.recorded[0]
-            late_s = LATE_S_MAX
+            late_s = LOOSE_S_MAX if self.is_loose else LATE_S_MAX
             if len(side.recorded) > 1:
                 late_s = min(late_s, LATE_PART * (side.recorded[1].at_s - theirs.at_s) + 0.002)
             if ours.at_s < theirs.at_s - late_s:
@@ -169,8 +175,7 @@ class Judge:
     def _compare_two(self, side: _Side, theirs: Said, ours: Said, reason: str) -> None:
         expected = self._reason_at(side, theirs.at_s)
         if ours.values == theirs.values and reason == expected:
-            self.equal += ours.at_s >= self._since_s
-            side.settled_s = -math.inf
+            self._agree(side, ours)
             return
         found = [
             Difference(series, f"{one:.10g}", f"{other:.10g}")
@@ -182,8 +187,12 @@ class Judge:
         if found:
             self._differ_unless_passed(side, theirs, tuple(found))
         else:
-            self.equal += ours.at_s >= self._since_s
-            side.settled_s = -math.inf
+            self._agree(side, ours)
+
+    def _agree(self, side: _Side, said: Said) -> None:
+        self.equal += said.at_s >= self._since_s
+        if said.at_s >= side.gap_s:
+            side.gap_s = -math.inf
 
     def _reason_at(self, side: _Side, at_s: float) -> str:
         """The recorded reason of that moment; empty when it is not known."""
@@ -194,7 +203,7 @@ class Judge:
     def _differ_unless_passed(
         self, side: _Side, said: Said, differences: tuple[Difference, ...]
     ) -> None:
-        if said.at_s <= side.settled_s:
+        if said.at_s <= side.gap_s + SETTLE_S:
             self.passed += 1
         else:
             self._differ(said.at_s, _controller_of(said.series), differences)

@@ -33,14 +33,12 @@ from grug.messages import (
     WriteRegisters,
 )
 from grug.model import FailureKind, Quality
-from grug.replay.judge import WRITE_LATE_S_MAX, Judge
+from grug.replay.judge import LOOSE_S_MAX, WRITE_LATE_S_MAX, Judge
 from grug.replay.session import Noticed, SessionBlock
 from grug.runtime.calls import BusCaller, BusCalls, BusReply, BusRequest, open_calls
 from grug.sim.seeded import sleep_until
 from grug.storage.series import event_of
 
-WRITE_EARLY_S_MAX = 0.2
-"""The replay may ask for a write this much later than it was recorded as done."""
 _WRITES = ("write", "write_failed")
 
 
@@ -61,8 +59,9 @@ class Ledger:
         """What became of a write; None when it was never recorded."""
         self._wrote(f"{line}/{request.unit_id}")
         text = _text_of(line, request)
+        late_s = LOOSE_S_MAX if self._judge.is_loose else WRITE_LATE_S_MAX
         for noticed in self._recorded:
-            if noticed.at_s > now_s + WRITE_LATE_S_MAX:
+            if noticed.at_s > now_s + late_s:
                 break
             is_same = noticed.text == text or noticed.text.startswith(text + ": ")
             if noticed.source == f"line/{line}" and is_same:
@@ -74,7 +73,8 @@ class Ledger:
 
     def end(self, at_s: float, who: frozenset[str]) -> None:
         """What these were recorded to write until then and the replay did not is different."""
-        while self._recorded and self._recorded[0].at_s < at_s - WRITE_LATE_S_MAX:
+        late_s = LOOSE_S_MAX if self._judge.is_loose else WRITE_LATE_S_MAX
+        while self._recorded and self._recorded[0].at_s < at_s - late_s:
             noticed = self._recorded.popleft()
             if any(f" by {each}:" in noticed.text for each in who):
                 text = "not written"
@@ -145,7 +145,8 @@ class Buses:
             unit.image.write(request.table, request.address, request.block)
         if noticed is None:
             return WriteDone(line, request, now_s)
-        await trio.sleep_until(noticed.at_s)
+        if noticed.at_s < now_s + WRITE_LATE_S_MAX:
+            await trio.sleep_until(noticed.at_s)
         done_s = trio.current_time()
         if noticed.kind == "write":
             return WriteDone(line, request, done_s)
@@ -234,6 +235,8 @@ class Player:
         """Publish one block's messages, each at its time."""
         publish, take, heard = self._house.feed.publish, self._buses.take, self._judge.heard
         now_s = trio.current_time()
+        for gap in block.gaps:
+            self._judge.pass_over(gap)
         for at_s, floor_s, message in block.heard:
             if at_s > self._until_s:
                 break

@@ -207,12 +207,13 @@ class _Replay:
             config, maps = self._other.config, self._other.maps
         self._note_causes(run, config, maps)
         since_s = max(run.started_s, (self._times.since_ms - zero_ms) / 1000)
-        judge = Judge(since_s)
         until_s = (self._times.until_ms - zero_ms) / 1000
         first = next(blocks)
         begin_s = max(run.started_s, min((each.at_s for each in first.heard[:50]), default=0.0))
-        if first.heard and first.heard[0].at_s <= run.started_s + END_S:
+        is_whole = not first.heard or first.heard[0].at_s <= run.started_s + END_S
+        if is_whole:
             begin_s = run.started_s
+        judge = Judge(since_s, is_loose=not is_whole)
         stage = _Stage(config, maps, judge, self._found, zero_ms, since_s, until_s)
         with seeded_order(1):
             trio.run(stage.run, itertools.chain([first], blocks), clock=JumpClock(begin_s))
@@ -266,6 +267,8 @@ class _Stage:
     ) -> None:
         self.crashes: list[str] = []
         self.begun_s, self.ended_s = math.inf, -math.inf
+        self._images: list[MeterImage] = []
+        """Those of the decision that comes next."""
         self._config = config
         self._maps = maps
         self._judge = judge
@@ -309,12 +312,17 @@ class _Stage:
                 case Decided():
                     self._judge.decided(message)
                     if message.decided_s >= self._since_s:
-                        self._measures.decided(message)
+                        self._measure(message)
+                    self._images.clear()
                 case MeterImage():
-                    if message.read_s >= self._since_s:
-                        self._measures.served(message, trio.current_time())
+                    self._images.append(message)
                 case ActorFailed():
                     self.crashes.append(f"{message.actor}: {message.text.strip()}")
+
+    def _measure(self, decided: Decided) -> None:
+        for image in self._images:
+            self._measures.served(image, decided.decided_s)
+        self._measures.decided(decided)
 
 
 def _same_run(

@@ -162,6 +162,24 @@ def pairs_in(blocks: Iterable[LogBlock]) -> Iterator[Pair]:
         yield held
 
 
+class _Clock:
+    """Turns a block's times into monotonic ones, also while the log's clock is being set."""
+
+    def __init__(self, zero_ms: int) -> None:
+        self._since_ms: list[int] = []
+        self._zeros_ms = [zero_ms]
+
+    def set(self, since_ms: int, zero_ms: int) -> None:
+        """From a time on, in UTC, monotonic zero is another."""
+        if not self._since_ms or since_ms >= self._since_ms[-1]:
+            self._since_ms.append(since_ms)
+            self._zeros_ms.append(zero_ms)
+
+    def at_s(self, time_ms: int) -> float:
+        """The monotonic time."""
+        return (time_ms - self._zeros_ms[bisect_right(self._since_ms, time_ms)]) / 1000
+
+
 class BlockReader:
     """Turns a log's blocks into those of a session."""
 
@@ -194,14 +212,16 @@ class BlockReader:
         is_new = self._begin(content.journal)
         zero_ms = self._zero_ms or 0
         found = SessionBlock(self._run, zero_ms)
+        events = [] if pair.events is None else decode_events(pair.events.frame.unpack())
         first = pair.samples or pair.events
         if pair.gap and not is_new and first is not None:
             at_s = (first.frame.t_min_ms - zero_ms) / 1000
             found.gaps.append(Noticed(at_s, "log", "gap", pair.gap))
-        if pair.events is not None:
-            self._take_events(decode_events(pair.events.frame.unpack()), zero_ms, found)
+        clock = _Clock(zero_ms)
         if pair.samples is not None and self._zero_ms is not None and self._house is not None:
-            self._take_samples(content, pair.samples.names, found)
+            self._note_qualities(events)
+            self._take_samples(content, pair.samples.names, found, clock)
+        self._take_events(events, found, clock)
         for times in self._qualities.values():
             del times[:-1]
         return found
@@ -221,13 +241,16 @@ class BlockReader:
         self._kinds.clear()
         return True
 
-    def _take_events(self, events: list[Event], zero_ms: int, found: SessionBlock) -> None:
+    def _note_qualities(self, events: list[Event]) -> None:
         for event in events:
-            noticed = Noticed((event.time_ms - zero_ms) / 1000, *event[1:])
-            found.noticed.append(noticed)
             if event.kind == "quality":
                 self._qualities.setdefault(event.source, []).append((event.time_ms, event.text))
-            elif event.kind == "lagged" and event.source == "log":
+
+    def _take_events(self, events: list[Event], found: SessionBlock, clock: _Clock) -> None:
+        for event in events:
+            noticed = Noticed(clock.at_s(event.time_ms), *event[1:])
+            found.noticed.append(noticed)
+            if event.kind == "lagged" and event.source == "log":
                 found.gaps.append(noticed)
             elif event.kind == "actor_failed":
                 text = event.text.strip().splitlines()[-1]
@@ -235,16 +258,10 @@ class BlockReader:
             elif event.source == "recorder" and "samples were lost" in event.text:
                 found.gaps.append(noticed)
 
-    def _take_samples(self, content: _Content, names: Sequence[str], found: SessionBlock) -> None:
+    def _take_samples(
+        self, content: _Content, names: Sequence[str], found: SessionBlock, clock: _Clock
+    ) -> None:
         polls = list(self._polls(content.columns, names))
-        for poll in polls:
-            if isinstance(poll.kind, _Other) and not poll.kind.is_count:
-                series, zero_ms = poll.kind.series, found.zero_ms
-                rows = zip(*(column.values() for column in poll.columns), strict=True)
-                found.said += [
-                    Said((time_ms - zero_ms) / 1000, series, row)
-                    for time_ms, row in zip(poll.times, rows, strict=True)
-                ]
         entries: list[tuple[int, int, _ReadingsKind | None, Any]] = []
         for index, poll in enumerate(polls):
             if isinstance(poll.kind, _ReadingsKind):
@@ -257,13 +274,21 @@ class BlockReader:
             messages = messages_of(content.journal)
             entries += [(time_ms, -1, None, each) for time_ms, each in messages]
         entries.sort(key=itemgetter(0, 1))
-        self._put_in_order(entries, content.journal, found)
+        self._put_in_order(entries, content.journal, found, clock)
+        for poll in polls:
+            if isinstance(poll.kind, _Other) and not poll.kind.is_count:
+                rows = zip(*(column.values() for column in poll.columns), strict=True)
+                found.said += [
+                    Said(clock.at_s(time_ms), poll.kind.series, row)
+                    for time_ms, row in zip(poll.times, rows, strict=True)
+                ]
 
     def _put_in_order(
         self,
         entries: list[tuple[int, int, _ReadingsKind | None, Any]],
         journal: Journal | None,
         found: SessionBlock,
+        clock: _Clock,
     ) -> None:
         """Give everything its place and its monotonic time."""
         zero_ms = found.zero_ms
@@ -277,8 +302,9 @@ class BlockReader:
             ordered = in_order(journal, entries)
         heard = found.heard
         for position, (time_ms, _, kind, row) in enumerate(ordered):
-            if zeros:
-                zero_ms += zeros.get(position, 0)
+            if position in zeros:
+                zero_ms += zeros[position]
+                clock.set(time_ms, zero_ms)
             at_ms = time_ms - zero_ms - shifts.get(position, 0)
             at_s = at_ms / 1000
             floor_s = (at_ms + lates[position]) / 1000 if position in lates else at_s
@@ -290,7 +316,7 @@ class BlockReader:
                 heard.append(Heard(at_s, floor_s, self._mixed(kind, row, time_ms, at_s)))
             else:
                 heard.append(Heard(at_s, floor_s, Readings(kind.device, at_s, kind.names, row)))
-        self._zero_ms = zero_ms
+        self._zero_ms = found.zero_ms + sum(zeros.values())  # Also what came after the last entry.
 
     def _mixed(self, kind: _ReadingsKind, row: Row, time_ms: int, at_s: float) -> Readings:
         """Readings of which some were not good; the numbers of those were not kept."""

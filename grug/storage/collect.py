@@ -15,6 +15,7 @@ from grug.messages import (
     Message,
     Readings,
     ReadingsMissing,
+    RunStarted,
     SetOffset,
 )
 from grug.model import Quality, Value
@@ -134,6 +135,8 @@ class Collector:
         if counts is not None and (type(message) is Decided or self._is_due(counts[0], time_ms)):
             said_ms = self._add_poll(*counts, time_ms, is_input=False)
         if isinstance(message, JOURNAL_KINDS):
+            if isinstance(message, RunStarted):
+                self._journal.begin_run(message)
             self._keep(message, time_ms)
         event = event_of(message)
         if event is not None:

@@ -127,8 +127,12 @@ class _Pairs:
         self._last = 0
 
     def add(self, position: int, number: int) -> None:
-        self.numbers += (position - self._last, number)
-        self._last = position
+        """Say a number of a position; those of one position add up."""
+        if self.numbers and position == self._last:
+            self.numbers[-1] += number
+        else:
+            self.numbers += (position - self._last, number)
+            self._last = position
 
 
 class JournalWriter:
@@ -161,11 +165,12 @@ class JournalWriter:
 
     def add_message(self, message: Message, time_ms: int) -> None:
         """A message came that is kept word for word."""
-        data = encode_message(message)
-        if isinstance(message, RunStarted):
-            self._run = data
-        self._messages.append((time_ms, data))
+        self._messages.append((time_ms, encode_message(message)))
         self._add(time_ms, 0)
+
+    def begin_run(self, message: RunStarted) -> None:
+        """What comes from now on belongs to this run; every segment says so."""
+        self._run = encode_message(message)
 
     def add_decision(self, time_ms: int) -> None:
         """Somebody decided something of that time, knowing all that had come."""

@@ -133,7 +133,9 @@ def blocks_in(path: Path) -> Iterator[LogBlock]:
     if path.is_dir():
         directory = path / "log" if (path / "log").is_dir() else path
         if not any(directory.glob("*.grug")):
-            raise StorageError(f"there is no log in {path}")
+            inside = sorted(path.glob("*/log/*.grug"))
+            hint = f"; did you mean {inside[-1].parent.parent}?" if inside else ""
+            raise StorageError(f"there is no log in {path}{hint}")
         reader = LogReader(directory)
         while blocks := reader.read(frames_max=60):
             yield from blocks
