@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 import trio
 import trio.testing
 
 from grug.actors import fakemeter
+from grug.control.meterport import MeterTally
 from grug.errors import LineError
 from grug.messages import (
     FakeMeterChanged,
@@ -86,22 +88,18 @@ class Port:
 class House:
     """The actor with its feed and its port."""
 
-    def __init__(self, profile: str) -> None:
+    def __init__(self, profile: str, **options: object) -> None:
+        self.options = options
+        self.tally = MeterTally()
         self.feed = Feed()
         self.port = Port()
         self.profile = load_map(profile)
         self.heard = self.feed.subscribe("test", Message)
 
     async def run(self) -> None:
-        await fakemeter.run(
-            self.feed,
-            name="fake1",
-            unit_id=UNIT,
-            profile=self.profile,
-            open_line=self.port,
-            baudrate=9600,
-            line_name="meter1",
-        )
+        settings = fakemeter.MeterSettings("fake1", UNIT, self.profile, 9600, "meter1")
+        settings = replace(settings, **self.options)  # type: ignore[arg-type]
+        await fakemeter.run(self.feed, settings, open_line=self.port, tally=self.tally)
 
     def show(self, power_w: float, max_age_s: float = 1.5, **others: float) -> None:
         """Publish an image of this moment."""
@@ -114,8 +112,8 @@ class House:
 
 
 @asynccontextmanager
-async def running(profile: str = "acrel_1_phase") -> AsyncIterator[House]:
-    house = House(profile)
+async def running(profile: str = "acrel_1_phase", **options: object) -> AsyncIterator[House]:
+    house = House(profile, **options)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(house.run)
         await trio.testing.wait_all_tasks_blocked()
@@ -238,7 +236,7 @@ async def test_other_units_questions_and_replies_are_left_alone(autojump_clock) 
 
 
 async def test_writes_and_unknown_registers_are_refused(autojump_clock) -> None:
-    async with running() as house:
+    async with running(unknown="exception") as house:
         house.show(100.0, max_age_s=100.0)
         ask = house.port.line.ask
         assert await ask(with_crc(bytes((UNIT, 3, 9, 9, 0, 1)))) == with_crc(b"\x01\x83\x02")
@@ -262,10 +260,11 @@ async def test_only_the_last_of_piled_up_questions_is_answered(autojump_clock) -
 async def test_fourteen_questions_a_second_are_all_answered_and_counted(autojump_clock) -> None:
     async with running() as house:
         house.show(100.0, max_age_s=100.0)
+        ask = with_crc(bytes((UNIT, 3, 0, 13, 0, 2)))
         for _ in range(140):
-            house.port.line.put.send_nowait(ASK[:3])
+            house.port.line.put.send_nowait(ask[:3])
             await trio.sleep(0.005)
-            house.port.line.put.send_nowait(ASK[3:])
+            house.port.line.put.send_nowait(ask[3:])
             await trio.sleep(1 / 14 - 0.005)
         counted = house.heard_of(FakeMeterCounted)[-1]
         assert len(house.port.line.sent) == 140
