@@ -12,7 +12,7 @@ from typing import Any, Union
 
 import msgspec
 
-from grug.model import FailureKind, Priority, Quality, Span, Table, UnitHealth, Value
+from grug.model import Aim, FailureKind, Priority, Quality, Span, Table, UnitHealth, Value
 
 
 class Message(msgspec.Struct, frozen=True, tag=True, array_like=True, gc=False):
@@ -72,6 +72,10 @@ class WriteRegisters(Message, frozen=True):
     """A write that could not start by then is dropped: an old command is not obeyed."""
     who: str
     why: str
+    mask: bytes = b""
+    """Of words: only those bits are written that are 1 here; empty says all of them."""
+    reads_back: bool = False
+    """Whether to say in WriteDone what the unit holds then, if that comes with the same frame."""
 
 
 class WriteDone(Message, frozen=True):
@@ -80,6 +84,8 @@ class WriteDone(Message, frozen=True):
     line: str
     request: WriteRegisters
     done_s: float
+    read_back: bytes = b""
+    """What the unit says that it holds now, where that was asked for and came along."""
 
 
 class WriteFailed(Message, frozen=True):
@@ -121,15 +127,21 @@ class ReadingsMissing(Message, frozen=True):
 
 
 class SetOffset(Message, frozen=True):
-    """Config, command line, later MQTT and page -> offset controller: ask for a power offset."""
+    """Schedule, command line, later MQTT and page -> offset controller: ask for a power offset.
+
+    It may be given by what it shall reach, its aim.
+    """
 
     power_w: float
-    """Added to the grid power that the inverters see; plus makes them export, minus absorb."""
+    """What it and its plus mean is the aim's; plus of a plain offset makes the inverters export."""
     expires_s: float
     who: str
     why: str
     target: str = ""
     """The inverter that shall carry it; empty leaves that to the balance."""
+    aim: Aim = Aim.OFFSET
+    per_soc_w: float = 0.0
+    """Added to ``power_w`` for each percent of the batteries' state of charge."""
 
 
 class MeterImage(Message, frozen=True):

@@ -82,6 +82,8 @@ class LogBlock(NamedTuple):
     """Series by id; grows, but what is there stays."""
     header: SegmentHeader
     """Of the segment it is in."""
+    site: str = ""
+    """Name of the house; empty in logs that do not say."""
 
     @property
     def position(self) -> Position:
@@ -110,6 +112,7 @@ class LogReader:
         self._offset = 0
         self._seq = 0
         self._names: list[str] = []
+        self._site = ""
         self.bad_bytes = 0
         """Bytes passed over that belong to no good block."""
 
@@ -134,10 +137,13 @@ class LogReader:
 
     def open_segment(self, segment: Segment, header: SegmentHeader) -> None:
         """Go on at the beginning of a segment."""
+        before = self._header
+        if before is None or (before.log_id, before.epoch) != (header.log_id, header.epoch):
+            self._names = []  # Otherwise they hold on, should this segment's table be damaged.
+            self._site = ""
         self._segment, self._header = segment, header
         self._offset = SEGMENT_HEADER_BYTES
         self._seq = segment.first_seq - 1
-        self._names = []
 
     def _read_segment(
         self,
@@ -166,8 +172,9 @@ class LogReader:
             if frame.kind == FrameKind.SERIES:
                 table = decode_series(frame.unpack())
                 self._names[table.first :] = table.series
+                self._site = table.site
             header = self._header
-            block = LogBlock(header.log_id, header.epoch, frame, self._names, header)
+            block = LogBlock(header.log_id, header.epoch, frame, self._names, header, self._site)
             is_table = self._with_series and frame.kind == FrameKind.SERIES
             if block.position > self._after or is_table:
                 blocks.append(block)

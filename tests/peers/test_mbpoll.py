@@ -85,7 +85,8 @@ async def test_libmodbus_reads_the_power_until_the_image_expires(
         return MasterSide(master)
 
     async def run() -> None:
-        settings = fakemeter.MeterSettings("fake1", 1, load_map("acrel_1_phase"), 9600, "meter1")
+        profile = load_map("acrel_1_phase")
+        settings = fakemeter.MeterSettings("fake1", 1, profile, 9600, "meter1", unknown="exception")
         await fakemeter.run(feed, settings, open_line=open_line)
 
     async with trio.open_nursery() as nursery:

@@ -175,6 +175,8 @@ def _same_unit(check: HouseCheck, device: str, fakemeter: str) -> None:
 def _offset(check: HouseCheck) -> None:
     offset = check.house.offset
     check.within(("offset", "limit"), offset.limit >= 0, "cannot be negative")
+    for key, bound in (("export_max", offset.export_max), ("import_max", offset.import_max)):
+        check.within(("offset", key), bound is None or bound >= 0, "cannot be negative")
     check.within(("offset", "slew"), offset.slew > 0, "must be more than 0 W/s")
     force = ("offset", "import_force")
     check.within(force, 1 <= offset.import_force <= IMPORT_FORCE_MAX, "must be in 1..6")
