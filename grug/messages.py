@@ -12,7 +12,17 @@ from typing import Any, Union
 
 import msgspec
 
-from grug.model import Aim, FailureKind, Priority, Quality, Span, Table, UnitHealth, Value
+from grug.model import (
+    Aim,
+    FailureKind,
+    Priority,
+    Quality,
+    Span,
+    Table,
+    UnitHealth,
+    Value,
+    WireRecord,
+)
 
 
 class Message(msgspec.Struct, frozen=True, tag=True, array_like=True, gc=False):
@@ -285,6 +295,14 @@ class Noted(Message, frozen=True):
     source: str
     text: str
     noted_s: float
+
+
+class WireTraced(Message, frozen=True):
+    """Tap -> tracer: what was on the wires since the last one."""
+
+    wires: tuple[str, ...]
+    """Names of all wires, see ``grug.storage.frames.Wire``; more may follow, none changes."""
+    records: tuple[WireRecord, ...]
 
 
 class LogCounted(Message, frozen=True):

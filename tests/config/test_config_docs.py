@@ -50,6 +50,8 @@ def meaning_of(text: str) -> object:
         return None
     if text.startswith('"'):
         return PRIORITIES.get(text.strip('"'), text.strip('"'))
+    if text in ("true", "false"):
+        return text == "true"
     return parse_duration(float(text.replace("_", "")))
 
 
