@@ -28,7 +28,7 @@ from grug.storage.series import About
 from grug.transport.clickhouse import SharedDatabase, embedded_url, socket_path
 from grug.transport.link import Link
 from grug.transport.logfiles import Synced
-from grug.transport.process import DataProcess, start_data_process
+from grug.transport.process import DataProcess, start_data_process, yield_to_others
 
 WAITING_MESSAGES_MAX = 200_000
 """Between two turns of the recorder: many times what the link hands over at once, so that nothing
@@ -192,6 +192,7 @@ def main() -> None:
     """Entry point of the process: the socket's number as argument, settings on standard input."""
     for stop in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(stop, signal.SIG_IGN)
+    yield_to_others()
     settings = msgspec.json.decode(sys.stdin.buffer.read(), type=DataSettings)
     end = socket.socket(fileno=int(sys.argv[1]))
 
