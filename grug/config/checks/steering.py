@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from grug.codec.hints import did_you_mean
 from grug.codec.registers import RegisterMap
-from grug.codec.served import PHASES, POWER, power_register, shown_by
+from grug.codec.served import PHASES, POWER, ServedImage, power_register, shown_by
 from grug.config.build import quoted
 from grug.config.checks.context import HouseCheck
 from grug.config.toml_lines import KeyPath
 from grug.config.types import EvseConfig, FakeMeterConfig, GridConfig
+from grug.errors import EncodeError
 
 EVSE_LIMIT_A_MAX = 32.0
 """Largest limit of a household charger. Source: IEC 61851-1, one cable of 32 A."""
@@ -131,12 +132,17 @@ def _profile(
             " of none that it shows that"
         )
         check.report.refuse((*path, "profile"), text)
-    for name in meter.identity:
-        if check.has_register((*path, "identity", name), name, profile) and name in shown_by(
-            profile
-        ):
+    for name, value in meter.identity.items():
+        here = (*path, "identity", name)
+        if not check.has_register(here, name, profile):
+            continue
+        try:
+            ServedImage(profile, identity={name: value})
+        except EncodeError as error:
+            check.report.refuse(here, str(error))
+        if name in shown_by(profile):
             text = f"{quoted(name)} shows what the meter measures; it cannot stay the same"
-            check.report.refuse((*path, "identity", name), text)
+            check.report.refuse(here, text)
 
 
 def _inverters(check: HouseCheck) -> None:
