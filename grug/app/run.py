@@ -17,7 +17,7 @@ from grug.app.data import DataSettings, starter
 from grug.app.load import load_house, own_maps
 from grug.codec.registers import RegisterMap
 from grug.config.types import HouseConfig
-from grug.runtime.clock import MonotonicClock
+from grug.runtime.clock import MonotonicClock, WallClock, local_zone
 from grug.runtime.supervisor import Part
 
 
@@ -66,13 +66,14 @@ async def _run(
     sources = parts.wire_sources(house, maps, parts.real_openers(config), parts.verdicts_of(config))
     lines = list(sources.buses)
     around = [Part("watchdog", partial(watchdog.run, house.feed, lines=lines), is_vital=False)]
+    asking = [*parts.desk(house, maps), *parts.schedule(house, WallClock(), local_zone())]
     async with trio.open_nursery() as nursery:
         nursery.start_soon(stop_on_signals, house)
         if hours is not None:
             nursery.start_soon(_stop_after, house, hours)
         await run_house(
             house,
-            sources=[*around, *parts.desk(house, maps), *sources.parts],
+            sources=[*around, *asking, *sources.parts],
             controllers=parts.controllers(house, maps, sources.buses),
             data=DataSide(starter(data)),
         )

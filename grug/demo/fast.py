@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import sys
 import time
 from typing import Any
@@ -16,6 +17,7 @@ from grug.app.data import DataSettings, starter
 from grug.demo.record import open_record, sole_demo
 from grug.demo.settings import FAST_DAY, DemoSettings, demo_house
 from grug.demo.summary import Tally, summary_text
+from grug.runtime.clock import WallClock
 from grug.runtime.supervisor import Part
 from grug.sim.actors import SimActors
 from grug.sim.seeded import run_seeded
@@ -59,9 +61,10 @@ async def simulate(settings: DemoSettings) -> dict[str, Any]:
         sources = parts.wire_sources(house, maps, openers)
     else:
         sources = _message_sources(house, simulated)
+    origin_s = FAST_DAY.timestamp() + settings.start_hour * 3600 - trio.current_time()
     data = DataSettings(
         config,
-        wall_origin_s=FAST_DAY.timestamp() + settings.start_hour * 3600 - trio.current_time(),
+        wall_origin_s=origin_s,
         resume=record.is_resumed,
         about=about_series(config, maps),
     )
@@ -76,6 +79,7 @@ async def simulate(settings: DemoSettings) -> dict[str, Any]:
             house,
             sources=[
                 *sources.parts,
+                *parts.schedule(house, WallClock(origin_s), dt.UTC, lambda: True),
                 Part("simulated house", simulated.run),
                 Part("tally", tally.run, is_vital=False),
             ],
