@@ -145,7 +145,7 @@ def controllers(house: House, maps: Maps, buses: Mapping[str, BusCaller]) -> lis
             house.feed,
             settings=settings,
             stopping=house.stopping,
-            memory=offset.OffsetMemory(),
+            memory=offset.OffsetMemory(house.feed),
         )
         parts.append(Part("offset", start))
     for name, charger in config.evse.items():
