@@ -186,7 +186,7 @@ def _build_scalar(kind: Any, raw: object, path: KeyPath, report: Report) -> Any:
     elif isinstance(kind, type) and issubclass(kind, enum.StrEnum):
         if isinstance(raw, str) and raw in set(kind):
             return kind(raw)
-        near = did_you_mean(raw, kind) if isinstance(raw, str) else ""
+        near = did_you_mean(raw, map(str, kind)) if isinstance(raw, str) else ""
         report.refuse(path, f"{_key(path)} must be one of {', '.join(map(quoted, kind))}{near}")
         return _placeholder(kind)
     elif kind is float:
