@@ -11,7 +11,17 @@ from typing import Any, Union
 
 import msgspec
 
-from grug.model import Aim, FailureKind, Priority, Quality, Span, Table, UnitHealth, Value
+from grug.model import (
+    Aim,
+    FailureKind,
+    Priority,
+    Quality,
+    Span,
+    Table,
+    UnitHealth,
+    Value,
+    WireRecord,
+)
 
 
 class Message(msgspec.Struct, frozen=True, tag=True, array_like=True, gc=False):
@@ -34,6 +44,8 @@ class ReadRegisters(Message, frozen=True):
     """What was read so recently may be the answer; never anything older."""
     is_partial: bool = False
     """Whether an answer without those spans that the unit refuses is worth having."""
+    is_snapshot: bool = False
+    """Whether all of it has to be of one moment, and so of one transaction."""
 
 
 class RegistersRead(Message, frozen=True):
@@ -248,6 +260,14 @@ class Noted(Message, frozen=True):
     source: str
     text: str
     noted_s: float
+
+
+class WireTraced(Message, frozen=True):
+    """Tap -> tracer: what was on the wires since the last one."""
+
+    wires: tuple[str, ...]
+    """Names of all wires, see ``grug.storage.frames.Wire``; more may follow, none changes."""
+    records: tuple[WireRecord, ...]
 
 
 class LogCounted(Message, frozen=True):

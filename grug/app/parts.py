@@ -27,7 +27,7 @@ from grug.control.balance import BalanceSettings
 from grug.control.ladder import LadderSettings
 from grug.control.offset import OffsetSettings, SteeredInverter
 from grug.control.wishes import WishLimits
-from grug.model import Priority
+from grug.model import Priority, Role, Wire, WireFraming
 from grug.planner.schedule import Ticks
 from grug.planner.units import VerdictStore
 from grug.protocol.ports import tcp_port
@@ -38,6 +38,7 @@ from grug.runtime.supervisor import Part
 from grug.transport.line import LineOpener
 from grug.transport.maps import load_map
 from grug.transport.ports import port_framing, port_opener
+from grug.transport.tap import WireTap
 from grug.transport.verdicts import VerdictFile
 
 SILENCE_S_MIN = 120.0
@@ -81,6 +82,31 @@ def real_openers(config: HouseConfig) -> dict[str, LineOpener]:
     return {
         name: port_opener(line.port, line.baudrate, line.framing)
         for name, line in config.line.items()
+    }
+
+
+def tap_of(config: HouseConfig) -> WireTap | None:
+    """What gathers the frames of a house; None for one that keeps none."""
+    return WireTap() if config.log.frames else None
+
+
+def tapped(
+    config: HouseConfig, openers: Mapping[str, LineOpener], tap: WireTap | None
+) -> Mapping[str, LineOpener]:
+    """The same openers, with a tap on each line."""
+    if tap is None:
+        return openers
+    meter_lines = {meter.line for meter in config.fakemeter.values()}
+    return {
+        name: tap.tapped(
+            Wire(
+                name,
+                Role.SERVER if name in meter_lines else Role.CLIENT,
+                _wire_framing(config.line[name].port),
+            ),
+            open_line,
+        )
+        for name, open_line in openers.items()
     }
 
 
@@ -305,6 +331,11 @@ def _bus(
     return caller, Part(f"bus {name}", start)
 
 
+def _wire_framing(port: str) -> WireFraming:
+    place = tcp_port(port)
+    return WireFraming.RTU if place is None or place.is_rtu else WireFraming.MBAP
+
+
 def verdicts_of(config: HouseConfig) -> VerdictStore:
     """Where a house keeps what its units refuse."""
     return VerdictFile(Path(config.site.state) / "verdicts.json")
@@ -335,6 +366,7 @@ def _poll_groups(
             spans=spans_of(registers),
             priority=Priority(poll.priority),
             ticks=ticks.get((name, group_name(device, number))),
+            is_snapshot=poll.snapshot,
         )
 
 

@@ -63,7 +63,9 @@ async def _run(
     hours: float | None,
 ) -> None:
     house = House(config)
-    sources = parts.wire_sources(house, maps, parts.real_openers(config), parts.verdicts_of(config))
+    tap = parts.tap_of(config)
+    openers = parts.tapped(config, parts.real_openers(config), tap)
+    sources = parts.wire_sources(house, maps, openers, parts.verdicts_of(config))
     lines = list(sources.buses)
     around = [Part("watchdog", partial(watchdog.run, house.feed, lines=lines), is_vital=False)]
     asking = [*parts.desk(house, maps), *parts.schedule(house, WallClock(), local_zone())]
@@ -75,7 +77,7 @@ async def _run(
             house,
             sources=[*around, *asking, *sources.parts],
             controllers=parts.controllers(house, maps, sources.buses),
-            data=DataSide(starter(data)),
+            data=DataSide(starter(data), tap=tap),
         )
         nursery.cancel_scope.cancel()
 

@@ -116,7 +116,7 @@ def build(kind: Any, raw: object, path: KeyPath, report: Report) -> Any:
 
     Args:
         kind: a Struct, ``dict[str, Struct]``, ``tuple[X, ...]``, ``X | None``, ``Seconds``,
-            ``Priority``, a ``StrEnum``, ``str``, ``int`` or ``float``.
+            ``Priority``, a ``StrEnum``, ``str``, ``bool``, ``int`` or ``float``.
         raw: what tomllib made of it.
         path: where it is in the file.
         report: gets what is wrong.
@@ -189,6 +189,10 @@ def _build_scalar(kind: Any, raw: object, path: KeyPath, report: Report) -> Any:
         near = did_you_mean(raw, map(str, kind)) if isinstance(raw, str) else ""
         report.refuse(path, f"{_key(path)} must be one of {', '.join(map(quoted, kind))}{near}")
         return _placeholder(kind)
+    elif kind is bool:
+        if isinstance(raw, bool):
+            return raw
+        wanted = "true or false"
     elif kind is float:
         if isinstance(raw, int | float) and not isinstance(raw, bool) and math.isfinite(raw):
             return float(raw)

@@ -52,6 +52,8 @@ class PollConfig(Struct, frozen=True):
     every: Seconds
     registers: tuple[str, ...]
     priority: Priority = Priority.NORMAL
+    snapshot: bool = False
+    """Whether all of them have to be of one moment, and so come in one request."""
 
 
 class DeviceConfig(Struct, frozen=True):
@@ -171,6 +173,10 @@ class LogConfig(Struct, frozen=True):
     max_age_days: float = 365.0
     reserve_bytes: int = 500_000_000
     """Free space that is always left to others."""
+    frames: bool = True
+    """Keep what was on the wires, too, in a ring of its own."""
+    frames_max_bytes: int = 200_000_000
+    """Of that ring: some two weeks of the example house."""
     serve: str = ""
     """Host and port for ``grug ship --from``; empty serves nobody."""
     token: str = ""

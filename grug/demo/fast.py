@@ -56,8 +56,11 @@ async def simulate(settings: DemoSettings) -> dict[str, Any]:
     for fault in settings.faults:
         simulated.apply(fault)
     tally = Tally(house.feed)
+    tap = None
     if settings.fidelity == "wire":
-        openers = {name: simulated.opener(name) for name in config.line}
+        tap = parts.tap_of(config)
+        simulated_openers = {name: simulated.opener(name) for name in config.line}
+        openers = parts.tapped(config, simulated_openers, tap)
         sources = parts.wire_sources(house, maps, openers)
     else:
         sources = _message_sources(house, simulated)
@@ -84,7 +87,7 @@ async def simulate(settings: DemoSettings) -> dict[str, Any]:
                 Part("tally", tally.run, is_vital=False),
             ],
             controllers=parts.controllers(house, maps, sources.buses),
-            data=DataSide(starter(data), batch_s=BATCH_S, ship_at_end=True),
+            data=DataSide(starter(data), batch_s=BATCH_S, ship_at_end=True, tap=tap),
         )
     return tally.summary(simulated.truth(), hours)
 

@@ -117,6 +117,14 @@ def test_a_block_decodes_as_its_registers_one_by_one(
             assert values[index] == naive_value(register, own)
 
 
+def test_a_scaled_float_reaches_as_far_as_its_scale() -> None:
+    watts = register_of(Kind.F32, scale=Decimal(10))
+    block = struct.pack(">f", 4.25e37)
+    assert encode(watts, 4.25e38) == block
+    with pytest.raises(EncodeError, match="outside"):
+        encode(watts, 3.5e39)
+
+
 @given(numbers(), st.data())
 def test_what_is_encoded_decodes_to_the_same(register: Register, data: st.DataObject) -> None:
     size = 2 * register.words

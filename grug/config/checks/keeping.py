@@ -9,6 +9,8 @@ from grug.config.checks.context import HouseCheck
 
 _SERVE = re.compile(r"|(?:[\w.-]+|\[[0-9a-fA-F:]+\]):\d{1,5}")
 TOKEN_LENGTH_MIN = 12
+FRAMES_BYTES_MIN = 10_000_000
+"""Two segments and what is being written."""
 _SHIP_TO = re.compile(r"|chdb:|https?://\S+")
 
 
@@ -21,6 +23,9 @@ def check_keeping(check: HouseCheck) -> None:
     check.within(("log", "max_bytes"), log.max_bytes >= 1_000_000, "must be at least 1_000_000")
     check.within(("log", "max_age_days"), log.max_age_days > 0, "must be more than 0")
     check.within(("log", "reserve_bytes"), log.reserve_bytes >= 0, "cannot be negative")
+    is_enough = log.frames_max_bytes >= FRAMES_BYTES_MIN
+    text = f"must be at least {FRAMES_BYTES_MIN:_}; frames = false keeps none"
+    check.within(("log", "frames_max_bytes"), is_enough, text)
     is_place = _SERVE.fullmatch(log.serve) is not None
     text = f"{quoted(log.serve)} is no place to serve: '0.0.0.0:8765', '127.0.0.1:8765' or ''"
     check.within(("log", "serve"), is_place, text)
