@@ -11,6 +11,7 @@ import trio
 
 from grug.app import parts
 from grug.app.control import House, run_house
+from grug.app.writing import open_gate
 from grug.config.types import HouseConfig, ScheduleConfig
 from grug.demo.settings import DemoSettings, demo_house
 from grug.messages import SetOffset
@@ -42,6 +43,7 @@ async def _run(config: HouseConfig, wishes: tuple[SetOffset, ...], seconds: int)
     maps = parts.load_maps(config)
     simulated = SimulatedHouse(config, 7, start_hour=START_HOUR)
     actors = SimActors(simulated, house.feed)
+    gate = open_gate(house, maps, actors.buses)
     night = dt.datetime(2026, 11, 22, int(START_HOUR), tzinfo=dt.UTC)
     wall = WallClock(night.timestamp() - trio.current_time())
 
@@ -61,11 +63,12 @@ async def _run(config: HouseConfig, wishes: tuple[SetOffset, ...], seconds: int)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(watch)
         sources = [Part("simulated actors", actors.run), Part("simulated house", simulated.run)]
+        sources.append(gate.part)
         sources += parts.schedule(house, wall, dt.UTC, lambda: True)
         await run_house(
             house,
             sources=sources,
-            controllers=parts.controllers(house, maps, actors.buses),
+            controllers=parts.controllers(house, maps, gate.caller),
             data=None,
         )
         nursery.cancel_scope.cancel()
