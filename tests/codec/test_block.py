@@ -252,7 +252,11 @@ def test_a_block_of_another_length_is_a_bug_that_says_so() -> None:
         ({"kind": Kind.F32}, math.nan, "not a finite number"),
         ({"kind": Kind.F32}, "x", "not a finite number"),
         ({"kind": Kind.F32, "minimum": Decimal(0)}, -1.0, r"outside 0\.\."),
-        ({"kind": Kind.F32, "scale": Decimal("0.01")}, 3e38, "outside -3.4028235e.36..3.4028235e.36 W"),
+        (
+            {"kind": Kind.F32, "scale": Decimal("0.01")},
+            3e38,
+            "outside -3.4028235e.36..3.4028235e.36 W",
+        ),
         ({"invalid": frozenset({65535})}, 65535, "mark for no value"),
         ({"kind": Kind.F32, "invalid": frozenset({0x42280000})}, 42.0, "mark for no value"),
         ({"kind": Kind.BOOL}, 2, "neither true nor false"),
