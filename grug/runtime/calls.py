@@ -13,6 +13,8 @@ from grug.messages import (
     ReadFailed,
     ReadRegisters,
     RegistersRead,
+    RegistersSet,
+    SetRegisters,
     WriteDone,
     WriteFailed,
     WriteRegisters,
@@ -82,3 +84,6 @@ BusRequest: TypeAlias = ReadRegisters | WriteRegisters
 BusReply: TypeAlias = RegistersRead | ReadFailed | WriteDone | WriteFailed
 BusCaller: TypeAlias = Caller[BusRequest, BusReply]
 BusCalls: TypeAlias = trio.MemoryReceiveChannel[Call[BusRequest, BusReply]]
+WriteCaller: TypeAlias = Caller[SetRegisters, RegistersSet]
+"""How everybody but the gate writes."""
+WriteCalls: TypeAlias = trio.MemoryReceiveChannel[Call[SetRegisters, RegistersSet]]
