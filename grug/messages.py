@@ -296,7 +296,7 @@ class FakeMeterCounted(Message, frozen=True):
     latency_max_ms: float = math.nan
 
 
-class MeterQuestion(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class MeterQuestion(msgspec.Struct, frozen=True, gc=False):
     """One question that an inverter asks its meter again and again."""
 
     function: int
@@ -316,11 +316,29 @@ class FakeMeterAsked(Message, frozen=True):
 
     fakemeter: str
     counted_s: float
-    since_s: float
     questions: tuple[MeterQuestion, ...]
     """The most frequent first."""
     other_questions: int
     """Asked when too many different ones were known already."""
+
+
+class BeliefEstimated(Message, frozen=True):
+    """Belief check -> recorder, commands: how an inverter's word follows what it was told."""
+
+    inverter: str
+    estimated_s: float
+    scale: float
+    """Reported power over served power; 1 when all is well. NaN, like the next three, while it is
+    not known."""
+    offset_w: float
+    lag_s: float
+    fit: float
+    """Share of the reports' variance that what was served explains, 0..1."""
+    reports: int
+    verdict: str
+    """One word, see ``grug.control.belief.Verdict``."""
+    reason: str
+    advice: str
 
 
 class LineCounted(Message, frozen=True):

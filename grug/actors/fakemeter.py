@@ -219,7 +219,6 @@ class _Meter:
 
     async def list_questions(self) -> None:
         """Publish what was asked, now and then."""
-        since_s = trio.current_time()
         while True:
             await trio.sleep(LIST_EVERY_S)
             tally = self.tally
@@ -227,7 +226,6 @@ class _Meter:
                 FakeMeterAsked(
                     self._name,
                     trio.current_time(),
-                    since_s,
                     tally.questions(),
                     tally.other_questions,
                 )
