@@ -16,7 +16,7 @@ REPLY_LATE_S_MAX = 0.2
 """Later than this after the question a reply would fall into the client's next exchange, and be
 taken for its answer. A Solis gives up after about 0.3 s (the seed's notes)."""
 
-LOOK_EVERY_S = 0.1
+LOOK_EVERY_S = 0.05
 """How long a wait for bytes may last before the port is known to have been empty until then."""
 
 QUESTIONS_MAX = 64

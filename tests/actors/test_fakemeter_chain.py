@@ -22,17 +22,19 @@ SETTINGS = OffsetSettings(
 
 
 class AskingLine:
-    """An inverter that asks eleven times a second."""
+    """An inverter that asks ten times a second."""
 
     def __init__(self) -> None:
         self.answers: list[tuple[float, int]] = []
+        self._asks_s = trio.current_time() + 0.1
 
     async def send_all(self, data: bytes) -> None:
         await trio.lowlevel.checkpoint()
         self.answers.append((trio.current_time(), int.from_bytes(data[3:5], "big", signed=True)))
 
     async def receive_some(self) -> bytes:
-        await trio.sleep(0.09)
+        await trio.sleep_until(self._asks_s)
+        self._asks_s += 0.1
         return ASK
 
     async def discard_input(self) -> int:
