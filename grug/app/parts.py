@@ -26,10 +26,11 @@ from grug.control.offset import OffsetSettings, SteeredInverter
 from grug.control.wishes import WishLimits
 from grug.model import Priority, Role, Wire, WireFraming
 from grug.planner.schedule import Ticks
-from grug.planner.units import VerdictStore
+from grug.planner.verdicts import VerdictStore
 from grug.protocol.ports import tcp_port
 from grug.protocol.rtu import character_bits
 from grug.runtime.calls import BusCaller, BusCalls, WriteCaller, open_calls
+from grug.runtime.clock import wall_s
 from grug.runtime.supervisor import Part
 from grug.transport.line import LineOpener
 from grug.transport.maps import load_map
@@ -305,7 +306,7 @@ def _wire_framing(port: str) -> WireFraming:
 
 def verdicts_of(config: HouseConfig) -> VerdictStore:
     """Where a house keeps what its units refuse."""
-    return VerdictFile(Path(config.site.state) / "verdicts.json")
+    return VerdictFile(Path(config.site.state) / "verdicts.json", wall_s)
 
 
 def _silence_s_max(config: HouseConfig, line: str) -> float:

@@ -34,6 +34,11 @@ def boot_s() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
+def wall_s() -> float:
+    """UTC in seconds since 1970, as the system's clock has it: it may be wrong, and be set."""
+    return time.time()
+
+
 SLACK_MS = 0.05
 """Less than this before a whole millisecond counts as it: sums of floats are not exact."""
 
@@ -56,5 +61,5 @@ class WallClock:
 
     def utc_ms(self, monotonic_s: float) -> int:
         """UTC in milliseconds at a moment of the monotonic clock."""
-        origin_s = time.time() - boot_s() if self.origin_s is None else self.origin_s
+        origin_s = wall_s() - boot_s() if self.origin_s is None else self.origin_s
         return round((origin_s + monotonic_s) * 1000)
