@@ -126,7 +126,8 @@ async def main() -> None:
     frame_us = (statistics.median(tapped_us) - statistics.median(plain_us)) / 2
     sys.stdout.write(
         f"a frame costs its line {frame_us:.2f} us more with a tap"
-        f" (an exchange {statistics.median(plain_us):.2f} -> {statistics.median(tapped_us):.2f} us),"
+        f" (an exchange {statistics.median(plain_us):.2f} and"
+        f" {statistics.median(tapped_us):.2f} us),"
         f" and {statistics.median(take_us):.2f} us to carry it away\n"
     )
     found = await reply_times()

@@ -7,9 +7,11 @@ which the machine was suspended counts: a reading from before that is old.
 
 from __future__ import annotations
 
+import ctypes
 import math
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import trio
 
@@ -52,6 +54,27 @@ def whole_ms(at_s: float) -> float:
     return math.floor(at_s * 1000 + SLACK_MS) / 1000
 
 
+_TIME_ERROR = 5
+"""What adjtimex returns while the clock is not synchronised. Source: adjtimex(2)."""
+_TIMEX_BYTES_MAX = 512
+"""Longer than struct timex on any machine; all zero it only asks."""
+_TIME_SERVICES = (
+    "/run/systemd/timesync",
+    "/run/chrony",
+    "/run/chronyd.pid",
+    "/run/ntpd.pid",
+    "/run/openntpd.pid",
+)
+"""What those who set a clock leave there while they run."""
+
+
+def _is_synchronised() -> bool:
+    """Whether the kernel has been told, since boot and lately, that its clock is right."""
+    timex = ctypes.create_string_buffer(_TIMEX_BYTES_MAX)
+    answer: int = ctypes.CDLL(None).adjtimex(timex)
+    return answer != _TIME_ERROR
+
+
 @dataclass(frozen=True, slots=True)
 class WallClock:
     """Turns monotonic seconds into UTC; virtual time has its own, fixed origin."""
@@ -63,3 +86,11 @@ class WallClock:
         """UTC in milliseconds at a moment of the monotonic clock."""
         origin_s = wall_s() - boot_s() if self.origin_s is None else self.origin_s
         return round((origin_s + monotonic_s) * 1000)
+
+    def is_synchronised(self) -> bool:
+        """Whether UTC is what it says: a time service has set it, or time is virtual."""
+        return self.origin_s is not None or _is_synchronised()
+
+    def will_be_set(self) -> bool:
+        """Whether a time service runs that may still set it."""
+        return any(Path(path).exists() for path in _TIME_SERVICES)
