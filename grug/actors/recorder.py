@@ -324,5 +324,6 @@ class _Clock:
         waited_s = now_s - self._waiting_since_s
         wrong_s = (self._wall.utc_ms(now_s) - self._unset_ms) / 1000 - waited_s
         self._note(
-            f"the clock is synchronised: the {waited_s:.0f} s before are corrected by {wrong_s:+g} s"
+            f"the clock is synchronised: {waited_s:.0f} s before that are corrected"
+            f" by {wrong_s:+g} s"
         )
