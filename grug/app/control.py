@@ -80,7 +80,7 @@ async def run_house(
             for part in sources:
                 asking.start_soon(supervise, part, house.feed, name=part.name)
             async with trio.open_nursery() as commanding:
-                commanding.start_soon(run_parts, controllers, house.feed)
+                commanding.start_soon(run_parts, controllers, house.feed, house.stopping)
                 await house.stop_asked.wait()
                 stopping_s = whole_ms(trio.current_time())
                 house.feed.publish(RunStopping("asked to stop", stopping_s))

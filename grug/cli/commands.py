@@ -14,6 +14,7 @@ import asyncclick as click
 from grug.app.run import check_file, run_file
 from grug.cli import (
     devices,
+    fake,
     frames,
     history,
     log,
@@ -23,6 +24,7 @@ from grug.cli import (
     replay,
     ship,
     sim,
+    solis,
     sql,
     writes,
 )
@@ -184,9 +186,11 @@ log.group.add_command(history.import_)
 log.group.add_command(frames.frames)
 cli.add_command(maps.group)
 cli.add_command(sim.group)
+cli.add_command(fake.group)
 cli.add_command(offset.command)
 cli.add_command(plan.command)
 cli.add_command(replay.command)
 cli.add_command(ship.ship)
+cli.add_command(solis.group)
 cli.add_command(writes.command)
 devices.add_to(cli)

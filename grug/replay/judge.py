@@ -71,6 +71,8 @@ class _Side:
     replayed: deque[tuple[Said, str]] = field(default_factory=deque)
     reasons: deque[tuple[float, str]] = field(default_factory=deque)
     reason: str = ""
+    is_replayed: bool = False
+    """Whether anything of it was decided in the replay."""
     gap_s: float = -math.inf
     """Time of the last gap, until it has settled."""
 
@@ -103,6 +105,9 @@ class Judge:
     def expect(self, block: SessionBlock) -> None:
         """Take what was recorded."""
         self._zero_ms = block.zero_ms
+        for side in self._sides.values():
+            if not (side.is_replayed or side.reasons or side.reason):
+                side.recorded.clear()  # Counted or estimated, not decided: see ``_lacks``.
         for said in block.said:
             self._side(said.series).recorded.append(said)
         for noticed in block.noticed:
@@ -125,6 +130,7 @@ class Judge:
         """Take what was decided in the replay."""
         series = tuple([f"{decided.controller}/{name}" for name in decided.names])
         side = self._side(series)
+        side.is_replayed = True
         side.replayed.append((Said(decided.decided_s, series, decided.values), decided.reason))
         self._compare(side)
 
@@ -169,7 +175,10 @@ class Judge:
                 self._compare_two(side, theirs, ours, reason)
 
     def _lacks(self, side: _Side, theirs: Said) -> None:
-        recorded = _text_of(theirs, self._reason_at(side, theirs.at_s))
+        expected = self._reason_at(side, theirs.at_s)
+        if not expected and not side.is_replayed:
+            return  # Nobody decided this, it was counted or estimated: decisions have reasons.
+        recorded = _text_of(theirs, expected)
         self._differ_unless_passed(side, theirs, (Difference("decision", recorded, "none"),))
 
     def _compare_two(self, side: _Side, theirs: Said, ours: Said, reason: str) -> None:

@@ -10,8 +10,10 @@ from typing import Generic, TypeAlias, TypeVar
 import trio
 
 from grug.messages import (
+    GetRegisters,
     ReadFailed,
     ReadRegisters,
+    RegistersGot,
     RegistersRead,
     RegistersSet,
     SetRegisters,
@@ -87,3 +89,6 @@ BusCalls: TypeAlias = trio.MemoryReceiveChannel[Call[BusRequest, BusReply]]
 WriteCaller: TypeAlias = Caller[SetRegisters, RegistersSet]
 """How everybody but the gate writes."""
 WriteCalls: TypeAlias = trio.MemoryReceiveChannel[Call[SetRegisters, RegistersSet]]
+ValueCaller: TypeAlias = Caller[GetRegisters, RegistersGot]
+"""How registers are asked for by name."""
+ValueCalls: TypeAlias = trio.MemoryReceiveChannel[Call[GetRegisters, RegistersGot]]

@@ -78,8 +78,8 @@ def test_every_change_of_the_clock_comes_back(zeros: list[int]) -> None:
 
 def cut(collector: Collector, *, is_first: bool = False) -> list[Frame]:
     if is_first:
-        collector.table_frame(1, boot_id="b", time_ms=0, monotonic_s=0.0)
-    data = b"".join(collector.cut(1, boot_id="b", monotonic_s=1.0))
+        collector.table_frame(1, boot_id="b", time_ms=0)
+    data = b"".join(collector.cut(1, boot_id="b"))
     return scan_frames(data, seq_after=0).frames
 
 
