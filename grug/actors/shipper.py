@@ -3,7 +3,7 @@
 In:    ``Synced``: how far the log is on the device, and its end; the log's files
 Out:   ShipCounted about once a second while there is work, and when its state changes
 Owns:  the place in the log up to which the database has it; that place is kept in the database
-Stops: when the log has ended: then it ships what is left, and gives up at the first failure
+Stops: when the log has ended: then it ships what is left, and may give up at the first failure
 
 A batch is announced, inserted, and repeated until the database has acknowledged it; only then comes
 the next. What the database announced last is sent once more at the start, since nobody knows
@@ -39,7 +39,14 @@ BACKOFF_S_MAX = 60.0
 _COUNT_EVERY_S = 1.0
 
 
-async def run(*, log_directory: Path, database: SharedDatabase, synced: Synced, feed: Feed) -> None:
+async def run(
+    *,
+    log_directory: Path,
+    database: SharedDatabase,
+    synced: Synced,
+    feed: Feed,
+    gives_up: bool = True,
+) -> None:
     """Ship until the log has ended.
 
     Args:
@@ -47,6 +54,8 @@ async def run(*, log_directory: Path, database: SharedDatabase, synced: Synced, 
         database: where the rows go.
         synced: marked by the recorder.
         feed: where the counters go.
+        gives_up: once the log has ended, end at the first failure: the log is still there at the
+            next start. False is for the last copy of a log.
     """
     shipper = _Shipper(log_directory, database, synced, feed)
     backoff_s = BACKOFF_S_MIN
@@ -55,9 +64,11 @@ async def run(*, log_directory: Path, database: SharedDatabase, synced: Synced, 
             await shipper.ship_all()
         except (ShipError, StorageError) as error:
             shipper.publish(str(error))
-            if synced.has_ended:
+            if synced.has_ended and gives_up:
                 return
             with trio.move_on_after(backoff_s):
+                if synced.has_ended:
+                    await trio.sleep_forever()
                 await synced.wait_ended()
             backoff_s = min(backoff_s * 2, BACKOFF_S_MAX)
             continue
