@@ -31,11 +31,11 @@ from grug.planner.plan import (
 from grug.planner.units import (
     Unit,
     UnitTraits,
-    VerdictStore,
     WireTiming,
     look_of_read,
     look_of_write,
 )
+from grug.planner.verdicts import VerdictStore
 from grug.planner.waiting import (
     Asker,
     Job,
@@ -202,9 +202,13 @@ class BusQueue:
         except LocalProtocolError:
             self._fail_snapshots(urgent.unit, now_s)
             return self.pick(now_s)
-        if urgent.unit.may_mistake(look_of_read(transaction.span), now_s):
+        unit = urgent.unit
+        first = unit.identity_read
+        if unit.may_mistake(look_of_read((first or transaction).span), now_s):
             return self._clearing(urgent, now_s, transaction.span)
-        return ReadJob(urgent.unit, transaction)
+        if first is not None:
+            return ReadJob(unit, first, transaction.span, is_for_identity=True)
+        return ReadJob(unit, transaction)
 
     @staticmethod
     def _clearing(
@@ -283,6 +287,8 @@ class BusQueue:
             job.asker.reply(done)
             self._publish(done)
             return
+        if job.is_for_identity:
+            job.unit.identity_took(block)
         if job.blocked is not None:
             return  # It has served its purpose: those who wait still do.
         unit = job.unit
@@ -327,6 +333,8 @@ class BusQueue:
         elif job.blocked is not None:
             if not is_refusal:
                 self._fail_blocked(unit, job.blocked, error, ended_s)
+            elif job.is_for_identity:
+                unit.identity_took(b"")
         elif isinstance(error, ExceptionReply) and error.code in ILLEGAL_CODES:
             self._refused_address(job, error, ended_s)
         else:
@@ -453,6 +461,8 @@ class BusQueue:
 
     def counted(self, now_s: float) -> LineCounted:
         """The line's counters; utilisation is that since the last call of this."""
+        for unit in self._units.values():
+            unit.grow_older(now_s)
         elapsed_s = now_s - self._counted_s
         busy_pct = 100 * self._busy_s / elapsed_s if elapsed_s > 0 else 0.0
         self._busy_s = 0.0
