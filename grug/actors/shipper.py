@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -23,11 +23,10 @@ import trio
 from grug.errors import ShipError, StorageError
 from grug.messages import Noted, ShipCounted
 from grug.runtime.feed import Feed
-from grug.storage.block import Column, decode_samples
-from grug.storage.native import Origin, Rows, SampleBlock, Series, events_rows, readings_rows
-from grug.storage.segment import FrameKind, decode_events, decode_series
+from grug.storage.segment import FrameKind
 from grug.transport.clickhouse import Database, SharedDatabase, Ship
 from grug.transport.logfiles import START, LogBlock, LogReader, Position, Synced, log_id_of
+from grug.transport.logrows import rows_of, series_of
 
 ROWS_PER_BATCH = 200_000
 """Where an insert's fixed cost no longer counts; some 20 MB of memory while it is made."""
@@ -227,43 +226,6 @@ def _insert(database: Database, ship: Ship, batch: Sequence[LogBlock]) -> tuple[
     database.insert(ship, readings=readings, events=events, series=series_of(batch))
     samples = sum(b.frame.entries for b in batch if b.frame.kind == FrameKind.SAMPLES)
     return readings.entries + events.entries, samples - readings.entries
-
-
-def series_of(batch: Iterable[LogBlock]) -> list[Series]:
-    """What the series tables in a batch say; the last word about each."""
-    said: dict[tuple[str, str], Series] = {}
-    for block in batch:
-        if block.frame.kind == FrameKind.SERIES:
-            table = decode_series(block.frame.unpack())
-            for index, name in enumerate(table.series):
-                facts = table.facts(index)
-                said[(table.site, name)] = Series(table.site, name, facts, block.frame.t_max_ms)
-    return list(said.values())
-
-
-def rows_of(batch: Sequence[LogBlock]) -> tuple[Rows, Rows]:
-    """Decode a batch, of one log and epoch, into rows of readings and of events.
-
-    Samples whose series table is damaged, in all segments of the epoch up to here, are left out.
-    """
-    last = batch[-1]
-    origin = Origin(last.site, last.log_id.hex(), last.epoch)
-    samples = [
-        SampleBlock(block.frame.seq, block.names, _named(block))
-        for block in batch
-        if block.frame.kind == FrameKind.SAMPLES
-    ]
-    events = [
-        (block.frame.seq, decode_events(block.frame.unpack()))
-        for block in batch
-        if block.frame.kind == FrameKind.EVENTS
-    ]
-    return readings_rows(origin, samples), events_rows(origin, events)
-
-
-def _named(block: LogBlock) -> list[Column]:
-    columns = decode_samples(block.frame.unpack())
-    return [column for column in columns if column.series < len(block.names)]
 
 
 def _ship_of(batch: Sequence[LogBlock]) -> Ship:

@@ -6,6 +6,7 @@ They are forked from a process that has imported nearly everything, so that a li
 from __future__ import annotations
 
 import time
+from ctypes import c_int
 from functools import partial
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -36,12 +37,18 @@ def write(directory: Path, until_s: int) -> None:
             time.sleep(BLOCK_EVERY_S)
 
 
-def serve(directory: Path, port: int, go: Event) -> None:
-    """Be a database server, from when it is told until killed."""
-    from clickhouse_front import ClickHouseFront  # The engine does not survive a fork.
+def serve(directory: Path, port: int, go: Event, inserts: c_int) -> None:
+    """Be a database server, from when it is told until killed; counts inserts as they come."""
+    from clickhouse_front import ClickHouseFront, Fault  # The engine does not survive a fork.
 
     go.wait()
-    front = ClickHouseFront(directory, port)
+
+    def count(statement: str) -> Fault:
+        if statement.lstrip().upper().startswith("INSERT"):
+            inserts.value += 1
+        return Fault.NONE
+
+    front = ClickHouseFront(directory, port, count)
     while True:
         time.sleep(3600)
         assert front.port == port
