@@ -147,7 +147,7 @@ class _Shipper:
             after = Position(self._doubtful.epoch, self._doubtful.first - 1)
             self._seq = after.seq
         self._read_to = after
-        self._reader = LogReader(self._directory, after)
+        self._reader = LogReader(self._directory, after, awaits_clock=True)
 
     async def _fill(self, seq_max: int) -> bool:
         """Read until there is enough for a batch; says whether there is anything to ship."""

@@ -21,13 +21,15 @@ from grug.actors import agenda, bus, commands, evse, fakemeter, offset, poller
 from grug.app.control import House
 from grug.app.writing import Writes
 from grug.codec.registers import RegisterMap
+from grug.codec.served import power_range_w
 from grug.config.checks.steering import LIMIT_REGISTER
 from grug.config.loads import group_name, line_schedule, spans_of, unit_traits
 from grug.config.schedule import entry_of
 from grug.config.types import DeviceConfig, GridConfig, HouseConfig
 from grug.control.balance import BalanceSettings
 from grug.control.ladder import LadderSettings
-from grug.control.offset import OffsetSettings, SteeredInverter
+from grug.control.meterport import MeterTally
+from grug.control.offset import IMAGE_NAMES, OffsetSettings, SteeredInverter
 from grug.control.wishes import WishLimits
 from grug.model import Priority, Role, Wire, WireFraming
 from grug.planner.schedule import Ticks
@@ -151,15 +153,28 @@ def wire_sources(
         start = partial(
             fakemeter.run,
             house.feed,
-            name=name,
-            unit_id=meter.unit,
-            profile=maps[meter.profile],
+            meter_settings(config, maps, name),
             open_line=openers[meter.line],
-            baudrate=config.line[meter.line].baudrate,
-            line_name=meter.line,
+            tally=MeterTally(),
         )
         parts.append(Part(f"fake meter {name}", start))
     return Sources(parts, buses)
+
+
+def meter_settings(config: HouseConfig, maps: Maps, name: str) -> fakemeter.MeterSettings:
+    """What a fake meter needs to know."""
+    meter = config.fakemeter[name]
+    return fakemeter.MeterSettings(
+        name=name,
+        unit_id=meter.unit,
+        profile=maps[meter.profile],
+        baudrate=config.line[meter.line].baudrate,
+        line_name=meter.line,
+        turnaround_s=meter.turnaround,
+        phases=meter.phases,
+        identity=meter.identity,
+        unknown=meter.unknown,
+    )
 
 
 def controllers(house: House, maps: Maps, writes: WriteCaller) -> list[Part]:
@@ -237,14 +252,14 @@ def offset_settings(config: HouseConfig, maps: Maps) -> OffsetSettings | None:
         meter = config.fakemeter[inverter.fakemeter]
         device = config.device[inverter.device]
         profile = maps[meter.profile]
-        low_w, high_w = _active_power_range(profile)
+        low_w, high_w = power_range_w(profile)
         inverters.append(
             SteeredInverter(
                 name=name,
                 fakemeter=inverter.fakemeter,
                 share=inverter.share,
                 max_age_s=meter.max_age,
-                image_names=tuple(profile.registers),
+                image_names=IMAGE_NAMES,
                 power_w_min=low_w,
                 power_w_max=high_w,
                 line=device.line,
@@ -370,15 +385,6 @@ def _poll_groups(
             ticks=ticks.get((name, group_name(device, number))),
             is_snapshot=poll.snapshot,
         )
-
-
-def _active_power_range(profile: RegisterMap) -> tuple[float, float]:
-    register = profile["active_power"]
-    if register.kind.is_float:
-        return -1e6, 1e6
-    low, high = register.kind.raw_range
-    bounds = (float(low * register.scale), float(high * register.scale))
-    return min(bounds), max(bounds)
 
 
 def _bound_w(bound_w: float | None) -> float:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from grug.storage.block import Column, decode_samples
+from grug.storage.block import Column
 from grug.storage.native import Origin, Rows, SampleBlock, Series, events_rows, readings_rows
-from grug.storage.segment import Event, FrameKind, decode_events, decode_series
+from grug.storage.segment import Event, FrameKind, decode_series
 from grug.storage.show import TimeRange
 from grug.transport.logfiles import LogBlock
 
@@ -45,16 +45,16 @@ def series_of(batch: Iterable[LogBlock]) -> list[Series]:
             table = decode_series(block.frame.unpack())
             for index, name in enumerate(table.series):
                 facts = table.facts(index)
-                said[(table.site, name)] = Series(table.site, name, facts, block.frame.t_max_ms)
+                said[(table.site, name)] = Series(table.site, name, facts, block.t_max_ms)
     return list(said.values())
 
 
 def _columns(block: LogBlock, times: TimeRange) -> list[Column]:
-    columns = decode_samples(block.frame.unpack())
+    columns = block.columns()
     named = [column for column in columns if column.series < len(block.names)]
     return named if times is EVER else [times.cut(column) for column in named]
 
 
 def _events(block: LogBlock, times: TimeRange) -> list[Event]:
-    events = decode_events(block.frame.unpack())
+    events = block.events()
     return [event for event in events if times.meets(event.time_ms, event.time_ms)]

@@ -70,8 +70,8 @@ def _blocks(directory: Path, times: TimeRange) -> Iterator[LogBlock]:
     reader = LogReader(directory)
     while blocks := reader.read(frames_max=_FRAMES_AT_ONCE):
         for block in blocks:
-            frame = block.frame
-            if frame.kind == FrameKind.SERIES or times.meets(frame.t_min_ms, frame.t_max_ms):
+            is_table = block.frame.kind == FrameKind.SERIES
+            if is_table or times.meets(block.t_min_ms, block.t_max_ms):
                 yield block
 
 
