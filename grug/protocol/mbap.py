@@ -57,16 +57,15 @@ class _Stream:
         while len(buffer) - at >= HEADER.size:
             number, protocol, length = HEADER.unpack_from(buffer, at)
             if protocol or not LENGTH_MIN <= length <= LENGTH_MAX:
+                # What precedes it is not trusted either: a frame cut short takes of the next one.
                 self.is_lost = True
-                break
+                raise RemoteProtocolError("what comes is not Modbus TCP")
             end = at + HEADER.size + length
             if end > len(buffer):
                 break
             found.append((number, buffer[at + HEADER.size : end]))
             at = end
         self.buffer = buffer[at:]
-        if self.is_lost and not found:
-            raise RemoteProtocolError("what comes is not Modbus TCP")
         return found
 
 

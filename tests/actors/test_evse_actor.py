@@ -15,7 +15,7 @@ from grug.actors.evse import EvseSettings
 from grug.errors import EncodeError
 from grug.messages import Decided, Noted, WriteDone, WriteFailed, WriteRegisters
 from grug.model import FailureKind, Table
-from grug.runtime.calls import BusCaller, open_calls
+from grug.runtime.calls import BusCaller, BusCalls, open_calls
 from grug.runtime.feed import Feed
 from grug.transport.maps import load_map
 
@@ -34,7 +34,7 @@ class Charger:
         self.answers = "done"
         self.stopped_s: float | None = None
 
-    async def serve(self, calls: trio.MemoryReceiveChannel) -> None:
+    async def serve(self, calls: BusCalls) -> None:
         async for call in calls:
             now_s = trio.current_time()
             self.writes.append((now_s, call.request))
@@ -137,4 +137,4 @@ async def test_registers_that_do_harm_or_cannot_be_written_are_refused(name: str
     bus, calls = open_calls()
     with pytest.RaisesGroup(EncodeError):
         await charger.run(bus, replace(SETTINGS, register=TERRA[name]))
-    assert calls.statistics().current_buffer_used == 0
+    assert not len(calls)
