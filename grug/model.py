@@ -82,6 +82,19 @@ class Aim(enum.StrEnum):
     """No wish may make the house import more than this many watts."""
 
 
+class WriteState(enum.StrEnum):
+    """What became of a wish to write a register."""
+
+    PENDING = "pending"
+    """Sent, and not known yet: nobody could read it back."""
+    APPLIED = "applied"
+    """The device was seen to hold it."""
+    REFUSED = "refused"
+    """Not sent, or the device did not take it; the reason says which."""
+    REVERTED = "reverted"
+    """It was applied, and a later reading shows something else."""
+
+
 class UnitHealth(enum.StrEnum):
     """What the bus thinks of a unit."""
 

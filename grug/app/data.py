@@ -25,7 +25,8 @@ from grug.runtime.clock import MonotonicClock, WallClock
 from grug.runtime.feed import Feed, Subscription
 from grug.runtime.supervisor import Part, supervise
 from grug.storage.series import About
-from grug.transport.clickhouse import SharedDatabase, embedded_url, socket_path
+from grug.transport.asking import embedded_url, socket_path
+from grug.transport.clickhouse import SharedDatabase
 from grug.transport.link import Link
 from grug.transport.logfiles import Synced
 from grug.transport.process import DataProcess, start_data_process

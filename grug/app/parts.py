@@ -17,6 +17,7 @@ from typing import NamedTuple, TypeAlias
 from grug.actors import bus, commands, evse, fakemeter, offset, poller
 from grug.app.control import House
 from grug.codec.registers import RegisterMap
+from grug.config.checks.steering import LIMIT_REGISTER
 from grug.config.loads import group_name, line_schedule, spans_of, unit_traits
 from grug.config.types import DeviceConfig, GridConfig, HouseConfig
 from grug.control.balance import BalanceSettings
@@ -28,7 +29,7 @@ from grug.planner.schedule import Ticks
 from grug.planner.units import VerdictStore
 from grug.protocol.ports import tcp_port
 from grug.protocol.rtu import character_bits
-from grug.runtime.calls import BusCaller, BusCalls, open_calls
+from grug.runtime.calls import BusCaller, BusCalls, WriteCaller, open_calls
 from grug.runtime.supervisor import Part
 from grug.transport.line import LineOpener
 from grug.transport.maps import load_map
@@ -155,7 +156,7 @@ def wire_sources(
     return Sources(parts, buses)
 
 
-def controllers(house: House, maps: Maps, buses: Mapping[str, BusCaller]) -> list[Part]:
+def controllers(house: House, maps: Maps, writes: WriteCaller) -> list[Part]:
     """Everything that commands the house."""
     config = house.config
     parts = []
@@ -170,18 +171,14 @@ def controllers(house: House, maps: Maps, buses: Mapping[str, BusCaller]) -> lis
         )
         parts.append(Part("offset", start))
     for name, charger in config.evse.items():
-        device = config.device[charger.device]
         charging = evse.EvseSettings(
             device=charger.device,
-            unit_id=device.unit,
-            register=maps[device.map]["current_limit"],
+            register=LIMIT_REGISTER,
             limit_a=charger.limit,
             resend_s=charger.resend,
             on_stop_a=charger.on_stop,
         )
-        start = partial(
-            evse.run, buses[device.line], house.feed, settings=charging, stopping=house.stopping
-        )
+        start = partial(evse.run, writes, house.feed, settings=charging, stopping=house.stopping)
         parts.append(Part(f"evse {name}", start))
     return parts
 
@@ -336,6 +333,7 @@ def _poll_groups(
             spans=spans_of(registers),
             priority=Priority(poll.priority),
             ticks=ticks.get((name, group_name(device, number))),
+            is_snapshot=poll.snapshot,
         )
 
 

@@ -15,6 +15,7 @@ from grug.app.about import about_series
 from grug.app.control import DataSide, House, run_house, stop_on_signals
 from grug.app.data import DataSettings, starter
 from grug.app.load import load_house, own_maps
+from grug.app.writing import open_gate
 from grug.codec.registers import RegisterMap
 from grug.config.types import HouseConfig
 from grug.runtime.clock import MonotonicClock
@@ -66,6 +67,7 @@ async def _run(
     tap = parts.tap_of(config)
     openers = parts.tapped(config, parts.real_openers(config), tap)
     sources = parts.wire_sources(house, maps, openers, parts.verdicts_of(config))
+    gate = open_gate(house, maps, sources.buses, keeps=True)
     lines = list(sources.buses)
     around = [Part("watchdog", partial(watchdog.run, house.feed, lines=lines), is_vital=False)]
     async with trio.open_nursery() as nursery:
@@ -74,8 +76,8 @@ async def _run(
             nursery.start_soon(_stop_after, house, hours)
         await run_house(
             house,
-            sources=[*around, *parts.desk(house, maps), *sources.parts],
-            controllers=parts.controllers(house, maps, sources.buses),
+            sources=[*around, *parts.desk(house, maps), *sources.parts, gate.part],
+            controllers=parts.controllers(house, maps, gate.caller),
             data=DataSide(starter(data), tap=tap),
         )
         nursery.cancel_scope.cancel()

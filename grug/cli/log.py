@@ -15,7 +15,7 @@ import asyncclick as click
 from grug.cli.sql import STATES
 from grug.errors import ShipError, StorageError
 from grug.storage.block import decode_samples
-from grug.storage.native import SampleBlock, readings_rows
+from grug.storage.native import Origin, SampleBlock, readings_rows
 from grug.storage.segment import FrameKind
 from grug.storage.show import (
     EVENTS_TITLE,
@@ -28,7 +28,6 @@ from grug.storage.show import (
     show_time,
 )
 from grug.storage.survey import Survey
-from grug.transport.clickhouse import write_parquet
 from grug.transport.logfiles import LogReader
 from grug.transport.logreads import (
     Rows,
@@ -41,6 +40,7 @@ from grug.transport.logreads import (
     rows_of_block,
     survey_log,
 )
+from grug.transport.parquet import write_parquet
 
 Job: TypeAlias = Callable[[], int]
 
@@ -296,9 +296,9 @@ def _native(directory: Path, times: TimeRange, wanted: Wanted) -> Iterator[bytes
         ]
         waiting.append(SampleBlock(block.frame.seq, [*block.names], columns))
         if len(waiting) >= _PARQUET_BLOCKS:
-            yield readings_rows(block.epoch, waiting).data
+            yield readings_rows(Origin(block.site, block.log_id.hex(), block.epoch), waiting).data
             waiting.clear()
-    yield readings_rows(0, waiting).data
+    yield readings_rows(Origin("", "", 0), waiting).data
 
 
 def _times(directory: Path, since_until: tuple[str | None, str | None]) -> TimeRange:

@@ -115,7 +115,7 @@ def build(kind: Any, raw: object, path: KeyPath, report: Report) -> Any:
 
     Args:
         kind: a Struct, ``dict[str, Struct]``, ``tuple[X, ...]``, ``X | None``, ``Seconds``,
-            ``Priority``, ``str``, ``int`` or ``float``.
+            ``Priority``, ``str``, ``bool``, ``int`` or ``float``.
         raw: what tomllib made of it.
         path: where it is in the file.
         report: gets what is wrong.
@@ -182,6 +182,10 @@ def _build_scalar(kind: Any, raw: object, path: KeyPath, report: Report) -> Any:
         if isinstance(raw, str) and raw in PRIORITIES:
             return PRIORITIES[raw]
         wanted = f"one of {', '.join(map(quoted, PRIORITIES))}"
+    elif kind is bool:
+        if isinstance(raw, bool):
+            return raw
+        wanted = "true or false"
     elif kind is float:
         if isinstance(raw, int | float) and not isinstance(raw, bool) and math.isfinite(raw):
             return float(raw)

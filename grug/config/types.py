@@ -52,6 +52,8 @@ class PollConfig(Struct, frozen=True):
     every: Seconds
     registers: tuple[str, ...]
     priority: Priority = Priority.NORMAL
+    snapshot: bool = False
+    """Whether all of them have to be of one moment, and so come in one request."""
 
 
 class DeviceConfig(Struct, frozen=True):
@@ -138,6 +140,19 @@ class EvseConfig(Struct, frozen=True):
     """Limit in A to leave behind when grug stops; None leaves the last one."""
 
 
+class WritesConfig(Struct, frozen=True):
+    """What may be written to registers that wear out, and how writes are checked."""
+
+    interval: Seconds = Seconds(10.0)
+    """Least time between two writes of one register that wears."""
+    per_year: int = 500
+    """Writes of one such register in 365 days."""
+    device_per_year: int = 3000
+    """Writes of all such registers of one device in 365 days."""
+    settle: Seconds = Seconds(0.2)
+    """Pause before a written register is read back."""
+
+
 class LogConfig(Struct, frozen=True):
     """The ring on disk."""
 
@@ -176,5 +191,6 @@ class HouseConfig(Struct, frozen=True):
     inverter: dict[str, InverterConfig] = {}
     offset: OffsetConfig = OffsetConfig()
     evse: dict[str, EvseConfig] = {}
+    writes: WritesConfig = WritesConfig()
     log: LogConfig = LogConfig()
     ship: ShipConfig = ShipConfig()

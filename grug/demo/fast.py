@@ -13,9 +13,11 @@ from grug.app import parts
 from grug.app.about import about_series
 from grug.app.control import DataSide, House, run_house
 from grug.app.data import DataSettings, starter
+from grug.app.writing import open_gate
 from grug.demo.record import open_record, sole_demo
 from grug.demo.settings import FAST_DAY, DemoSettings, demo_house
 from grug.demo.summary import Tally, summary_text
+from grug.runtime.clock import WallClock
 from grug.runtime.supervisor import Part
 from grug.sim.actors import SimActors
 from grug.sim.seeded import run_seeded
@@ -69,6 +71,8 @@ async def simulate(settings: DemoSettings) -> dict[str, Any]:
         about=about_series(config, maps),
     )
 
+    gate = open_gate(house, maps, sources.buses, wall=WallClock(data.wall_origin_s))
+
     async def stop_in_time() -> None:
         await trio.sleep(hours * 3600)
         house.stop_asked.set()
@@ -79,10 +83,11 @@ async def simulate(settings: DemoSettings) -> dict[str, Any]:
             house,
             sources=[
                 *sources.parts,
+                gate.part,
                 Part("simulated house", simulated.run),
                 Part("tally", tally.run, is_vital=False),
             ],
-            controllers=parts.controllers(house, maps, sources.buses),
+            controllers=parts.controllers(house, maps, gate.caller),
             data=DataSide(starter(data), batch_s=BATCH_S, ship_at_end=True, tap=tap),
         )
     return tally.summary(simulated.truth(), hours)

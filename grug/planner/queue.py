@@ -26,6 +26,7 @@ from grug.planner.plan import (
     Transaction,
     check_span,
     data_bytes,
+    whole_of,
 )
 from grug.planner.units import (
     Unit,
@@ -196,7 +197,11 @@ class BusQueue:
                 urgent = read
         if urgent is None:
             return None
-        transaction = self._transaction_for(urgent)
+        try:
+            transaction = self._transaction_for(urgent)
+        except LocalProtocolError:
+            self._fail_snapshots(urgent.unit, now_s)
+            return self.pick(now_s)
         if urgent.unit.may_mistake(look_of_read(transaction.span), now_s):
             return self._clearing(urgent, now_s, transaction.span)
         return ReadJob(urgent.unit, transaction)
@@ -222,19 +227,30 @@ class BusQueue:
             span = spans[urgent.missing[0]]
             return Transaction(span, (span,))
         reads = [read for read in self._reads if read.unit is unit]
+        snapshots = frozenset([read.snapshot for read in reads if read.is_whole])
         if len(reads) == 1 and len(urgent.missing) == len(spans):
-            plan = unit.plan(spans)
+            plan = unit.plan(spans, snapshots)
         else:
-            plan = unit.plan(
-                frozenset([read.request.spans[at] for read in reads for at in read.missing])
-            )
+            wanted = frozenset([read.request.spans[at] for read in reads for at in read.missing])
+            plan = unit.plan(wanted, snapshots)
         if len(plan) == 1:
             return plan[0]
         missing = {spans[at] for at in urgent.missing}
         for transaction in plan:
-            if not missing.isdisjoint(transaction.covers):
+            if urgent.is_whole:
+                if missing.issubset(transaction.covers):
+                    return transaction
+            elif not missing.isdisjoint(transaction.covers):
                 return transaction
         raise AssertionError("a plan covers everything that is wanted")
+
+    def _fail_snapshots(self, unit: Unit, now_s: float) -> None:
+        """Answer those for whom no single transaction can do any more, by what has been learned."""
+        for read in [read for read in self._reads if read.unit is unit and read.is_whole]:
+            try:
+                whole_of(read.snapshot, unit.limits)
+            except LocalProtocolError as error:
+                self._fail_reads([read], FailureKind.REFUSED, str(error), now_s)
 
     def _is_live_write(self, write: WaitingWrite, now_s: float) -> bool:
         if write.asker.is_abandoned:
@@ -339,7 +355,9 @@ class BusQueue:
         """
         span = job.transaction.span
         if job.unit.refused(job.transaction, error.code, now_s):
-            return  # Those who wait still do, and the next plan has it in pieces.
+            # Those who wait still do, and the next plan has it in pieces.
+            self._refused_snapshots(job, error, now_s)
+            return
         text = f"{error} for {span.table} {span.address}+{span.count}"
         failed, done = [], []
         for read in self._reads:
@@ -349,12 +367,26 @@ class BusQueue:
                 failed.append(read)
                 continue
             read.do_without(span, error.code)
-            if not read.missing:
+            if read.is_done():
                 read.answer(now_s)
                 done.append(read)
         self._fail_reads(failed, error.kind, text, now_s, error.code)
         if done:
             self._reads = [read for read in self._reads if read not in done]
+
+    def _refused_snapshots(self, job: ReadJob, error: ExceptionReply, now_s: float) -> None:
+        """What had to be read at once was not: its pieces may tell why, once."""
+        covers = job.transaction.covers
+        failed = [
+            read
+            for read in self._reads
+            if read.unit is job.unit
+            and read.is_whole
+            and set(read.snapshot).issubset(covers)
+            and not read.scout()
+        ]
+        text = f"{error} for a snapshot of which the unit has each part"
+        self._fail_reads(failed, error.kind, text, now_s, error.code)
 
     def _latency_s(self, job: Job, elapsed_s: float) -> float:
         """How long the unit took, without the time of the characters."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol, TypeAlias
 
@@ -66,6 +66,12 @@ PLANS_MAX = 1000
 Look: TypeAlias = tuple[Table, int, int]
 """What tells one reply of a unit from another: table, address and length. A reply to a read does
 not say its address (-1 or -2 here), which makes late ones dangerous."""
+
+
+PlanKey: TypeAlias = (
+    tuple[Span, ...] | frozenset[Span] | tuple[Collection[Span], frozenset[tuple[Span, ...]]]
+)
+"""What is wanted, and which of it at once."""
 
 
 def look_of_read(span: Span) -> Look:
@@ -194,7 +200,7 @@ class Unit:
         self._timing = timing
         self._publish = publish
         self._store = store or NoVerdicts()
-        self._plans: dict[tuple[Span, ...] | frozenset[Span], tuple[Transaction, ...]] = {}
+        self._plans: dict[PlanKey, tuple[Transaction, ...]] = {}
         self._failures = 0
         self._has_answered = False
         """Since the start; the first answer is news to those who knew it offline before."""
@@ -230,13 +236,19 @@ class Unit:
 
     # Plans
 
-    def plan(self, spans: tuple[Span, ...] | frozenset[Span]) -> tuple[Transaction, ...]:
-        """The cheapest reads of these spans, remembered."""
-        plan = self._plans.get(spans)
+    def plan(
+        self,
+        spans: tuple[Span, ...] | frozenset[Span],
+        snapshots: frozenset[tuple[Span, ...]] = frozenset(),
+    ) -> tuple[Transaction, ...]:
+        """The cheapest reads of these spans, remembered; each snapshot in one of them."""
+        key: PlanKey = (spans, snapshots) if snapshots else spans
+        plan = self._plans.get(key)
         if plan is None:
             if len(self._plans) >= PLANS_MAX:
                 self._plans.clear()
-            plan = self._plans[spans] = plan_reads(spans, self._learned.cost, self.limits)
+            plan = plan_reads(spans, self._learned.cost, self.limits, snapshots)
+            self._plans[key] = plan
         return plan
 
     def refused(self, transaction: Transaction, code: int, now_s: float) -> bool:

@@ -16,6 +16,8 @@ from grug.messages import (
     ReadFailed,
     ReadRegisters,
     RegistersRead,
+    RegistersSet,
+    SetRegisters,
     WriteDone,
     WriteFailed,
     WriteRegisters,
@@ -178,3 +180,6 @@ BusRequest: TypeAlias = ReadRegisters | WriteRegisters
 BusReply: TypeAlias = RegistersRead | ReadFailed | WriteDone | WriteFailed
 BusCaller: TypeAlias = Caller[BusRequest, BusReply]
 BusCalls: TypeAlias = Calls[BusRequest, BusReply]
+WriteCaller: TypeAlias = Caller[SetRegisters, RegistersSet]
+"""How everybody but the gate writes."""
+WriteCalls: TypeAlias = Calls[SetRegisters, RegistersSet]
