@@ -7,18 +7,22 @@ sources in place of these: all they have to do is publish the same messages and 
 
 from __future__ import annotations
 
+import datetime as dt
 import math
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from grug.actors import bus, commands, evse, fakemeter, offset, poller
+import trio
+
+from grug.actors import agenda, bus, commands, evse, fakemeter, offset, poller
 from grug.app.control import House
 from grug.codec.registers import RegisterMap
 from grug.config.checks.steering import LIMIT_REGISTER
 from grug.config.loads import group_name, line_schedule, spans_of, unit_traits
+from grug.config.schedule import entry_of
 from grug.config.types import DeviceConfig, GridConfig, HouseConfig
 from grug.control.balance import BalanceSettings
 from grug.control.ladder import LadderSettings
@@ -26,10 +30,11 @@ from grug.control.offset import OffsetSettings, SteeredInverter
 from grug.control.wishes import WishLimits
 from grug.model import Priority, Role, Wire, WireFraming
 from grug.planner.schedule import Ticks
-from grug.planner.units import VerdictStore
+from grug.planner.verdicts import VerdictStore
 from grug.protocol.ports import tcp_port
 from grug.protocol.rtu import character_bits
 from grug.runtime.calls import BusCaller, BusCalls, WriteCaller, open_calls
+from grug.runtime.clock import WallClock, is_clock_set, wall_s
 from grug.runtime.supervisor import Part
 from grug.transport.line import LineOpener
 from grug.transport.maps import load_map
@@ -167,7 +172,7 @@ def controllers(house: House, maps: Maps, writes: WriteCaller) -> list[Part]:
             house.feed,
             settings=settings,
             stopping=house.stopping,
-            memory=offset.OffsetMemory(),
+            memory=offset.OffsetMemory(house.feed),
         )
         parts.append(Part("offset", start))
     for name, charger in config.evse.items():
@@ -191,6 +196,31 @@ def desk(house: House, maps: Maps) -> list[Part]:
     path = Path(house.config.site.state) / commands.SOCKET
     start = partial(commands.run, house.feed, socket_path=path, settings=settings)
     return [Part("commands", start)]
+
+
+def schedule(
+    house: House,
+    wall: WallClock,
+    zone: dt.tzinfo,
+    is_set: Callable[[], bool] = is_clock_set,
+) -> list[Part]:
+    """What asks for the schedule's wishes.
+
+    Args:
+        house: what is configured.
+        wall: the clock that its times are on.
+        zone: the zone that its times are in.
+        is_set: whether that clock can be believed.
+    """
+    entries = [entry_of(name, entry) for name, entry in house.config.schedule.items()]
+    if not entries:
+        return []
+
+    def wall_now() -> dt.datetime:
+        return dt.datetime.fromtimestamp(wall.utc_ms(trio.current_time()) / 1000, zone)
+
+    start = partial(agenda.run, house.feed, entries=entries, wall_now=wall_now, is_clock_set=is_set)
+    return [Part("schedule", start)]
 
 
 def offset_settings(config: HouseConfig, maps: Maps) -> OffsetSettings | None:
@@ -305,7 +335,7 @@ def _wire_framing(port: str) -> WireFraming:
 
 def verdicts_of(config: HouseConfig) -> VerdictStore:
     """Where a house keeps what its units refuse."""
-    return VerdictFile(Path(config.site.state) / "verdicts.json")
+    return VerdictFile(Path(config.site.state) / "verdicts.json", wall_s)
 
 
 def _silence_s_max(config: HouseConfig, line: str) -> float:

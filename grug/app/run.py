@@ -18,7 +18,7 @@ from grug.app.load import load_house, own_maps
 from grug.app.writing import open_gate
 from grug.codec.registers import RegisterMap
 from grug.config.types import HouseConfig
-from grug.runtime.clock import MonotonicClock
+from grug.runtime.clock import MonotonicClock, WallClock, local_zone
 from grug.runtime.supervisor import Part
 
 
@@ -70,13 +70,14 @@ async def _run(
     gate = open_gate(house, maps, sources.buses, keeps=True)
     lines = list(sources.buses)
     around = [Part("watchdog", partial(watchdog.run, house.feed, lines=lines), is_vital=False)]
+    asking = [*parts.desk(house, maps), *parts.schedule(house, WallClock(), local_zone())]
     async with trio.open_nursery() as nursery:
         nursery.start_soon(stop_on_signals, house)
         if hours is not None:
             nursery.start_soon(_stop_after, house, hours)
         await run_house(
             house,
-            sources=[*around, *parts.desk(house, maps), *sources.parts, gate.part],
+            sources=[*around, *asking, *sources.parts, gate.part],
             controllers=parts.controllers(house, maps, gate.caller),
             data=DataSide(starter(data), tap=tap),
         )

@@ -16,6 +16,7 @@ import asyncclick as click
 
 from grug.actors.commands import SOCKET
 from grug.config.build import parse_duration
+from grug.model import Aim
 
 Job: TypeAlias = Callable[[], int]
 
@@ -28,6 +29,15 @@ ANSWER_S_MAX = 5.0
 @click.argument("target", required=False)
 @click.argument("watts", type=float, required=False)
 @click.option("--for", "lasts", help="How long: 2h, 90min, 30s. 0s ends your earlier wish.")
+@click.option(
+    "--as",
+    "aim",
+    type=click.Choice([each.value.replace("_", "-") for each in Aim]),
+    default=Aim.OFFSET.value,
+    help="What WATTS are: an offset, the power at the grid (plus = import), into the batteries, or "
+    "the most that any offset may make the house export or import.",
+)
+@click.option("--per-soc", type=float, default=0.0, help="Watts more for each percent of charge.")
 @click.option("--why", default="", help="A word for the log.")
 @click.option("--show", is_flag=True, help="What was asked, and what holds now.")
 @click.option(
@@ -37,11 +47,20 @@ def command(
     target: str | None,
     watts: float | None,
     lasts: str | None,
+    aim: str,
+    per_soc: float,
     why: str,
     show: bool,
     state: Path | None,
 ) -> Job:
-    """Make TARGET (house, or an inverter) export WATTS more; less than 0 makes it absorb."""
+    r"""Make TARGET (house, or an inverter) export WATTS more; less than 0 makes it absorb.
+
+    \b
+    grug offset house -2000 --for 2h               the batteries absorb 2 kW more
+    grug offset solis1 1500 --as battery --for 1h  its battery charges by 1.5 kW
+    grug offset house -200 --as grid --for 3h      the house exports 200 W
+    grug offset house 3000 --as export-max --for 8h
+    """
     if show:
         return partial(ask_and_print, {"command": "show"}, state)
     if target is None or watts is None or lasts is None:
@@ -50,6 +69,7 @@ def command(
     if for_s is None:
         raise click.BadParameter(f"{lasts!r} is no duration such as 2h, 90min or 30s")
     request = {"command": "offset", "target": target, "power_w": watts, "for_s": for_s}
+    request |= {"aim": aim.replace("-", "_"), "per_soc_w": per_soc}
     return partial(ask_and_print, request | {"who": f"cli/{getpass.getuser()}", "why": why}, state)
 
 
@@ -97,4 +117,7 @@ def _text(answer: dict[str, Any]) -> str:
 def _wish_text(wish: dict[str, Any]) -> str:
     until = datetime.datetime.now().astimezone() + datetime.timedelta(seconds=wish["for_s"])
     why = f": {wish['why']}" if wish["why"] else ""
-    return f"{wish['target']} {wish['power_w']:g} W until {until:%a %H:%M:%S} by {wish['who']}{why}"
+    aim = "" if wish["aim"] == Aim.OFFSET else f" {wish['aim'].replace('_', ' ')}"
+    per_soc = f" + {wish['per_soc_w']:g} W per %" if wish["per_soc_w"] else ""
+    power = f"{wish['target']}{aim} {wish['power_w']:g} W{per_soc}"
+    return f"{power} until {until:%a %H:%M:%S} by {wish['who']}{why}"

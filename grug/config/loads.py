@@ -166,6 +166,7 @@ def unit_traits(
         reads_holes=facts.holes != "never",
         writes_multiple=facts.write_function == "multiple",
         functions=facts.functions,
+        identity_spans=spans_of(known_registers(maps[model], facts.identity)),
     )
 
 

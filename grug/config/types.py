@@ -9,7 +9,7 @@ from typing import NewType
 
 import msgspec
 
-from grug.model import Priority
+from grug.model import Aim, Priority
 
 Seconds = NewType("Seconds", float)
 """A duration; the file may say it as a text, see ``build.parse_duration``."""
@@ -127,6 +127,30 @@ class OffsetConfig(Struct, frozen=True):
     """How many times over a large import is told to the inverters, so that they end it sooner."""
 
 
+class ScheduleConfig(Struct, frozen=True):
+    """A standing wish for certain hours of certain days, in the house's local time."""
+
+    start: str
+    """Time of day, ``HH:MM``."""
+    end: str
+    """Time of day, ``HH:MM`` up to ``24:00``; of the next day when it is not after ``start``."""
+    power: float
+    """In W; what its plus means is the aim's."""
+    aim: Aim = Aim.OFFSET
+    per_soc: float = 0.0
+    """W added to ``power`` for each percent of the batteries' state of charge."""
+    target: str = "house"
+    """The whole house, or one inverter."""
+    days: tuple[str, ...] = ()
+    """Weekdays on which it starts, ``mon`` to ``sun``; every day when there are none."""
+    first: str = ""
+    """The first date on which it starts, ``YYYY-MM-DD``; empty when there is no first."""
+    last: str = ""
+    """The last date on which it starts, ``YYYY-MM-DD``; empty when there is no last."""
+    why: str = ""
+    """A word for the log."""
+
+
 class EvseConfig(Struct, frozen=True):
     """One charger, held at a fixed limit."""
 
@@ -190,6 +214,7 @@ class HouseConfig(Struct, frozen=True):
     fakemeter: dict[str, FakeMeterConfig] = {}
     inverter: dict[str, InverterConfig] = {}
     offset: OffsetConfig = OffsetConfig()
+    schedule: dict[str, ScheduleConfig] = {}
     evse: dict[str, EvseConfig] = {}
     writes: WritesConfig = WritesConfig()
     log: LogConfig = LogConfig()

@@ -30,11 +30,11 @@ from grug.planner.plan import (
 from grug.planner.units import (
     Unit,
     UnitTraits,
-    VerdictStore,
     WireTiming,
     look_of_read,
     look_of_write,
 )
+from grug.planner.verdicts import VerdictStore
 from grug.planner.waiting import (
     Asker,
     Job,
@@ -200,9 +200,13 @@ class BusQueue:
         except LocalProtocolError:
             self._fail_snapshots(urgent.unit, now_s)
             return self.pick(now_s)
-        if urgent.unit.has_late and urgent.unit.may_mistake(look_of_read(transaction.span), now_s):
+        unit = urgent.unit
+        first = unit.identity_read
+        if unit.has_late and unit.may_mistake(look_of_read((first or transaction).span), now_s):
             return self._clearing(urgent, now_s, transaction.span)
-        return ReadJob(urgent.unit, transaction)
+        if first is not None:
+            return ReadJob(unit, first, transaction.span, is_for_identity=True)
+        return ReadJob(unit, transaction)
 
     @staticmethod
     def _clearing(
@@ -290,6 +294,8 @@ class BusQueue:
         data = data_bytes(span)
         characters = REQUEST_CHARACTERS + REPLY_OVERHEAD_CHARACTERS + data
         unit.measured(elapsed_s - characters * self._timing.character_s)
+        if job.is_for_identity:
+            unit.identity_took(block)
         if job.blocked is not None:
             return  # It has served its purpose: those who wait still do.
         if job.base_of is not None:
@@ -332,6 +338,8 @@ class BusQueue:
         elif job.blocked is not None:
             if not is_refusal:
                 self._fail_blocked(unit, job.blocked, error, ended_s)
+            elif job.is_for_identity:
+                unit.identity_took(b"")
         elif isinstance(error, ExceptionReply) and error.code in ILLEGAL_CODES:
             self._refused_address(job, error, ended_s)
         else:
@@ -449,6 +457,8 @@ class BusQueue:
 
     def counted(self, now_s: float) -> LineCounted:
         """The line's counters; utilisation is that since the last call of this."""
+        for unit in self._units.values():
+            unit.grow_older(now_s)
         elapsed_s = now_s - self._counted_s
         busy_pct = 100 * self._busy_s / elapsed_s if elapsed_s > 0 else 0.0
         self._busy_s = 0.0

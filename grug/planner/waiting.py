@@ -194,7 +194,7 @@ class WaitingWrite:
 class ReadJob:
     """One read for the wire."""
 
-    __slots__ = ("base_of", "blocked", "transaction", "unit")
+    __slots__ = ("base_of", "blocked", "is_for_identity", "transaction", "unit")
 
     def __init__(
         self,
@@ -202,9 +202,13 @@ class ReadJob:
         transaction: Transaction,
         blocked: Span | WaitingWrite | None = None,
         base_of: WaitingWrite | None = None,
+        *,
+        is_for_identity: bool = False,
     ) -> None:
         self.unit = unit
         self.transaction = transaction
+        self.is_for_identity = is_for_identity
+        """Whether it is to tell which unit this is, which comes before what was asked."""
         self.base_of = base_of
         """The write of some bits that has to know the others first."""
         self.blocked = blocked

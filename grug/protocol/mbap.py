@@ -46,6 +46,9 @@ class _Stream:
     def frames(self, data: bytes) -> list[tuple[int, bytes]]:
         """Numbers and contents (from the unit id on) of the frames that are complete now.
 
+        A frame that broke off swallows the beginning of the next one. What follows then begins
+        nowhere, so that nothing that came together with it is believed.
+
         Raises:
             RemoteProtocolError: this is not Modbus TCP.
         """
@@ -57,15 +60,16 @@ class _Stream:
         while len(buffer) - at >= HEADER.size:
             number, protocol, length = HEADER.unpack_from(buffer, at)
             if protocol or not LENGTH_MIN <= length <= LENGTH_MAX:
-                # What precedes it is not trusted either: a frame cut short takes of the next one.
                 self.is_lost = True
-                raise RemoteProtocolError("what comes is not Modbus TCP")
+                break
             end = at + HEADER.size + length
             if end > len(buffer):
                 break
             found.append((number, buffer[at + HEADER.size : end]))
             at = end
         self.buffer = buffer[at:]
+        if self.is_lost:
+            raise RemoteProtocolError("what comes is not Modbus TCP")
         return found
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from grug.errors import StorageError
 from grug.model import Wire, WireKind
 from grug.storage.frames import decode_wire, parse_wire
 from grug.storage.segment import FrameKind
@@ -27,9 +28,16 @@ class Traced(NamedTuple):
     data: bytes
 
 
-def ring_of(state: Path) -> Path:
-    """Where a house with this state directory keeps its frames."""
-    return state / "frames"
+def ring_beside(directory: Path) -> Path:
+    """The ring of frames beside a log.
+
+    Raises:
+        StorageError: there is none.
+    """
+    ring = directory.parent / "frames"
+    if not any(ring.glob("*.grug")):
+        raise StorageError(f"no frames in {ring}: they are kept unless [log] frames = false")
+    return ring
 
 
 def read_traced(directory: Path, times: TimeRange | None = None) -> Iterator[Traced]:

@@ -131,7 +131,7 @@ def test_noise_is_exit_status_1_with_other_advice(capsys: Capture) -> None:
         faults = SimFaults(1, origin_s=trio.current_time())
         faults.add(parse_fault("charger:garbage@0+100"))
         line = SimLine("garage", {"charger": ServedUnit(1, charger()[0])}, faults=faults)
-        return await read_device(Target(line.open, "abb_terra", timeout_s=0.02), ("voltage",), True)
+        return await read_device(Target(line.open, "abb_terra", timeout_s=0.06), ("voltage",), True)
 
     assert _in_trio(read, Target("/dev/null", "abb_terra")) == 1
     assert "framing may be another" in capsys.readouterr().err
