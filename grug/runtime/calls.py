@@ -26,10 +26,6 @@ from grug.messages import (
 Request = TypeVar("Request")
 Reply = TypeVar("Reply")
 
-CALLS_WAITING_MAX = 64
-"""Callers that may queue for one actor before the next one waits: more than a line serves in a few
-seconds at 9600 baud, so only a runaway asker ever blocks here."""
-
 
 class Call(Generic[Request, Reply]):
     """One request on its way, and the place for its reply."""
@@ -67,24 +63,20 @@ class Call(Generic[Request, Reply]):
 
 
 class Calls(Generic[Request, Reply]):
-    """The answering end, for one task: the calls that wait, oldest first."""
+    """The answering end, for one task: the calls that wait, oldest first.
 
-    def __init__(self, bound: int = CALLS_WAITING_MAX) -> None:
-        """Begin empty; with ``bound`` calls waiting, the next asker waits as well."""
-        self._bound = bound
+    There is no bound but the number of tasks that ask, since each of them waits for its reply.
+    """
+
+    def __init__(self) -> None:
+        """Begin empty."""
         self._waiting: deque[Call[Request, Reply]] = deque()
-        self._crowd = trio.lowlevel.ParkingLot()
         self._reader: trio.lowlevel.Task | None = None
         self._is_closed = False
 
     def __len__(self) -> int:
         """Calls waiting."""
         return len(self._waiting)
-
-    @property
-    def is_full(self) -> bool:
-        """Whether the next asker has to wait for room."""
-        return len(self._waiting) >= self._bound
 
     @property
     def has_ended(self) -> bool:
@@ -94,9 +86,7 @@ class Calls(Generic[Request, Reply]):
     def take(self) -> list[Call[Request, Reply]]:
         """Take over all calls that wait."""
         calls = list(self._waiting)
-        if calls:
-            self._waiting.clear()
-            self._crowd.unpark_all()
+        self._waiting.clear()
         return calls
 
     async def wait(self) -> None:
@@ -122,14 +112,7 @@ class Calls(Generic[Request, Reply]):
         await self.wait()
         if not self._waiting:
             raise StopAsyncIteration
-        call = self._waiting.popleft()
-        self._crowd.unpark()
-        return call
-
-    async def room(self) -> None:
-        """For askers: wait until another call may be put."""
-        while self.is_full:
-            await self._crowd.park()
+        return self._waiting.popleft()
 
     def put(self, call: Call[Request, Reply]) -> None:
         """For askers: leave a call, and wake the answering task."""
@@ -158,8 +141,6 @@ class Caller(Generic[Request, Reply]):
     async def ask(self, request: Request) -> Reply:
         """Send the request and wait for its reply."""
         call: Call[Request, Reply] = Call(request)
-        if self._calls.is_full:
-            await self._calls.room()
         self._calls.put(call)
         return await call.wait()
 
@@ -168,11 +149,9 @@ class Caller(Generic[Request, Reply]):
         self._calls.close()
 
 
-def open_calls(
-    bound: int = CALLS_WAITING_MAX,
-) -> tuple[Caller[Request, Reply], Calls[Request, Reply]]:
+def open_calls() -> tuple[Caller[Request, Reply], Calls[Request, Reply]]:
     """Make the two ends: one to ask, one for the answering actor."""
-    calls: Calls[Request, Reply] = Calls(bound)
+    calls: Calls[Request, Reply] = Calls()
     return Caller(calls), calls
 
 
