@@ -145,6 +145,27 @@ class SetRegisters(Message, frozen=True):
     """Sent when a step fails after another was sent: leaves the device in a safe state."""
 
 
+class GetRegisters(Message, frozen=True):
+    """Command line, controllers -> gate: what registers of one device hold just now.
+
+    Answered by RegistersGot.
+    """
+
+    device: str
+    names: tuple[str, ...]
+    deadline_s: float
+    who: str
+
+
+class RegistersGot(Message, frozen=True):
+    """Gate -> asker: the values, in the order asked."""
+
+    values: tuple[Value | None, ...]
+    """None for what the device refused to tell."""
+    reason: str
+    """Why there are none at all; else empty."""
+
+
 class WriteRecorded(Message, frozen=True):
     """Gate -> asker, recorder, view: what became of one register of a request, or is known now."""
 

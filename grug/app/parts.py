@@ -19,6 +19,7 @@ import trio
 
 from grug.actors import agenda, bus, commands, evse, fakemeter, offset, poller
 from grug.app.control import House
+from grug.app.writing import Writes
 from grug.codec.registers import RegisterMap
 from grug.config.checks.steering import LIMIT_REGISTER
 from grug.config.loads import group_name, line_schedule, spans_of, unit_traits
@@ -188,13 +189,17 @@ def controllers(house: House, maps: Maps, writes: WriteCaller) -> list[Part]:
     return parts
 
 
-def desk(house: House, maps: Maps) -> list[Part]:
+def desk(house: House, maps: Maps, gate: Writes) -> list[Part]:
     """Where other processes bring their wishes; only a house with real time has one."""
-    settings = offset_settings(house.config, maps)
-    if settings is None:
-        return []
     path = Path(house.config.site.state) / commands.SOCKET
-    start = partial(commands.run, house.feed, socket_path=path, settings=settings)
+    start = partial(
+        commands.run,
+        house.feed,
+        socket_path=path,
+        settings=offset_settings(house.config, maps),
+        writes=gate.caller,
+        values=gate.questions,
+    )
     return [Part("commands", start)]
 
 

@@ -70,7 +70,7 @@ async def _run(
     gate = open_gate(house, maps, sources.buses, keeps=True)
     lines = list(sources.buses)
     around = [Part("watchdog", partial(watchdog.run, house.feed, lines=lines), is_vital=False)]
-    asking = [*parts.desk(house, maps), *parts.schedule(house, WallClock(), local_zone())]
+    asking = [*parts.desk(house, maps, gate), *parts.schedule(house, WallClock(), local_zone())]
     async with trio.open_nursery() as nursery:
         nursery.start_soon(stop_on_signals, house)
         if hours is not None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import datetime
 import getpass
-import json
-import socket
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -14,15 +12,11 @@ from typing import Any, TypeAlias
 
 import asyncclick as click
 
-from grug.actors.commands import SOCKET
+from grug.cli.house import ask_house
 from grug.config.build import parse_duration
 from grug.model import Aim
 
 Job: TypeAlias = Callable[[], int]
-
-STATES = (Path("demo-state/live"), Path("/var/lib/grug"))
-"""Where houses that run keep their state by default; the first that answers is asked."""
-ANSWER_S_MAX = 5.0
 
 
 @click.command(name="offset", context_settings={"ignore_unknown_options": True})
@@ -75,33 +69,14 @@ def command(
 
 def ask_and_print(request: dict[str, Any], state: Path | None) -> int:
     """Send one command; exit status 2 when it is refused, 1 when nobody answers."""
-    paths = [each / SOCKET for each in ([state] if state else STATES)]
-    path = next((each for each in paths if each.exists()), None)
-    if path is None:
-        places = ", ".join(str(each.parent) for each in paths)
-        sys.stderr.write(f"no house runs in {places}; name its state directory by --state\n")
-        return 1
-    try:
-        answer = _ask(path, request)
-    except (OSError, ValueError) as error:
-        sys.stderr.write(f"no answer at {path}: {error}\n")
+    answer = ask_house(request, state)
+    if answer is None:
         return 1
     if "refused" in answer:
         sys.stderr.write(f"refused: {answer['refused']}\n")
         return 2
     sys.stdout.write(_text(answer))
     return 0
-
-
-def _ask(path: Path, request: dict[str, Any]) -> dict[str, Any]:
-    with socket.socket(socket.AF_UNIX) as asker:
-        asker.settimeout(ANSWER_S_MAX)
-        asker.connect(str(path))
-        with asker.makefile("rw") as lines:
-            lines.write(json.dumps(request) + "\n")
-            lines.flush()
-            answer: dict[str, Any] = json.loads(lines.readline())
-            return answer
 
 
 def _text(answer: dict[str, Any]) -> str:

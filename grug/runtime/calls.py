@@ -13,8 +13,10 @@ from typing import Generic, Self, TypeAlias, TypeVar
 import trio
 
 from grug.messages import (
+    GetRegisters,
     ReadFailed,
     ReadRegisters,
+    RegistersGot,
     RegistersRead,
     RegistersSet,
     SetRegisters,
@@ -162,3 +164,6 @@ BusCalls: TypeAlias = Calls[BusRequest, BusReply]
 WriteCaller: TypeAlias = Caller[SetRegisters, RegistersSet]
 """How everybody but the gate writes."""
 WriteCalls: TypeAlias = Calls[SetRegisters, RegistersSet]
+ValueCaller: TypeAlias = Caller[GetRegisters, RegistersGot]
+"""How registers are asked for by name."""
+ValueCalls: TypeAlias = Calls[GetRegisters, RegistersGot]

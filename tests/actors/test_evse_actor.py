@@ -74,10 +74,11 @@ async def running(settings: EvseSettings = SETTINGS) -> AsyncIterator[Charger]:
     charger = Charger()
     bus, calls = open_calls()
     writes, write_calls = open_calls()
+    _, questions = open_calls()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(charger.serve, calls)
         gate = partial(writer.run, make_gate=lambda feed: charger.gate(bus))
-        nursery.start_soon(gate, write_calls, charger.feed)
+        nursery.start_soon(gate, write_calls, questions, charger.feed)
         nursery.start_soon(charger.run, writes, settings)
         await trio.testing.wait_all_tasks_blocked()
         yield charger
