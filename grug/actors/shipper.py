@@ -23,9 +23,9 @@ import trio
 from grug.errors import ShipError, StorageError
 from grug.messages import Noted, ShipCounted
 from grug.runtime.feed import Feed
-from grug.storage.block import Column, decode_samples
+from grug.storage.block import Column
 from grug.storage.native import Origin, Rows, SampleBlock, Series, events_rows, readings_rows
-from grug.storage.segment import FrameKind, decode_events, decode_series
+from grug.storage.segment import FrameKind, decode_series
 from grug.transport.clickhouse import Database, SharedDatabase, Ship
 from grug.transport.logfiles import START, LogBlock, LogReader, Position, Synced, log_id_of
 
@@ -137,7 +137,7 @@ class _Shipper:
             after = Position(self._doubtful.epoch, self._doubtful.first - 1)
             self._seq = after.seq
         self._read_to = after
-        self._reader = LogReader(self._directory, after)
+        self._reader = LogReader(self._directory, after, awaits_clock=True)
 
     async def _fill(self, seq_max: int) -> bool:
         """Read until there is enough for a batch; says whether there is anything to ship."""
@@ -243,15 +243,13 @@ def rows_of(batch: Sequence[LogBlock]) -> tuple[Rows, Rows]:
         if block.frame.kind == FrameKind.SAMPLES
     ]
     events = [
-        (block.frame.seq, decode_events(block.frame.unpack()))
-        for block in batch
-        if block.frame.kind == FrameKind.EVENTS
+        (block.frame.seq, block.events()) for block in batch if block.frame.kind == FrameKind.EVENTS
     ]
     return readings_rows(origin, samples), events_rows(origin, events)
 
 
 def _named(block: LogBlock) -> list[Column]:
-    columns = decode_samples(block.frame.unpack())
+    columns = block.columns()
     return [column for column in columns if column.series < len(block.names)]
 
 

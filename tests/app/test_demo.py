@@ -44,7 +44,8 @@ def counts(cwd: Path) -> dict[str, Any]:
     """Rows in all, rows that differ, those that are numbers, and what the hourly view counted."""
     (counted,) = rows(
         cwd,
-        "select count() as n, uniqExact(series, ts) as distinct, countIf(isFinite(value)) as finite,"
+        "select count() as n, uniqExact(series, ts) as distinct,"
+        " countIf(isFinite(value)) as finite,"
         " (select sum(n) from agg_1h) as aggregated from readings",
     )
     return counted
