@@ -112,9 +112,9 @@ class Judge:
             self._side(said.series).recorded.append(said)
         for noticed in block.noticed:
             if noticed.kind == "reason":
-                side = self._by_controller.get(noticed.source)
-                if side is not None:
-                    side.reasons.append((noticed.at_s, noticed.text))
+                decider = self._by_controller.get(noticed.source)
+                if decider is not None:
+                    decider.reasons.append((noticed.at_s, noticed.text))
 
     def pass_over(self, gap: Noticed) -> None:
         """From here on differences pass, until all is the same again."""

@@ -293,7 +293,7 @@ class _Stage:
                 run_house,
                 house,
                 sources=[gate.part],
-                controllers=parts.controllers(house, self._maps, gate.caller),
+                controllers=parts.controllers(house, self._maps, gate),
                 data=None,
             )
             nursery.start_soon(start)
