@@ -14,6 +14,7 @@ import asyncclick as click
 from grug.app.run import check_file, run_file
 from grug.cli import (
     devices,
+    fake,
     frames,
     history,
     log,
@@ -184,6 +185,7 @@ log.group.add_command(history.import_)
 log.group.add_command(frames.frames)
 cli.add_command(maps.group)
 cli.add_command(sim.group)
+cli.add_command(fake.group)
 cli.add_command(offset.command)
 cli.add_command(plan.command)
 cli.add_command(ship.ship)
