@@ -13,7 +13,7 @@ from typing import IO, Any, TypeAlias
 import asyncclick as click
 
 from grug.cli.live import follow as follow_live
-from grug.cli.sql import STATES
+from grug.cli.states import STATES
 from grug.errors import ShipError, StorageError
 from grug.storage.native import Origin, SampleBlock, readings_rows
 from grug.storage.segment import FrameKind

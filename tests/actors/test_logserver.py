@@ -397,7 +397,8 @@ async def test_reader_that_asks_for_the_future_waits_and_costs_nothing(directory
     synced = Synced()
     synced.mark(end_of(directory))
     async with serving(directory, synced) as url:
-        stream, reply = await get(url, f"/log?epoch=1&seq={synced.seq + 2}", TOKEN)
+        epoch = LogReader(directory).read()[-1].epoch
+        stream, reply = await get(url, f"/log?epoch={epoch}&seq={synced.seq + 2}", TOKEN)
         decoder = StreamDecoder()
         items = decoder.receive(reply.body)
         async with stream:
