@@ -90,6 +90,8 @@ class Judge:
         self.is_loose = is_loose
         self.equal = 0
         """Decisions and writes that were the same."""
+        self.answers = 0
+        """Answers to inverters that were the same."""
         self.passed = 0
         """Decisions that differed after a gap."""
         self.gaps: list[Noticed] = []
@@ -97,6 +99,7 @@ class Judge:
         self.divergence_count = 0
         self._since_s = since_s
         self._zero_ms = 0
+        self._gap_s = -math.inf
         self._sides: dict[Series, _Side] = {}
         self._by_controller: dict[str, _Side] = {}
         self._reasons: dict[str, str] = {}
@@ -119,6 +122,7 @@ class Judge:
     def pass_over(self, gap: Noticed) -> None:
         """From here on differences pass, until all is the same again."""
         self.gaps.append(gap)
+        self._gap_s = gap.at_s
         for side in self._sides.values():
             side.gap_s = gap.at_s
 
@@ -133,6 +137,14 @@ class Judge:
         side.is_replayed = True
         side.replayed.append((Said(decided.decided_s, series, decided.values), decided.reason))
         self._compare(side)
+
+    def answered(self, at_s: float, fakemeter: str, recorded: str, replayed: str) -> None:
+        """Take one answer to an inverter; both texts are empty when it is the same."""
+        if recorded == replayed:
+            self.answers += at_s >= self._since_s
+        elif at_s > self._gap_s + SETTLE_S:
+            difference = Difference("answer", recorded, replayed)
+            self._differ(at_s, f"fakemeter/{fakemeter}", (difference,))
 
     def wrote(self, at_s: float, text: str, *, is_equal: bool, problem: str = "") -> None:
         """Take a write of the replay, or one that it should have made."""

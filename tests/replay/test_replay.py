@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -60,6 +61,8 @@ def test_a_recording_is_decided_again_exactly(any_session: Path) -> None:
     assert found.divergence is None
     assert (found.gaps, found.crashes, found.passed, found.runs) == ([], [], 0, 1)
     assert found.equal > 850, "five decisions a second, and the charger's"
+    has_frames = any((any_session / "frames").glob("*.grug"))
+    assert found.answers > 1000 if has_frames else found.answers == 0, "each byte of them"
     assert "EQUAL" in result_text(found)
 
 
@@ -96,6 +99,22 @@ def test_a_changed_law_is_found_and_blamed_on_the_code(
     assert found.divergence is not None
     assert found.divergence.controller == "offset"
     assert "the code decides differently" in causes_of(found)[-1]
+
+
+def test_answers_that_no_image_gives_are_found(tmp_path: Path) -> None:
+    """The frames of one house beside the log of another one."""
+    session = record(tmp_path / "one", fidelity="wire", hours=0.02)
+    other = record(tmp_path / "other", fidelity="wire", hours=0.02, offset_w=-1500.0)
+    shutil.rmtree(session / "frames")
+    shutil.copytree(other / "frames", session / "frames")
+    found = replay(session)
+    assert found.divergence is not None
+    assert {each.controller for each in found.divergences} <= {
+        "fakemeter/fake_solis1",
+        "fakemeter/fake_solis2",
+    }
+    (answer,) = found.divergence.differences
+    assert len(answer.recorded) == len(answer.replayed) > 20
 
 
 def test_lost_blocks_are_a_gap_and_no_divergence(session: Path, tmp_path: Path) -> None:
