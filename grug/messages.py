@@ -246,6 +246,21 @@ class SetOffset(Message, frozen=True):
     """Added to ``power_w`` for each percent of the batteries' state of charge."""
 
 
+class DispatchChanged(Message, frozen=True):
+    """Dispatch controller -> offset controller, recorder, view: what an inverter's registers carry.
+
+    Its meter need not say what its registers do.
+    """
+
+    inverter: str
+    power_w: float
+    """At the grid, plus = export; 0 when the inverter is left to itself."""
+    until_s: float
+    """Monotonic; after this the inverter may have taken back control."""
+    reason: str
+    changed_s: float
+
+
 class MeterImage(Message, frozen=True):
     """Offset controller -> fake meter: what to tell the inverter, and until when it is true."""
 

@@ -17,7 +17,7 @@ from typing import NamedTuple, TypeAlias
 
 import trio
 
-from grug.actors import agenda, bus, commands, evse, fakemeter, offset, poller
+from grug.actors import agenda, bus, commands, dispatch, evse, fakemeter, offset, poller
 from grug.app.control import House
 from grug.app.writing import Writes
 from grug.codec.registers import RegisterMap
@@ -27,6 +27,7 @@ from grug.config.loads import group_name, line_schedule, spans_of, unit_traits
 from grug.config.schedule import entry_of
 from grug.config.types import DeviceConfig, GridConfig, HouseConfig
 from grug.control.balance import BalanceSettings
+from grug.control.dispatch import DispatchSettings
 from grug.control.ladder import LadderSettings
 from grug.control.meterport import MeterTally
 from grug.control.offset import IMAGE_NAMES, OffsetSettings, SteeredInverter
@@ -36,7 +37,7 @@ from grug.planner.schedule import Ticks
 from grug.planner.verdicts import VerdictStore
 from grug.protocol.ports import tcp_port
 from grug.protocol.rtu import character_bits
-from grug.runtime.calls import BusCaller, BusCalls, WriteCaller, open_calls
+from grug.runtime.calls import BusCaller, BusCalls, open_calls
 from grug.runtime.clock import WallClock, is_clock_set, wall_s
 from grug.runtime.supervisor import Part
 from grug.transport.line import LineOpener
@@ -177,7 +178,7 @@ def meter_settings(config: HouseConfig, maps: Maps, name: str) -> fakemeter.Mete
     )
 
 
-def controllers(house: House, maps: Maps, writes: WriteCaller) -> list[Part]:
+def controllers(house: House, maps: Maps, gate: Writes) -> list[Part]:
     """Everything that commands the house."""
     config = house.config
     parts = []
@@ -191,6 +192,16 @@ def controllers(house: House, maps: Maps, writes: WriteCaller) -> list[Part]:
             memory=offset.OffsetMemory(house.feed),
         )
         parts.append(Part("offset", start))
+        for dispatched in dispatch_settings(config):
+            start = partial(
+                dispatch.run,
+                gate.caller,
+                gate.questions,
+                house.feed,
+                settings=dispatched,
+                stopping=house.stopping,
+            )
+            parts.append(Part(f"dispatch {dispatched.inverter}", start))
     for name, charger in config.evse.items():
         charging = evse.EvseSettings(
             device=charger.device,
@@ -199,9 +210,28 @@ def controllers(house: House, maps: Maps, writes: WriteCaller) -> list[Part]:
             resend_s=charger.resend,
             on_stop_a=charger.on_stop,
         )
-        start = partial(evse.run, writes, house.feed, settings=charging, stopping=house.stopping)
+        start = partial(
+            evse.run, gate.caller, house.feed, settings=charging, stopping=house.stopping
+        )
         parts.append(Part(f"evse {name}", start))
     return parts
+
+
+def dispatch_settings(config: HouseConfig) -> list[DispatchSettings]:
+    """Of the inverters that are told by their registers."""
+    total = sum(inverter.share for inverter in config.inverter.values())
+    return [
+        DispatchSettings(
+            inverter=name,
+            device=inverter.device,
+            share=inverter.share / total,
+            failsafe_min=round(inverter.failsafe / 60.0),
+            falls_back=inverter.control == "both",
+            power_w_max=config.offset.limit,
+        )
+        for name, inverter in config.inverter.items()
+        if inverter.control != "mitm"
+    ]
 
 
 def desk(house: House, maps: Maps, gate: Writes) -> list[Part]:
@@ -266,6 +296,7 @@ def offset_settings(config: HouseConfig, maps: Maps) -> OffsetSettings | None:
                 unit_id=device.unit,
                 device=inverter.device,
                 meter=inverter.meter,
+                hears_offset=inverter.control != "dispatch",
             )
         )
     grid = config.device[config.grid.device]

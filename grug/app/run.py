@@ -80,7 +80,7 @@ async def _run(
         await run_house(
             house,
             sources=[*around, *asking, *sources.parts, gate.part],
-            controllers=parts.controllers(house, maps, gate.caller),
+            controllers=parts.controllers(house, maps, gate),
             data=DataSide(starter(data), tap=tap),
         )
         nursery.cancel_scope.cancel()

@@ -95,6 +95,11 @@ class InverterConfig(Struct, frozen=True):
     """The device that measures its AC port; empty when there is none."""
     share: float = 1.0
     """Its part of the house's power, relative to the other inverters' shares."""
+    control: str = "mitm"
+    """How an offset reaches it: ``mitm`` by what its meter says; ``dispatch`` by its registers
+    alone; ``both`` by its registers where the firmware has them, else by its meter."""
+    failsafe: Seconds = Seconds(60.0)
+    """By its registers: the inverter takes back control after this long without a word of grug."""
 
 
 class GridConfig(Struct, frozen=True):

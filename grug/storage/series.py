@@ -17,6 +17,7 @@ from grug.messages import (
     ActorFailed,
     BeliefEstimated,
     Decided,
+    DispatchChanged,
     FakeMeterChanged,
     FakeMeterCounted,
     Lagged,
@@ -83,6 +84,7 @@ LOGGED_KINDS = (
     WriteDone,
     WriteFailed,
     WriteRecorded,
+    DispatchChanged,
     FakeMeterCounted,
     FakeMeterChanged,
     BeliefEstimated,
@@ -174,6 +176,11 @@ def _write_recorded(message: WriteRecorded) -> TextEvent:
     return TextEvent(message.recorded_s, source, "register", text)
 
 
+def _dispatch_changed(message: DispatchChanged) -> TextEvent:
+    text = f"{message.power_w:g} W by registers: {message.reason}"
+    return TextEvent(message.changed_s, message.inverter, "dispatch", text)
+
+
 def _line_changed(message: LineChanged) -> TextEvent:
     text = _with_cause("up" if message.is_up else "down", message.cause)
     return TextEvent(message.changed_s, f"line/{message.line}", "line", text)
@@ -206,6 +213,7 @@ _EVENTS: dict[type[Message], Callable[..., TextEvent]] = {
     WriteDone: _write_done,
     WriteFailed: _write_failed,
     WriteRecorded: _write_recorded,
+    DispatchChanged: _dispatch_changed,
     LineChanged: _line_changed,
     UnitChanged: _unit_changed,
     FakeMeterChanged: _fakemeter_changed,
@@ -222,6 +230,7 @@ _TIMES: dict[type[Message], str] = {
     WriteDone: "done_s",
     WriteFailed: "failed_s",
     WriteRecorded: "recorded_s",
+    DispatchChanged: "changed_s",
     FakeMeterCounted: "counted_s",
     FakeMeterChanged: "changed_s",
     BeliefEstimated: "estimated_s",

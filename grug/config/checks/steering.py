@@ -8,7 +8,7 @@ from grug.codec.served import PHASES, POWER, ServedImage, power_register, shown_
 from grug.config.build import quoted
 from grug.config.checks.context import HouseCheck
 from grug.config.toml_lines import KeyPath
-from grug.config.types import EvseConfig, FakeMeterConfig, GridConfig
+from grug.config.types import EvseConfig, FakeMeterConfig, GridConfig, InverterConfig
 from grug.errors import EncodeError
 
 EVSE_LIMIT_A_MAX = 32.0
@@ -19,6 +19,12 @@ MAX_AGE_S_MAX = 10.0
 """Old data is not safe: an inverter falls back on its own logic for a lost meter before this."""
 MAX_AGE_S_SENSIBLE = 5.0
 """An inverter that is steered by measurements older than this overshoots visibly."""
+
+CONTROLS = ("mitm", "dispatch", "both")
+PROBE = "dispatch_available"
+"""What the map of an inverter that is told by its registers must have."""
+FAILSAFE_MIN_MAX = 30
+"""A longer time without grug would leave an inverter to an old command for too long."""
 
 TURNAROUND_S_MAX = 0.1
 """Half of the time after which a reply is late anyway."""
@@ -159,12 +165,32 @@ def _inverters(check: HouseCheck) -> None:
             if other != name and check.report.is_usable(*path, key):
                 text = f"{key} {quoted(value)} belongs to inverter {quoted(other)} already"
                 check.report.refuse((*path, key), text)
+        if has_device:
+            _control(check, path, inverter)
         if has_device and has_meter:
             _same_unit(check, inverter.device, inverter.fakemeter)
     for name in check.house.fakemeter:
         if ("fakemeter", name) not in taken:
             text = f"no inverter has fake meter {quoted(name)}: it stays silent"
             check.report.warn(("fakemeter", name), text)
+
+
+def _control(check: HouseCheck, path: KeyPath, inverter: InverterConfig) -> None:
+    """The ways in which an inverter may be told."""
+    here = (*path, "control")
+    if inverter.control not in CONTROLS:
+        near = did_you_mean(inverter.control, CONTROLS)
+        text = f"{quoted(inverter.control)} is not one of {', '.join(CONTROLS)}{near}"
+        check.within(here, False, text)
+    elif inverter.control != "mitm":
+        register_map = check.maps.get(check.house.device[inverter.device].map)
+        if register_map is not None and PROBE not in register_map.registers:
+            text = f"map {quoted(register_map.model)} has no dispatch registers: only 'mitm' works"
+            check.report.refuse(here, text)
+    minutes = inverter.failsafe / 60.0
+    is_good = minutes == round(minutes) and 1 <= minutes <= FAILSAFE_MIN_MAX
+    text = f"must be whole minutes, 1 to {FAILSAFE_MIN_MAX}: that is how a Solis counts it"
+    check.within((*path, "failsafe"), is_good, text)
 
 
 def _same_unit(check: HouseCheck, device: str, fakemeter: str) -> None:
