@@ -12,7 +12,7 @@ from typing import IO, Any, TypeAlias
 
 import asyncclick as click
 
-from grug.cli.sql import STATES
+from grug.cli.states import STATES
 from grug.errors import ShipError, StorageError
 from grug.storage.native import Origin, SampleBlock, readings_rows
 from grug.storage.segment import FrameKind
