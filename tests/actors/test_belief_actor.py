@@ -50,7 +50,7 @@ async def live(seconds: float, wrong: str) -> tuple[dict[str, BeliefEstimated], 
         nursery.start_soon(actors.run)
         nursery.start_soon(simulated.run)
         gate = open_gate(house, maps, actors.buses)
-        for part in [gate.part, *parts.controllers(house, maps, gate.caller)]:
+        for part in [gate.part, *parts.controllers(house, maps, gate)]:
             nursery.start_soon(part.start)
         nursery.start_soon(lambda: belief.run(house.feed, devices=DEVICES))
         for number in range(round(seconds / 15)):
