@@ -13,6 +13,9 @@ from grug.model import Priority, Span
 from grug.planner.plan import hull_of
 from grug.planner.units import UnitTraits
 
+ALONE = -1
+"""The number of no tick."""
+
 SAME = 1e-6
 """Periods whose ratio is this close to a whole number are multiples of each other."""
 
@@ -55,8 +58,8 @@ class Ticks:
     """The ticks of another group of the unit: each tick of this one is one of those, so that both
     are read together. None: on the beginning of the period."""
     numbers: tuple[int, ...] = ()
-    """Which of the faster ticks, for each period of a cycle; without them, the first of the period.
-    """
+    """Which of the faster ticks, for each period of a cycle, ``ALONE`` for the period's beginning;
+    without them, the first of the period."""
     numbers_in_cycle: int = 0
     """How many faster ticks a cycle has."""
 
@@ -67,6 +70,8 @@ class Ticks:
         if not self.numbers:
             return self.faster.next_s(self.begins_s(number))
         cycles, at = divmod(number, len(self.numbers))
+        if self.numbers[at] == ALONE:
+            return self.begins_s(number)
         return self.faster.tick_s(self.numbers[at] + cycles * self.numbers_in_cycle)
 
     def begins_s(self, number: int) -> float:

@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import NamedTuple, TypeAlias
 
 from grug.model import Span
-from grug.planner.groups import SAME, Group, Ticks, UnitLoad, microseconds
+from grug.planner.groups import ALONE, SAME, Group, Ticks, UnitLoad, microseconds
 from grug.planner.plan import plan_reads, plan_s
 from grug.planner.units import WireTiming
 
@@ -254,13 +254,16 @@ class _Choice:
         """Choose all ticks of a level anew, the others being as they are."""
         together, count = self._together, len(self._together)
         has_changed = False
+        alone_s = _rounded(self._price(bit))
         for number, options in enumerate(rider.options):
-            if len(options) == 1:
-                continue
             now = rider.chosen[number]
-            together[now % count] &= ~bit
-            best = min(options, key=lambda at: (self._more(at % count, bit), at != now, at))
-            together[best % count] |= bit
+            if now != ALONE:
+                together[now % count] &= ~bit
+            more_s, _, best = min([(self._more(at % count, bit), at != now, at) for at in options])
+            if alone_s < more_s:
+                best = ALONE
+            else:
+                together[best % count] |= bit
             rider.chosen[number] = best
             has_changed = has_changed or best != now
         return has_changed
@@ -268,8 +271,7 @@ class _Choice:
     def _more(self, at: int, bit: int) -> float:
         """What it costs to read a level at a tick, too."""
         levels = self._together[at]
-        more_s = self._price(levels | bit) - self._price(levels) + self._avoided[at]
-        return round(more_s / ROUND_S) * ROUND_S
+        return _rounded(self._price(levels | bit) - self._price(levels) + self._avoided[at])
 
     def _price(self, levels: int) -> float:
         price_s = self._prices.get(levels)
@@ -283,3 +285,7 @@ class _Choice:
             plan = plan_reads(values, self._cost, self._limits)
             price_s = self._prices[levels] = plan_s(plan, self._cost)
         return price_s
+
+
+def _rounded(price_s: float) -> float:
+    return round(price_s / ROUND_S) * ROUND_S

@@ -9,7 +9,7 @@ exact for the line's timing as given.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ from grug.planner.bound import Needed, least_s
 from grug.planner.groups import Group, Ticks, UnitLoad, hyperperiod_s, microseconds
 from grug.planner.plan import ReadCost, ReadLimits, Transaction
 from grug.planner.queue import BusQueue, ReadJob
-from grug.planner.riding import TICKS_MAX, spread
+from grug.planner.riding import TICKS_MAX, GroupName, spread
 from grug.planner.units import WireTiming
 
 __all__ = [
@@ -34,8 +34,11 @@ __all__ = [
     "schedule_line",
 ]
 
-TRIES_MAX = 10
+TRIES_MAX = 14
 """Cycles that are played until nothing is late, before some ride no longer."""
+
+APART_MAX = 4
+"""Slow groups that are tried off their tick one after the other."""
 
 MOMENT_S = 1e-6
 """Times this close to each other are the same."""
@@ -161,18 +164,34 @@ def _best_play(timing: WireTiming, units: Sequence[UnitLoad], cycle_s: float) ->
         crowds += [(asked.tick_s - CROWD_S, asked.due_s - MOMENT_S) for asked in play.late_ones]
         play = _Play(timing, units, spread(timing, units, cycle_s, crowds=crowds), cycle_s)
         best = min(best, play, key=_lateness_of)
-    late = {(asked.unit.name, asked.group.name) for asked in best.late_ones}
-    everybody = {(unit.name, group.name) for unit in units for group in unit.groups}
-    for alone in (late, everybody):
-        if not best.lateness:
-            break
-        play = _Play(timing, units, spread(timing, units, cycle_s, alone), cycle_s)
-        best = min(best, play, key=_lateness_of)
-    return best
+    if not best.lateness:
+        return best
+    plays = (
+        _Play(timing, units, spread(timing, units, cycle_s, alone), cycle_s)
+        for alone in _apart(units, best)
+    )
+    return min((each for each in plays if not each.lateness), key=_busy_s_of, default=best)
+
+
+def _apart(units: Sequence[UnitLoad], play: _Play) -> Iterator[set[GroupName]]:
+    """Which groups may ride no longer, where some are late: the late, a slow one, all."""
+    yield {(asked.unit.name, asked.group.name) for asked in play.late_ones}
+    slow = [
+        (unit.name, group.name)
+        for unit in units
+        for group in unit.groups
+        if group.period_s > min(each.period_s for each in unit.groups)
+    ]
+    yield from ({name} for name in slow[:APART_MAX])
+    yield {(unit.name, group.name) for unit in units for group in unit.groups}
 
 
 def _lateness_of(play: _Play) -> int:
     return play.lateness
+
+
+def _busy_s_of(play: _Play) -> float:
+    return sum(read.ended_s - read.started_s for read in play.reads)
 
 
 # What then happens
@@ -181,7 +200,7 @@ def _lateness_of(play: _Play) -> int:
 class _Asked:
     """One tick's request."""
 
-    __slots__ = ("answer", "due_s", "group", "is_abandoned", "request", "tick_s", "unit")
+    __slots__ = ("answer", "done_s", "due_s", "group", "is_abandoned", "request", "tick_s", "unit")
 
     def __init__(self, unit: UnitLoad, group: Group, tick_s: float, due_s: float) -> None:
         self.unit = unit
@@ -192,14 +211,13 @@ class _Asked:
             unit.unit_id, group.spans, due_s, group.priority, is_snapshot=group.is_snapshot
         )
         self.is_abandoned = False
+        self.done_s = math.inf
+        """When the last of it had been read."""
         self.answer: RegistersRead | ReadFailed | None = None
 
     @property
     def is_late(self) -> bool:
-        answer = self.answer
-        if isinstance(answer, RegistersRead):
-            return answer.read_s > self.request.deadline_s
-        return True
+        return self.done_s > self.due_s or not isinstance(self.answer, RegistersRead)
 
     def reply(self, reply: RegistersRead | ReadFailed | WriteDone | WriteFailed) -> None:
         assert isinstance(reply, RegistersRead | ReadFailed), "only reads are asked for"
@@ -297,6 +315,9 @@ class _Play:
         )
         width = 1 if span.table.is_bits else 2
         self._queue.succeeded(job, bytes(width * span.count), now_s, ended_s)
+        for each in waiting:
+            if each.answer is not None:
+                each.done_s = ended_s
         return PlayedRead(unit.name, job.transaction, now_s, ended_s, tuple(dict.fromkeys(groups)))
 
     @property
