@@ -1,7 +1,7 @@
 """Offset actor: tells every fake meter what to say, each time the grid's power was read.
 
 In:    Readings and ReadingsMissing of the grid meter and of the second one, SetOffset, and
-       UnitChanged of the inverters
+       UnitChanged and DispatchChanged of the inverters
 Out:   MeterImage per fake meter and one Decided, per reading of the grid's power; Noted, also for
        every change of where the grid's power comes from
 Owns:  nothing but its memory
@@ -11,7 +11,8 @@ Stops: when asked, after a moment of offset 0; a crash leaves the fake meters to
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import trio
 from msgspec.structs import replace
@@ -26,10 +27,19 @@ from grug.control.offset import (
     SteeredInverter,
     decide,
     decide_stop,
+    take_dispatch,
     take_health,
 )
 from grug.control.wishes import problem_of, take_wish
-from grug.messages import Message, Noted, Readings, ReadingsMissing, SetOffset, UnitChanged
+from grug.messages import (
+    DispatchChanged,
+    Message,
+    Noted,
+    Readings,
+    ReadingsMissing,
+    SetOffset,
+    UnitChanged,
+)
 from grug.model import Quality, UnitHealth
 from grug.runtime.clock import whole_ms
 from grug.runtime.feed import Feed
@@ -44,11 +54,27 @@ LAST_IMAGES_S = 1.5
 """How long the offset 0 is served before the end: inverters ask at least once a second."""
 
 
-@dataclass(slots=True)
-class OffsetMemory:
-    """What must outlive a crash of the actor: wishes, and which inverters are away."""
+LASTING = (SetOffset, UnitChanged, DispatchChanged)
+"""What must not be missed, whether the actor runs or not."""
 
-    state: OffsetState = field(default_factory=OffsetState)
+
+class OffsetMemory:
+    """What must outlive a crash: wishes, inverters that are away, what registers carry."""
+
+    def __init__(self, feed: Feed) -> None:
+        """From now on nothing that is asked for is missed, whether the actor runs or not."""
+        self.state = OffsetState()
+        self._feed = feed
+        self._meanwhile = feed.subscribe(NAME, *LASTING)
+
+    @contextmanager
+    def awake(self) -> Iterator[list[Message]]:
+        """While the actor runs it has an inbox of its own; gives what came before that."""
+        self._meanwhile.close()
+        try:
+            yield self._meanwhile.drain()
+        finally:
+            self._meanwhile = self._feed.subscribe(NAME, *LASTING)
 
 
 async def run(
@@ -56,7 +82,8 @@ async def run(
 ) -> None:
     """Decide at every reading of the grid's power until ``stopping``, and a moment longer."""
     controller = _Controller(feed, settings, memory)
-    with controller.inbox:
+    with controller.inbox, memory.awake() as meanwhile:
+        controller.take_all(meanwhile)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(controller.serve)
             nursery.start_soon(controller.look_at_ages)
@@ -104,13 +131,13 @@ class _Controller:
         self._book = FactsBook(settings.inverters)
         self._layouts: dict[tuple[str, ...], _Layout] = {}
         self._meters = {settings.grid_device, settings.second_device}
-        kinds = (Readings, ReadingsMissing, SetOffset, UnitChanged)
+        kinds = (Readings, ReadingsMissing, *LASTING)
         self.inbox = feed.subscribe(NAME, *kinds, wanted=self._is_wanted, wakes=self._wakes)
 
     async def serve(self) -> None:
         """Wait for what matters and decide when the grid was read, or could not be."""
         while True:
-            self._take_all(await self.inbox.receive_batch())
+            self.take_all(await self.inbox.receive_batch())
 
     async def look_at_ages(self) -> None:
         """Decide when a reading has become too old for its rung, and while the offset ramps."""
@@ -118,17 +145,17 @@ class _Controller:
             self._nap = trio.CancelScope(deadline=self._look_s)
             with self._nap:
                 await trio.sleep_forever()
-            self._take_all(self.inbox.drain())
+            self.take_all(self.inbox.drain())
             self._pass_time(trio.current_time())
 
     def stop(self) -> None:
         """From now on the offset is 0, whoever wishes what."""
-        self._take_all(self.inbox.drain())
+        self.take_all(self.inbox.drain())
         self._is_stopping = True
         if self._known.first is not None:
             self._decide(whole_ms(trio.current_time()))
 
-    def _take_all(self, messages: list[Message]) -> None:
+    def take_all(self, messages: list[Message]) -> None:
         """Note what has come, and decide wherever it asks for that."""
         latest_s = trio.current_time()
         for message in messages:
@@ -219,7 +246,9 @@ class _Controller:
                 self._known.take_first(GridReading(0.0, message.failed_s, fault))
                 return True
             case SetOffset():
-                self._take_command(message)
+                self._take_wish(message)
+            case DispatchChanged():
+                self._memory.state = take_dispatch(self._memory.state, message)
             case UnitChanged():
                 inverter = self._inverters.get((message.line, message.unit_id))
                 if inverter is not None:
@@ -227,12 +256,12 @@ class _Controller:
                     self._memory.state = take_health(self._memory.state, inverter.name, is_offline)
         return False
 
-    def _take_command(self, command: SetOffset) -> None:
-        problem = problem_of(command)
+    def _take_wish(self, wish: SetOffset) -> None:
+        problem = problem_of(wish)
         if problem:
             self._feed.publish(Noted(NAME, problem, trio.current_time()))
         state = self._memory.state
-        self._memory.state = replace(state, wishes=take_wish(state.wishes, command))
+        self._memory.state = replace(state, wishes=take_wish(state.wishes, wish))
 
     def _take_readings(self, readings: Readings) -> bool:
         layout = self._layouts.get(readings.names)

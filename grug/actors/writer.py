@@ -1,8 +1,8 @@
 """Writer actor: the one gate that every write of the house passes.
 
-In:    calls with SetRegisters, from controllers and from the command desk; Readings
-Out:   RegistersSet, exactly one per call; WriteRecorded for whatever becomes known of a written
-       register, then and later; Noted when the ledger cannot be written
+In:    calls with SetRegisters and GetRegisters, from controllers and the command desk; Readings
+Out:   RegistersSet or RegistersGot, exactly one per call; WriteRecorded for whatever becomes known
+       of a written register, then and later; Noted when the ledger cannot be written
 Owns:  the ledger, and what is known of registers that were written
 Stops: when cancelled, which is after all controllers have stopped
 """
@@ -14,7 +14,7 @@ from collections.abc import Callable
 import trio
 
 from grug.messages import Message, Noted, Readings, RegistersSet, SetRegisters
-from grug.runtime.calls import Call, WriteCalls
+from grug.runtime.calls import Call, ValueCalls, WriteCalls
 from grug.runtime.feed import Feed
 from grug.runtime.gate import Gate
 
@@ -24,7 +24,9 @@ LOOK_EVERY_S = 5.0
 """How often it is seen whether a written register is due to be looked at."""
 
 
-async def run(calls: WriteCalls, feed: Feed, *, make_gate: Callable[[Feed], Gate]) -> None:
+async def run(
+    calls: WriteCalls, questions: ValueCalls, feed: Feed, *, make_gate: Callable[[Feed], Gate]
+) -> None:
     """Answer calls until cancelled."""
     gate = make_gate(feed)
     if gate.problem:
@@ -32,9 +34,16 @@ async def run(calls: WriteCalls, feed: Feed, *, make_gate: Callable[[Feed], Gate
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_watch, gate, feed)
         nursery.start_soon(_look, gate)
+        nursery.start_soon(_answer_questions, gate, questions)
         async for call in calls:
             if not call.is_abandoned:
                 nursery.start_soon(_answer, gate, feed, call)
+
+
+async def _answer_questions(gate: Gate, questions: ValueCalls) -> None:
+    async for call in questions:
+        if not call.is_abandoned:
+            call.reply(await gate.get(call.request))
 
 
 async def _answer(gate: Gate, feed: Feed, call: Call[SetRegisters, RegistersSet]) -> None:

@@ -7,30 +7,38 @@ sources in place of these: all they have to do is publish the same messages and 
 
 from __future__ import annotations
 
+import datetime as dt
 import math
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from grug.actors import bus, commands, evse, fakemeter, offset, poller
+import trio
+
+from grug.actors import agenda, bus, commands, dispatch, evse, fakemeter, offset, poller
 from grug.app.control import House
+from grug.app.writing import Writes
 from grug.codec.registers import RegisterMap
+from grug.codec.served import power_range_w
 from grug.config.checks.steering import LIMIT_REGISTER
 from grug.config.loads import group_name, line_schedule, spans_of, unit_traits
+from grug.config.schedule import entry_of
 from grug.config.types import DeviceConfig, GridConfig, HouseConfig
 from grug.control.balance import BalanceSettings
+from grug.control.dispatch import DispatchSettings
 from grug.control.ladder import LadderSettings
-from grug.control.offset import OffsetSettings, SteeredInverter
+from grug.control.meterport import MeterTally
+from grug.control.offset import IMAGE_NAMES, OffsetSettings, SteeredInverter
 from grug.control.wishes import WishLimits
 from grug.model import Priority, Role, Wire, WireFraming
 from grug.planner.schedule import Ticks
 from grug.planner.verdicts import VerdictStore
 from grug.protocol.ports import tcp_port
 from grug.protocol.rtu import character_bits
-from grug.runtime.calls import BusCaller, BusCalls, WriteCaller, open_calls
-from grug.runtime.clock import wall_s
+from grug.runtime.calls import BusCaller, BusCalls, open_calls
+from grug.runtime.clock import WallClock, is_clock_set, wall_s
 from grug.runtime.supervisor import Part
 from grug.transport.line import LineOpener
 from grug.transport.maps import load_map
@@ -146,18 +154,31 @@ def wire_sources(
         start = partial(
             fakemeter.run,
             house.feed,
-            name=name,
-            unit_id=meter.unit,
-            profile=maps[meter.profile],
+            meter_settings(config, maps, name),
             open_line=openers[meter.line],
-            baudrate=config.line[meter.line].baudrate,
-            line_name=meter.line,
+            tally=MeterTally(),
         )
         parts.append(Part(f"fake meter {name}", start))
     return Sources(parts, buses)
 
 
-def controllers(house: House, maps: Maps, writes: WriteCaller) -> list[Part]:
+def meter_settings(config: HouseConfig, maps: Maps, name: str) -> fakemeter.MeterSettings:
+    """What a fake meter needs to know."""
+    meter = config.fakemeter[name]
+    return fakemeter.MeterSettings(
+        name=name,
+        unit_id=meter.unit,
+        profile=maps[meter.profile],
+        baudrate=config.line[meter.line].baudrate,
+        line_name=meter.line,
+        turnaround_s=meter.turnaround,
+        phases=meter.phases,
+        identity=meter.identity,
+        unknown=meter.unknown,
+    )
+
+
+def controllers(house: House, maps: Maps, gate: Writes) -> list[Part]:
     """Everything that commands the house."""
     config = house.config
     parts = []
@@ -168,9 +189,19 @@ def controllers(house: House, maps: Maps, writes: WriteCaller) -> list[Part]:
             house.feed,
             settings=settings,
             stopping=house.stopping,
-            memory=offset.OffsetMemory(),
+            memory=offset.OffsetMemory(house.feed),
         )
         parts.append(Part("offset", start))
+        for dispatched in dispatch_settings(config):
+            start = partial(
+                dispatch.run,
+                gate.caller,
+                gate.questions,
+                house.feed,
+                settings=dispatched,
+                stopping=house.stopping,
+            )
+            parts.append(Part(f"dispatch {dispatched.inverter}", start))
     for name, charger in config.evse.items():
         charging = evse.EvseSettings(
             device=charger.device,
@@ -179,19 +210,67 @@ def controllers(house: House, maps: Maps, writes: WriteCaller) -> list[Part]:
             resend_s=charger.resend,
             on_stop_a=charger.on_stop,
         )
-        start = partial(evse.run, writes, house.feed, settings=charging, stopping=house.stopping)
+        start = partial(
+            evse.run, gate.caller, house.feed, settings=charging, stopping=house.stopping
+        )
         parts.append(Part(f"evse {name}", start))
     return parts
 
 
-def desk(house: House, maps: Maps) -> list[Part]:
+def dispatch_settings(config: HouseConfig) -> list[DispatchSettings]:
+    """Of the inverters that are told by their registers."""
+    total = sum(inverter.share for inverter in config.inverter.values())
+    return [
+        DispatchSettings(
+            inverter=name,
+            device=inverter.device,
+            share=inverter.share / total,
+            failsafe_min=round(inverter.failsafe / 60.0),
+            falls_back=inverter.control == "both",
+            power_w_max=config.offset.limit,
+        )
+        for name, inverter in config.inverter.items()
+        if inverter.control != "mitm"
+    ]
+
+
+def desk(house: House, maps: Maps, gate: Writes) -> list[Part]:
     """Where other processes bring their wishes; only a house with real time has one."""
-    settings = offset_settings(house.config, maps)
-    if settings is None:
-        return []
     path = Path(house.config.site.state) / commands.SOCKET
-    start = partial(commands.run, house.feed, socket_path=path, settings=settings)
+    start = partial(
+        commands.run,
+        house.feed,
+        socket_path=path,
+        settings=offset_settings(house.config, maps),
+        writes=gate.caller,
+        values=gate.questions,
+    )
     return [Part("commands", start)]
+
+
+def schedule(
+    house: House,
+    wall: WallClock,
+    zone: dt.tzinfo,
+    is_set: Callable[[], bool] = is_clock_set,
+) -> list[Part]:
+    """What asks for the schedule's wishes.
+
+    Args:
+        house: what is configured.
+        wall: the clock that its times are on.
+        zone: the zone that its times are in.
+        is_set: whether that clock can be believed.
+    """
+    entries = [entry_of(name, entry) for name, entry in house.config.schedule.items()]
+    if not entries:
+        return []
+
+    def wall_now() -> dt.datetime:
+        return dt.datetime.fromtimestamp(wall.utc_ms(trio.current_time()) / 1000, zone)
+
+    start = partial(agenda.run, house.feed, entries=entries, wall_now=wall_now, is_clock_set=is_set)
+    return [Part("schedule", start)]
 
 
 def offset_settings(config: HouseConfig, maps: Maps) -> OffsetSettings | None:
@@ -203,20 +282,21 @@ def offset_settings(config: HouseConfig, maps: Maps) -> OffsetSettings | None:
         meter = config.fakemeter[inverter.fakemeter]
         device = config.device[inverter.device]
         profile = maps[meter.profile]
-        low_w, high_w = _active_power_range(profile)
+        low_w, high_w = power_range_w(profile)
         inverters.append(
             SteeredInverter(
                 name=name,
                 fakemeter=inverter.fakemeter,
                 share=inverter.share,
                 max_age_s=meter.max_age,
-                image_names=tuple(profile.registers),
+                image_names=IMAGE_NAMES,
                 power_w_min=low_w,
                 power_w_max=high_w,
                 line=device.line,
                 unit_id=device.unit,
                 device=inverter.device,
                 meter=inverter.meter,
+                hears_offset=inverter.control != "dispatch",
             )
         )
     grid = config.device[config.grid.device]
@@ -336,15 +416,6 @@ def _poll_groups(
             ticks=ticks.get((name, group_name(device, number))),
             is_snapshot=poll.snapshot,
         )
-
-
-def _active_power_range(profile: RegisterMap) -> tuple[float, float]:
-    register = profile["active_power"]
-    if register.kind.is_float:
-        return -1e6, 1e6
-    low, high = register.kind.raw_range
-    bounds = (float(low * register.scale), float(high * register.scale))
-    return min(bounds), max(bounds)
 
 
 def _bound_w(bound_w: float | None) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Mapping
 from functools import partial
@@ -18,7 +19,7 @@ from grug.app.load import load_house, own_maps
 from grug.app.writing import open_gate
 from grug.codec.registers import RegisterMap
 from grug.config.types import HouseConfig
-from grug.runtime.clock import MonotonicClock
+from grug.runtime.clock import MonotonicClock, WallClock, local_zone
 from grug.runtime.supervisor import Part
 
 
@@ -70,17 +71,29 @@ async def _run(
     gate = open_gate(house, maps, sources.buses, keeps=True)
     lines = list(sources.buses)
     around = [Part("watchdog", partial(watchdog.run, house.feed, lines=lines), is_vital=False)]
+    _settle_memory()
+    asking = [*parts.desk(house, maps, gate), *parts.schedule(house, WallClock(), local_zone())]
     async with trio.open_nursery() as nursery:
         nursery.start_soon(stop_on_signals, house)
         if hours is not None:
             nursery.start_soon(_stop_after, house, hours)
         await run_house(
             house,
-            sources=[*around, *parts.desk(house, maps), *sources.parts, gate.part],
-            controllers=parts.controllers(house, maps, gate.caller),
+            sources=[*around, *asking, *sources.parts, gate.part],
+            controllers=parts.controllers(house, maps, gate),
             data=DataSide(starter(data), tap=tap),
         )
         nursery.cancel_scope.cancel()
+
+
+def _settle_memory() -> None:
+    """Take what is here for good out of the garbage collector's sight.
+
+    Code, maps and configuration are some 40000 objects: looking through them takes 20 ms, in which
+    an inverter would wait for its answer.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 async def _stop_after(house: House, hours: float) -> None:

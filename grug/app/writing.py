@@ -13,7 +13,14 @@ from grug.actors import writer
 from grug.app.control import House
 from grug.codec.registers import RegisterMap
 from grug.control.writes import WriteRules
-from grug.runtime.calls import BusCaller, WriteCaller, WriteCalls, open_calls
+from grug.runtime.calls import (
+    BusCaller,
+    ValueCaller,
+    ValueCalls,
+    WriteCaller,
+    WriteCalls,
+    open_calls,
+)
 from grug.runtime.clock import WallClock
 from grug.runtime.feed import Feed
 from grug.runtime.gate import Gate, GateUnit, unit_key
@@ -28,6 +35,8 @@ class Writes(NamedTuple):
     part: Part
     """Belongs to the sources: it must outlast the controllers."""
     caller: WriteCaller
+    questions: ValueCaller
+    """To be asked what registers hold."""
 
 
 def open_gate(
@@ -73,5 +82,8 @@ def open_gate(
     caller: WriteCaller
     calls: WriteCalls
     caller, calls = open_calls()
-    start = partial(writer.run, calls, house.feed, make_gate=make_gate)
-    return Writes(Part("writer", start), caller)
+    asker: ValueCaller
+    questions: ValueCalls
+    asker, questions = open_calls()
+    start = partial(writer.run, calls, questions, house.feed, make_gate=make_gate)
+    return Writes(Part("writer", start), caller, asker)

@@ -111,7 +111,7 @@ def _target_options(command: Callable[..., Job]) -> Callable[..., Job]:
     return command
 
 
-def _in_trio(job: Callable[..., Any], target: Target, *arguments: Any) -> int:
+def in_trio(job: Callable[..., Any], target: Target, *arguments: Any) -> int:
     """Run one command on a device; exit status 1 when the device or the line fails."""
     try:
         status: int = trio.run(job, target, *arguments)
@@ -136,7 +136,7 @@ def _in_trio(job: Callable[..., Any], target: Target, *arguments: Any) -> int:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def read(names: tuple[str, ...], as_json: bool, **options: Any) -> Job:
     """Read registers of the device on PORT by NAME; without names all that are safe to read."""
-    return partial(_in_trio, read_device, Target(**options), names, as_json)
+    return partial(in_trio, read_device, Target(**options), names, as_json)
 
 
 async def read_device(target: Target, names: Sequence[str], as_json: bool) -> int:
@@ -205,7 +205,7 @@ def write(
     """
     orders = WriteOrders(assignments, why, force, ordered, verify, dry_run)
     target = Target(**options, state=state or own_state())
-    return partial(_in_trio, write_device, target, orders)
+    return partial(in_trio, write_device, target, orders)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ as broken, and whoever asked refuses the whole file in the end. So one look show
 
 from __future__ import annotations
 
+import enum
 import math
 import re
 import types
@@ -114,8 +115,9 @@ def build(kind: Any, raw: object, path: KeyPath, report: Report) -> Any:
     """Turn a raw TOML value into a value of a type from grug.config.
 
     Args:
-        kind: a Struct, ``dict[str, Struct]``, ``tuple[X, ...]``, ``X | None``, ``Seconds``,
-            ``Priority``, ``str``, ``bool``, ``int`` or ``float``.
+        kind: a Struct, ``dict[str, X]``, ``tuple[X, ...]``, ``X | None``, ``Seconds``,
+            ``Priority``, a ``StrEnum``, a ``Literal`` of texts, ``str``, ``bool``, ``int`` or
+            ``float``.
         raw: what tomllib made of it.
         path: where it is in the file.
         report: gets what is wrong.
@@ -127,6 +129,8 @@ def build(kind: Any, raw: object, path: KeyPath, report: Report) -> Any:
     if origin in (types.UnionType, typing.Union):
         kind = next(part for part in typing.get_args(kind) if part is not types.NoneType)
         return build(kind, raw, path, report)
+    if origin is typing.Literal:
+        return _build_choice(typing.get_args(kind), raw, path, report)
     if origin is dict:
         return _build_dict(typing.get_args(kind)[1], raw, path, report)
     if origin is tuple:
@@ -156,9 +160,19 @@ def _build_struct(kind: type[Struct], raw: object, path: KeyPath, report: Report
     return kind(**values)
 
 
+def _build_choice(choices: tuple[str, ...], raw: object, path: KeyPath, report: Report) -> str:
+    if isinstance(raw, str) and raw in choices:
+        return raw
+    hint = did_you_mean(raw, choices) if isinstance(raw, str) else ""
+    wanted = ", ".join(map(quoted, choices))
+    report.refuse(path, f"{_key(path)} must be one of {wanted}, not {_said(raw)}{hint}")
+    return choices[0]
+
+
 def _build_dict(kind: Any, raw: object, path: KeyPath, report: Report) -> dict[str, Any]:
     if not isinstance(raw, dict):
-        report.refuse(path, f"{_place(path)} must hold named tables, such as [{path[-1]}.a]")
+        what = "named tables" if isinstance(kind, type) and issubclass(kind, Struct) else "keys"
+        report.refuse(path, f"{_place(path)} must hold {what}, such as [{path[-1]}.a]")
         return {}
     return {name: build(kind, value, (*path, name), report) for name, value in raw.items()}
 
@@ -182,6 +196,12 @@ def _build_scalar(kind: Any, raw: object, path: KeyPath, report: Report) -> Any:
         if isinstance(raw, str) and raw in PRIORITIES:
             return PRIORITIES[raw]
         wanted = f"one of {', '.join(map(quoted, PRIORITIES))}"
+    elif isinstance(kind, type) and issubclass(kind, enum.StrEnum):
+        if isinstance(raw, str) and raw in set(kind):
+            return kind(raw)
+        near = did_you_mean(raw, map(str, kind)) if isinstance(raw, str) else ""
+        report.refuse(path, f"{_key(path)} must be one of {', '.join(map(quoted, kind))}{near}")
+        return _placeholder(kind)
     elif kind is bool:
         if isinstance(raw, bool):
             return raw
@@ -208,6 +228,8 @@ def _placeholder(kind: Any) -> Any:
     origin = typing.get_origin(kind) or kind
     if origin is Priority:
         return Priority.NORMAL
+    if isinstance(origin, type) and issubclass(origin, enum.Enum):
+        return next(iter(origin))
     return Seconds(0.0) if origin is Seconds else origin()
 
 

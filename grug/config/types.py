@@ -9,7 +9,8 @@ from typing import NewType
 
 import msgspec
 
-from grug.model import Priority
+from grug.codec.registers import UnknownReads
+from grug.model import Aim, Priority
 
 Seconds = NewType("Seconds", float)
 """A duration; the file may say it as a text, see ``build.parse_duration``."""
@@ -73,6 +74,15 @@ class FakeMeterConfig(Struct, frozen=True):
     profile: str
     """Name of the map of the meter that grug pretends to be."""
     max_age: Seconds = Seconds(1.5)
+    phases: tuple[int, ...] = ()
+    """Of a three-phase profile: the phases, 1..3, that the power is told on; empty means all."""
+    turnaround: Seconds | None = None
+    """Silence between question and answer; None means 3.5 characters, as Modbus wants it."""
+    unknown: UnknownReads | None = None
+    """What a read that touches no register of the profile is answered with; None leaves that to
+    the profile."""
+    identity: dict[str, float] = {}
+    """Registers of the profile that always read the same, such as a serial number."""
 
 
 class InverterConfig(Struct, frozen=True):
@@ -85,6 +95,11 @@ class InverterConfig(Struct, frozen=True):
     """The device that measures its AC port; empty when there is none."""
     share: float = 1.0
     """Its part of the house's power, relative to the other inverters' shares."""
+    control: str = "mitm"
+    """How an offset reaches it: ``mitm`` by what its meter says; ``dispatch`` by its registers
+    alone; ``both`` by its registers where the firmware has them, else by its meter."""
+    failsafe: Seconds = Seconds(60.0)
+    """By its registers: the inverter takes back control after this long without a word of grug."""
 
 
 class GridConfig(Struct, frozen=True):
@@ -125,6 +140,30 @@ class OffsetConfig(Struct, frozen=True):
     """Fastest change of the offset, in W per second."""
     import_force: float = 1.0
     """How many times over a large import is told to the inverters, so that they end it sooner."""
+
+
+class ScheduleConfig(Struct, frozen=True):
+    """A standing wish for certain hours of certain days, in the house's local time."""
+
+    start: str
+    """Time of day, ``HH:MM``."""
+    end: str
+    """Time of day, ``HH:MM`` up to ``24:00``; of the next day when it is not after ``start``."""
+    power: float
+    """In W; what its plus means is the aim's."""
+    aim: Aim = Aim.OFFSET
+    per_soc: float = 0.0
+    """W added to ``power`` for each percent of the batteries' state of charge."""
+    target: str = "house"
+    """The whole house, or one inverter."""
+    days: tuple[str, ...] = ()
+    """Weekdays on which it starts, ``mon`` to ``sun``; every day when there are none."""
+    first: str = ""
+    """The first date on which it starts, ``YYYY-MM-DD``; empty when there is no first."""
+    last: str = ""
+    """The last date on which it starts, ``YYYY-MM-DD``; empty when there is no last."""
+    why: str = ""
+    """A word for the log."""
 
 
 class EvseConfig(Struct, frozen=True):
@@ -190,6 +229,7 @@ class HouseConfig(Struct, frozen=True):
     fakemeter: dict[str, FakeMeterConfig] = {}
     inverter: dict[str, InverterConfig] = {}
     offset: OffsetConfig = OffsetConfig()
+    schedule: dict[str, ScheduleConfig] = {}
     evse: dict[str, EvseConfig] = {}
     writes: WritesConfig = WritesConfig()
     log: LogConfig = LogConfig()

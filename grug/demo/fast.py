@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import sys
 import time
 from typing import Any
@@ -64,9 +65,10 @@ async def simulate(settings: DemoSettings) -> dict[str, Any]:
         sources = parts.wire_sources(house, maps, openers)
     else:
         sources = _message_sources(house, simulated)
+    origin_s = FAST_DAY.timestamp() + settings.start_hour * 3600 - trio.current_time()
     data = DataSettings(
         config,
-        wall_origin_s=FAST_DAY.timestamp() + settings.start_hour * 3600 - trio.current_time(),
+        wall_origin_s=origin_s,
         resume=record.is_resumed,
         about=about_series(config, maps),
     )
@@ -83,11 +85,12 @@ async def simulate(settings: DemoSettings) -> dict[str, Any]:
             house,
             sources=[
                 *sources.parts,
+                *parts.schedule(house, WallClock(origin_s), dt.UTC, lambda: True),
                 gate.part,
                 Part("simulated house", simulated.run),
                 Part("tally", tally.run, is_vital=False),
             ],
-            controllers=parts.controllers(house, maps, gate.caller),
+            controllers=parts.controllers(house, maps, gate),
             data=DataSide(starter(data), batch_s=BATCH_S, ship_at_end=True, tap=tap),
         )
     return tally.summary(simulated.truth(), hours)

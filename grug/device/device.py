@@ -283,6 +283,56 @@ class Device:
             raise NotTakenError(f"{self}: {name}: not taken: {', '.join(wrong)}")
         raise failure
 
+    async def change(
+        self,
+        values: Mapping[str, Value],
+        masks: Mapping[str, int] | None = None,
+        *,
+        why: str,
+        who: str = "library",
+        ordered: bool = False,
+        force: bool = False,
+        dry_run: bool = False,
+    ) -> tuple[WriteRecorded, ...]:
+        """Bring registers to values: what they hold already is not written, the rest read back.
+
+        Args:
+            values: by name, in the registers' units.
+            masks: of some of them, the bits that are meant; the others stay as they are.
+            why: as of ``write``, like those that follow.
+            who: likewise.
+            ordered: likewise; each step is seen to be taken before the next is sent.
+            force: likewise.
+            dry_run: send nothing; the records say what would be.
+
+        Returns:
+            What became of each register.
+
+        Raises:
+            UnknownRegisterError: a KeyError; names that the map does not have, all at once.
+            NotAllowedError: a value does not fit, or it must not be written now.
+            NotTakenError: the device acknowledged but holds something else.
+            BusError: as of ``write``.
+        """
+        self.check(values)
+        reply = await self._gate.set(
+            SetRegisters(
+                str(self),
+                tuple(values.items()),
+                trio.current_time() + WRITE_PATIENCE_S,
+                who,
+                why,
+                masks=tuple((masks or {}).items()),
+                is_ordered=ordered,
+                may_guarded=True,
+                is_forced=force,
+                is_dry_run=dry_run,
+            )
+        )
+        if reply.reason:
+            raise self._failure(reply)
+        return reply.records
+
     def plan_writes(
         self,
         values: Mapping[str, Value],

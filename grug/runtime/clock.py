@@ -7,9 +7,14 @@ which the machine was suspended counts: a reading from before that is old.
 
 from __future__ import annotations
 
+import ctypes
+import datetime as dt
 import math
+import os
 import time
 from dataclasses import dataclass
+from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import trio
 
@@ -52,6 +57,16 @@ def whole_ms(at_s: float) -> float:
     return math.floor(at_s * 1000 + SLACK_MS) / 1000
 
 
+_TIME_SERVICES = (
+    "/run/systemd/timesync",
+    "/run/chrony",
+    "/run/chronyd.pid",
+    "/run/ntpd.pid",
+    "/run/openntpd.pid",
+)
+"""What those who set a clock leave there while they run."""
+
+
 @dataclass(frozen=True, slots=True)
 class WallClock:
     """Turns monotonic seconds into UTC; virtual time has its own, fixed origin."""
@@ -63,3 +78,42 @@ class WallClock:
         """UTC in milliseconds at a moment of the monotonic clock."""
         origin_s = wall_s() - boot_s() if self.origin_s is None else self.origin_s
         return round((origin_s + monotonic_s) * 1000)
+
+    def is_synchronised(self) -> bool:
+        """Whether UTC is what it says: a time service has set it, or time is virtual."""
+        return self.origin_s is not None or is_clock_set()
+
+    def will_be_set(self) -> bool:
+        """Whether a time service runs that may still set it."""
+        return any(Path(path).exists() for path in _TIME_SERVICES)
+
+
+LOCAL_ZONE = Path("/etc/localtime")
+_TIMEX_BYTES = 1024
+"""More than ``struct timex`` has on any machine; all zero, it asks and changes nothing."""
+_TIME_ERROR = 5
+"""Source: adjtimex(2): the system clock is not synchronised to a reliable server."""
+
+
+def is_clock_set() -> bool:
+    """Whether something trusted, as a rule NTP, keeps the wall clock right.
+
+    A machine without a battery-backed clock starts with the time at which it was switched off.
+    """
+    adjtimex = getattr(ctypes.CDLL(None), "adjtimex", None)
+    if adjtimex is None:
+        return True  # Not Linux: a desktop, which keeps its clock.
+    state: int = adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))
+    return 0 <= state < _TIME_ERROR
+
+
+def local_zone() -> dt.tzinfo:
+    """The system's time zone, with its summer times; UTC where none is set."""
+    name = os.environ.get("TZ", "").lstrip(":")
+    try:
+        if name:
+            return ZoneInfo(name)
+        with LOCAL_ZONE.open("rb") as file:
+            return ZoneInfo.from_file(file, "local")
+    except (ZoneInfoNotFoundError, OSError, ValueError):
+        return dt.UTC

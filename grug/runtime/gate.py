@@ -17,10 +17,20 @@ from dataclasses import dataclass
 import msgspec
 import trio
 
+from grug.codec.hints import did_you_mean
 from grug.codec.registers import Register, RegisterMap
 from grug.control.writes import Past, WriteRules, judge_later, next_look_s
 from grug.errors import StorageError
-from grug.messages import ReadRegisters, RegistersRead, RegistersSet, SetRegisters, WriteRecorded
+from grug.messages import (
+    GetRegisters,
+    ReadFailed,
+    ReadRegisters,
+    RegistersGot,
+    RegistersRead,
+    RegistersSet,
+    SetRegisters,
+    WriteRecorded,
+)
 from grug.model import Priority, Value, WriteState
 from grug.runtime.calls import BusReply, BusRequest
 from grug.runtime.clock import WallClock
@@ -32,6 +42,9 @@ REFUSALS_MS = 60_000
 """Refusals of one register are kept no more often: whoever asks in a loop fills no disk."""
 LOOK_PATIENCE_S = 30.0
 """How long a later look may wait for a busy line."""
+
+
+_SENT = (WriteState.APPLIED, WriteState.PENDING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +114,7 @@ class Gate:
         """By unit and register: the last line in the ledger."""
         self._uncounted: dict[tuple[str, str], int] = {}
         """Writes since then that have none."""
-        self._told: dict[tuple[str, str], tuple[WriteState, Value]] = {}
+        self._told: dict[tuple[str, str], tuple[bool, Value]] = {}
         self._ids = 0
         self._begun_s: float | None = None
         self._begun_ms = 0
@@ -117,10 +130,45 @@ class Gate:
         """Bring registers to the values wanted, or say why not."""
         unit = self.units.get(request.device)
         if unit is None:
-            known = ", ".join(self.units)
-            return RegistersSet((), f"there is no device {request.device!r}; there are {known}")
+            return RegistersSet((), self._no_device(request.device))
         async with self._locks[unit.device]:
             return await Transaction(self, unit, request).carry_out()
+
+    async def get(self, request: GetRegisters) -> RegistersGot:
+        """Say what registers hold, without a write in between."""
+        unit = self.units.get(request.device)
+        if unit is None:
+            return RegistersGot((), self._no_device(request.device))
+        known = unit.register_map.registers
+        unknown = [
+            f"{unit.device} has no register {name!r}{did_you_mean(name, known)}"
+            for name in request.names
+            if name not in known
+        ]
+        if unknown or not request.names:
+            return RegistersGot((), "; ".join(unknown) or "no register is named")
+        registers = [known[name] for name in request.names]
+        spans = tuple(register.span for register in registers)
+        async with self._locks[unit.device]:
+            reply = await unit.ask(
+                ReadRegisters(
+                    unit.unit_id,
+                    spans,
+                    request.deadline_s,
+                    Priority.NORMAL,
+                    request.who,
+                    is_partial=True,
+                )
+            )
+        if isinstance(reply, RegistersRead):
+            values = _values_of(registers, reply.blocks)
+            return RegistersGot(tuple(values.get(name) for name in request.names), "")
+        assert isinstance(reply, ReadFailed), "a read is answered by one of the two"
+        return RegistersGot((), f"{unit.device}: {reply.text}")
+
+    def _no_device(self, name: str) -> str:
+        known = ", ".join(self.units)
+        return f"there is no device {name!r}; there are {known}"
 
     # What transactions need
 
@@ -213,7 +261,7 @@ class Gate:
 
     def publish(self, record: WriteRecorded, *, is_routine: bool = False) -> None:
         """Tell everybody; of what is sent again and again only what is new."""
-        key, told = (record.device, record.register), (record.state, record.new)
+        key, told = (record.device, record.register), (record.state in _SENT, record.new)
         if not is_routine or self._told.get(key) != told:
             self._publish(record)
         self._told[key] = told
@@ -222,6 +270,8 @@ class Gate:
 
     def watch(self, unit: GateUnit, step: Step, request: SetRegisters, state: WriteState) -> None:
         """Compare later readings of a written register with it."""
+        if not step.stays:
+            return
         now_s = trio.current_time()
         written = Written(step, request, state, now_s, next_look_s(now_s, now_s))
         self._written.setdefault(unit.device, {})[step.register.name] = written

@@ -56,6 +56,11 @@ class Step:
         )
 
     @property
+    def stays(self) -> bool:
+        """Whether it should still hold the same later: a clock goes on by itself."""
+        return self.register.kind not in _CLOCKS
+
+    @property
     def old_value(self) -> Value | None:
         """What it held before."""
         return None if self.old is None else value_of(self.register, self.old)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import trio
 
+from grug.codec.hints import did_you_mean
 from grug.codec.registers import Register
 from grug.control.writes import Decision, Verdict, Wish, decide, judge
 from grug.errors import EncodeError
@@ -102,9 +103,13 @@ class Transaction:
 
     def _registers(self, values: Sequence[tuple[str, Value]]) -> tuple[list[Register], str]:
         known = self._unit.register_map.registers
-        unknown = [name for name, _ in values if name not in known]
+        unknown = [
+            f"{self._unit.device} has no register {name!r}{did_you_mean(name, known)}"
+            for name, _ in values
+            if name not in known
+        ]
         if unknown:
-            return [], f"{self._unit.device} has no register {', '.join(unknown)}"
+            return [], "; ".join(unknown)
         return [known[name] for name, _ in values], ""
 
     def _unencodable(self, registers: Sequence[Register]) -> str:

@@ -266,7 +266,7 @@ async def test_one_bad_step_and_nothing_is_sent(autojump_clock: Clock) -> None:
         for values, text in (
             ((("mode", 1), ("erase", 1)), "erase is not to be written"),
             ((("mode", 1), ("level", 1e9)), "level: 1000000000.0 cm is outside"),
-            ((("mode", 1), ("moed", 1)), "no register moed"),
+            ((("mode", 1), ("moed", 1)), "no register 'moed'; did you mean 'mode'"),
             ((("mode", 1), ("hours", 1.0)), "hours is not to be written"),
         ):
             done = await it.set(*values)
