@@ -17,8 +17,9 @@ from typing import NamedTuple, TypeAlias
 
 import trio
 
-from grug.actors import agenda, bus, commands, dispatch, evse, fakemeter, offset, poller
+from grug.actors import agenda, bus, commands, evse, fakemeter, offset, poller
 from grug.app.control import House
+from grug.app.inverters import inverter_parts
 from grug.app.writing import Writes
 from grug.codec.registers import RegisterMap
 from grug.codec.served import power_range_w
@@ -27,7 +28,6 @@ from grug.config.loads import group_name, line_schedule, spans_of, unit_traits
 from grug.config.schedule import entry_of
 from grug.config.types import DeviceConfig, GridConfig, HouseConfig
 from grug.control.balance import BalanceSettings
-from grug.control.dispatch import DispatchSettings
 from grug.control.ladder import LadderSettings
 from grug.control.meterport import MeterTally
 from grug.control.offset import IMAGE_NAMES, OffsetSettings, SteeredInverter
@@ -192,16 +192,7 @@ def controllers(house: House, maps: Maps, gate: Writes) -> list[Part]:
             memory=offset.OffsetMemory(house.feed),
         )
         parts.append(Part("offset", start))
-        for dispatched in dispatch_settings(config):
-            start = partial(
-                dispatch.run,
-                gate.caller,
-                gate.questions,
-                house.feed,
-                settings=dispatched,
-                stopping=house.stopping,
-            )
-            parts.append(Part(f"dispatch {dispatched.inverter}", start))
+    parts += inverter_parts(house, gate)
     for name, charger in config.evse.items():
         charging = evse.EvseSettings(
             device=charger.device,
@@ -215,23 +206,6 @@ def controllers(house: House, maps: Maps, gate: Writes) -> list[Part]:
         )
         parts.append(Part(f"evse {name}", start))
     return parts
-
-
-def dispatch_settings(config: HouseConfig) -> list[DispatchSettings]:
-    """Of the inverters that are told by their registers."""
-    total = sum(inverter.share for inverter in config.inverter.values())
-    return [
-        DispatchSettings(
-            inverter=name,
-            device=inverter.device,
-            share=inverter.share / total,
-            failsafe_min=round(inverter.failsafe / 60.0),
-            falls_back=inverter.control == "both",
-            power_w_max=config.offset.limit,
-        )
-        for name, inverter in config.inverter.items()
-        if inverter.control != "mitm"
-    ]
 
 
 def desk(house: House, maps: Maps, gate: Writes) -> list[Part]:
