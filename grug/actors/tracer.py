@@ -32,8 +32,8 @@ from grug.transport.logwriter import Limits, LogWriter
 KINDS: tuple[type[Message], ...] = (WireTraced, StopRecording)
 """What to subscribe to for ``run``."""
 BLOCK_S = 30.0
-"""A simulated day of the example house is 12 MB with 60 s, 14 with 30 s, 23 with 10 s. Real adapters
-make times less regular: up to half as much again."""
+"""A simulated day of the example house is 12 MB with 60 s, 14 with 30 s, 23 with 10 s. On real
+adapters, whose times are less regular, it is up to half as much again."""
 BLOCK_BYTES_MAX = 1 << 20
 _RECORD_BYTES = 100
 _DAY_MS = 86_400_000
