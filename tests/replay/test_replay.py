@@ -26,7 +26,7 @@ from grug.replay import Replayed, load_other, replay
 from grug.replay.report import causes_of, result_text
 from grug.replay.session import BlockReader, Recorded, pairs_in
 from grug.storage.show import TimeRange
-from grug.transport.logreads import blocks_in
+from grug.transport.logreads import blocks_in, copy_blocks
 
 pytestmark = pytest.mark.slow
 
@@ -133,6 +133,19 @@ def test_a_part_of_a_session_settles_and_is_then_the_same(session: Path) -> None
     found = replay(session, times=TimeRange(since_ms, whole.until_ms))
     assert found.divergence is None
     assert 100 < found.equal < 400
+
+
+def test_an_exported_part_is_a_recording_too(session: Path, tmp_path: Path) -> None:
+    whole, part = tmp_path / "whole.grug", tmp_path / "part.grug"
+    assert copy_blocks(session / "log", TimeRange(), whole) > 20
+    assert replay(whole).equal == replay(session).equal
+    since_ms = replay(session).since_ms + 120_000
+    copy_blocks(session / "log", TimeRange(since_ms), part)
+    assert part.stat().st_size < whole.stat().st_size
+    found = replay(part)
+    assert found.divergence is None
+    assert found.gaps
+    assert 100 < found.equal < replay(whole).equal
 
 
 def test_two_runs_in_one_log_are_replayed_one_after_the_other(
