@@ -90,10 +90,24 @@ class _SerialLine(DescriptorLine):
         super().__init__(stream.fd, f"{port} was unplugged")
         self._stream = stream
 
+    async def discard_input(self) -> int:
+        """See ``Line.discard_input``. What a stalled adapter still holds of a request goes too."""
+        if self._is_unanswered:
+            self._drop_output()
+        return await super().discard_input()
+
     async def aclose(self) -> None:
         """See ``Line.aclose``."""
+        # The kernel would wait up to 30 s for a stalled adapter to send the rest.
+        self._drop_output()
         await self._stream.aclose()
         self._fd = -1
+
+    def _drop_output(self) -> None:
+        if self._fd < 0:
+            return
+        with contextlib.suppress(termios.error):  # It is gone; whoever reads next will say so.
+            termios.tcflush(self._fd, termios.TCOFLUSH)
 
 
 def _configure(fd: int) -> None:
