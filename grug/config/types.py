@@ -46,6 +46,9 @@ class LineConfig(Struct, frozen=True):
     """Silence before another unit is asked than the last one, where that is more than the gap."""
     settle: Seconds = Seconds(0.0)
     """Pause after opening."""
+    rs485: Literal["off", "rts", "rts-low"] = "off"
+    """Whether the kernel has to switch the direction of the line with RTS, which is high while we
+    send, or low; most adapters do it by themselves."""
 
 
 class PollConfig(Struct, frozen=True):
