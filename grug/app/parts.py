@@ -54,6 +54,9 @@ SILENT_POLLS_MAX = 3
 Maps: TypeAlias = Mapping[str, RegisterMap]
 
 
+VOLTAGES = ("phase_1_line_to_neutral_volts", "voltage")
+"""Registers of a meter that the inverters are told as their voltage, by the maps' names."""
+
 LIVE_S = 0.7
 LIVE_POLLS = 1.5
 """How old a live reading of the grid may be at least, in seconds and in periods of its poll."""
@@ -274,7 +277,9 @@ def offset_settings(config: HouseConfig, maps: Maps) -> OffsetSettings | None:
             )
         )
     grid = config.device[config.grid.device]
-    polled = {name for poll in grid.poll for name in poll.registers}
+    polled = _polled_of(grid)
+    second = config.device.get(config.grid.second_series[0])
+    second_polled = _polled_of(second) if second is not None else set()
     return OffsetSettings(
         grid_device=config.grid.device,
         grid_register=config.grid.register,
@@ -287,6 +292,8 @@ def offset_settings(config: HouseConfig, maps: Maps) -> OffsetSettings | None:
         balance=BalanceSettings(import_force=config.offset.import_force),
         second_device=config.grid.second_series[0],
         second_register=config.grid.second_series[1],
+        second_voltage_register=_first_of(second_polled, *VOLTAGES),
+        second_frequency_register=_first_of(second_polled, "frequency"),
         limits=WishLimits(
             power_w=config.offset.power,
             limit_w=config.offset.limit,
@@ -294,7 +301,7 @@ def offset_settings(config: HouseConfig, maps: Maps) -> OffsetSettings | None:
             import_w_max=_bound_w(config.offset.import_max),
         ),
         slew_w_per_s=config.offset.slew,
-        voltage_register=_first_of(polled, "phase_1_line_to_neutral_volts", "voltage"),
+        voltage_register=_first_of(polled, *VOLTAGES),
         frequency_register=_first_of(polled, "frequency"),
         import_energy_register=_first_of(polled, "total_import_kwh", "import_active_energy"),
         export_energy_register=_first_of(polled, "total_export_kwh", "export_active_energy"),
@@ -395,6 +402,10 @@ def _poll_groups(
 def _bound_w(bound_w: float | None) -> float:
     """A bound that is not there bounds nothing."""
     return math.inf if bound_w is None else bound_w
+
+
+def _polled_of(device: DeviceConfig) -> set[str]:
+    return {name for poll in device.poll for name in poll.registers}
 
 
 def _first_of(polled: Set[str], *names: str) -> str:

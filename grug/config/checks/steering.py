@@ -9,6 +9,7 @@ from grug.config.build import quoted
 from grug.config.checks.context import HouseCheck
 from grug.config.toml_lines import KeyPath
 from grug.config.types import (
+    DeviceConfig,
     EvseConfig,
     FakeMeterConfig,
     GridConfig,
@@ -34,6 +35,8 @@ REST_S_MIN = 300.0
 FAILSAFE_MIN_MAX = 30
 """A longer time without grug would leave an inverter to an old command for too long."""
 
+PASSED_ON = (("phase_1_line_to_neutral_volts", "voltage"), ("frequency",))
+"""What inverters are told of the grid meter beside the power, and what must be fresh for that."""
 TURNAROUND_S_MAX = 0.1
 """Half of the time after which a reply is late anyway."""
 
@@ -101,9 +104,24 @@ def _second_meter(check: HouseCheck, grid: GridConfig) -> None:
     elif register not in (names := [each for poll in device.poll for each in poll.registers]):
         text = f"no poll of {quoted(name)} reads {quoted(register)}{did_you_mean(register, names)}"
         check.report.refuse(path, text)
-    elif device.line == house.device[grid.device].line:
-        text = f"{quoted(name)} is on the grid meter's line: one adapter can take both away"
-        check.report.warn(path, text)
+    else:
+        _second_alone(check, grid, device)
+
+
+def _second_alone(check: HouseCheck, grid: GridConfig, second: DeviceConfig) -> None:
+    """The second meter is there for when the first is not: it should not need it."""
+    first, name = check.house.device[grid.device], quoted(grid.second_series[0])
+    if second.line == first.line:
+        text = f"{name} is on the grid meter's line: one adapter can take both away"
+        check.report.warn(("grid", "second"), text)
+    for names in PASSED_ON:
+        is_told = any(set(names) & set(poll.registers) for poll in first.poll)
+        if is_told and not any(set(names) & set(poll.registers) for poll in second.poll):
+            text = (
+                f"no poll of {name} reads {' or '.join(map(quoted, names))}, as of the grid meter:"
+                " with it alone the fake meters fall silent after 5 s"
+            )
+            check.report.warn(("grid", "second"), text)
 
 
 def _fakemeter(check: HouseCheck, name: str, meter: FakeMeterConfig) -> None:
