@@ -11,7 +11,7 @@ from typing import Any, Union
 
 import msgspec
 
-from grug.model import FailureKind, Priority, Quality, Span, Table, UnitHealth, Value
+from grug.model import Aim, FailureKind, Priority, Quality, Span, Table, UnitHealth, Value
 
 
 class Message(msgspec.Struct, frozen=True, tag=True, array_like=True, gc=False):
@@ -120,15 +120,21 @@ class ReadingsMissing(Message, frozen=True):
 
 
 class SetOffset(Message, frozen=True):
-    """Config, command line, later MQTT and page -> offset controller: ask for a power offset."""
+    """Schedule, command line, later MQTT and page -> offset controller: ask for a power offset.
+
+    It may be given by what it shall reach, its aim.
+    """
 
     power_w: float
-    """Added to the grid power that the inverters see; plus makes them export, minus absorb."""
+    """What it and its plus mean is the aim's; plus of a plain offset makes the inverters export."""
     expires_s: float
     who: str
     why: str
     target: str = ""
     """The inverter that shall carry it; empty leaves that to the balance."""
+    aim: Aim = Aim.OFFSET
+    per_soc_w: float = 0.0
+    """Added to ``power_w`` for each percent of the batteries' state of charge."""
 
 
 class MeterImage(Message, frozen=True):

@@ -67,6 +67,21 @@ class Priority(enum.IntEnum):
     """Dumps, probes, and whoever is curious."""
 
 
+class Aim(enum.StrEnum):
+    """What a wish for power is about."""
+
+    OFFSET = "offset"
+    """Watts added to the grid power that the inverters see; plus makes them export."""
+    GRID = "grid"
+    """Watts at the grid; plus = import."""
+    BATTERY = "battery"
+    """Watts into the battery; plus = charging."""
+    EXPORT_MAX = "export_max"
+    """No wish may make the house export more than this many watts."""
+    IMPORT_MAX = "import_max"
+    """No wish may make the house import more than this many watts."""
+
+
 class UnitHealth(enum.StrEnum):
     """What the bus thinks of a unit."""
 

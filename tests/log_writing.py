@@ -6,7 +6,7 @@ from pathlib import Path
 
 from grug.messages import Message, Noted, Readings
 from grug.storage.collect import Collector
-from grug.transport.logfiles import Limits, LogWriter
+from grug.transport.logwriter import Limits, LogWriter
 
 NO_LIMITS = Limits(1 << 40, 1 << 50, 0)
 T0 = 1_700_000_000_000

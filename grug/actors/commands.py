@@ -10,15 +10,16 @@ Stops: when cancelled
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
 import trio
 
 from grug.control.commands import HOUSE, Refused, parse_offset
-from grug.control.offset import CONTROLLER, OffsetSettings, OffsetState, take_command
+from grug.control.offset import CONTROLLER, OffsetSettings
+from grug.control.wishes import bounds_w, take_wish, without_expired
 from grug.messages import Decided, Message, SetOffset
+from grug.model import Aim
 from grug.runtime.feed import Feed, Subscription
 from grug.transport.desk import keep_desk
 
@@ -49,7 +50,7 @@ class _Clerk:
         self._wishes = wishes
         self._decisions = decisions
         self._decided: Decided | None = None
-        self._state = OffsetState()
+        self._held: tuple[SetOffset, ...] = ()
 
     async def answer(self, line: bytes) -> bytes:
         """Answer one request."""
@@ -75,31 +76,38 @@ class _Clerk:
             return {"refused": wish.reason}
         self._feed.publish(wish)
         accepted = _plain(wish, now_s)
-        limit_w = self._settings.limit_w
-        if abs(wish.power_w) > limit_w:
-            accepted["limited_to_w"] = math.copysign(limit_w, wish.power_w)
+        lowest_w, highest_w = bounds_w(self._settings.limits, self._now_held())
+        if wish.aim is Aim.OFFSET and not lowest_w <= wish.power_w <= highest_w:
+            accepted["limited_to_w"] = min(max(wish.power_w, lowest_w), highest_w)
         return {"accepted": accepted}
 
     def _show(self) -> dict[str, Any]:
         now_s = trio.current_time()
-        for message in self._wishes.drain():
-            if isinstance(message, SetOffset):
-                self._state = take_command(self._state, message)
         for message in self._decisions.drain():
             if isinstance(message, Decided):
                 self._decided = message
-        wishes = [_plain(wish, now_s) for wish in self._state.commands if wish.expires_s > now_s]
+        wishes = [_plain(wish, now_s) for wish in self._now_held()]
         answer: dict[str, Any] = {"offset_w": None, "reason": "nothing decided yet"}
         if self._decided is not None:
             values = dict(zip(self._decided.names, self._decided.values, strict=True))
             answer = {"offset_w": values["offset_w"], "reason": self._decided.reason}
         return answer | {"wishes": wishes}
 
+    def _now_held(self) -> tuple[SetOffset, ...]:
+        """The wishes that hold now, the newest last."""
+        for message in self._wishes.drain():
+            if isinstance(message, SetOffset):
+                self._held = take_wish(self._held, message)
+        self._held = without_expired(self._held, trio.current_time())
+        return self._held
+
 
 def _plain(wish: SetOffset, now_s: float) -> dict[str, Any]:
     return {
         "target": wish.target or HOUSE,
+        "aim": wish.aim,
         "power_w": wish.power_w,
+        "per_soc_w": wish.per_soc_w,
         "for_s": round(wish.expires_s - now_s, 1),
         "who": wish.who,
         "why": wish.why,

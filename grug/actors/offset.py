@@ -25,10 +25,9 @@ from grug.control.offset import (
     SteeredInverter,
     decide,
     decide_stop,
-    problem_of,
-    take_command,
     take_health,
 )
+from grug.control.wishes import problem_of, take_wish
 from grug.messages import Message, Noted, Readings, ReadingsMissing, SetOffset, UnitChanged
 from grug.model import Quality, UnitHealth
 from grug.runtime.feed import Feed
@@ -190,7 +189,8 @@ class _Controller:
         problem = problem_of(command)
         if problem:
             self._feed.publish(Noted(NAME, problem, trio.current_time()))
-        self._memory.state = take_command(self._memory.state, command)
+        state = self._memory.state
+        self._memory.state = replace(state, wishes=take_wish(state.wishes, command))
 
     def _take_readings(self, readings: Readings) -> bool:
         layout = self._layouts.get(readings.names)

@@ -24,9 +24,9 @@ from grug.messages import LogCounted, Message, Noted, StopRecording
 from grug.runtime.clock import WallClock
 from grug.runtime.feed import Feed, Subscription
 from grug.storage.collect import Collector
-from grug.storage.series import LOGGED_KINDS, time_of
+from grug.storage.series import LOGGED_KINDS, About, time_of
 from grug.storage.timeline import Timeline
-from grug.transport.logfiles import Limits, LogWriter
+from grug.transport.logwriter import Limits, LogWriter
 
 KINDS: tuple[type[Message], ...] = (*LOGGED_KINDS, StopRecording)
 """What to subscribe to for ``run``."""
@@ -68,6 +68,7 @@ async def run(
     on_block: Callable[[int], None] | None = None,
     resume: bool = False,
     is_durable: bool = True,
+    about: About | None = None,
 ) -> bool:
     """Record until StopRecording.
 
@@ -83,6 +84,7 @@ async def run(
         is_durable: wait for the device at each block, in a thread, and try again when the log
             cannot be opened. False is for virtual time, where waiting for a thread would let the
             clock run away.
+        about: name, units and decimals, for the log.
 
     Returns:
         Whether the log shall be shipped before the end.
@@ -100,7 +102,9 @@ async def run(
     try:
         if on_block is not None:
             on_block(writer.next_seq - 1)
-        recorder = _Recorder(writer, feed, wall, float(settings.block), on_block, resume)
+        recorder = _Recorder(
+            writer, feed, wall, float(settings.block), on_block, resume, about or About()
+        )
         while True:
             messages: list[Message] = []
             with trio.move_on_after(recorder.block_s):
@@ -151,13 +155,14 @@ class _Recorder:
         block_s: float,
         on_block: Callable[[int], None] | None,
         resume: bool,
+        about: About,
     ) -> None:
         self.block_s = block_s
         self._writer = writer
         self._feed = feed
         self._wall = wall
         self._on_block = on_block
-        self._collector = Collector(writer.recorded() if resume else None)
+        self._collector = Collector(writer.recorded() if resume else None, about)
         self._timeline = Timeline(None if resume else writer.last_ms)
         self._now_s: float | None = None
         """The newest time that a message had; not this process' time when time is virtual."""

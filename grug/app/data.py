@@ -24,6 +24,7 @@ from grug.messages import LogCounted, Noted, ShipCounted, StopRecording
 from grug.runtime.clock import MonotonicClock, WallClock
 from grug.runtime.feed import Feed, Subscription
 from grug.runtime.supervisor import Part, supervise
+from grug.storage.series import About
 from grug.transport.clickhouse import SharedDatabase, embedded_url, socket_path
 from grug.transport.link import Link
 from grug.transport.logfiles import Synced
@@ -48,6 +49,8 @@ class DataSettings(msgspec.Struct, frozen=True):
     """See ``WallClock``; None in real time."""
     resume: bool = False
     """The run repeats an earlier one exactly; see ``recorder.run``."""
+    about: About = About()
+    """Name, units and decimals, for the log."""
     view: bool = False
     hint: str = ""
     """What a person at the view may do next."""
@@ -91,6 +94,7 @@ async def run(settings: DataSettings, link: Link) -> None:
                 on_block=synced.mark,
                 resume=settings.resume,
                 is_durable=settings.wall_origin_s is None,
+                about=settings.about,
             )
             synced.end()
             if not ships_at_end:

@@ -22,6 +22,7 @@ from grug.config.types import DeviceConfig, GridConfig, HouseConfig
 from grug.control.balance import BalanceSettings
 from grug.control.ladder import LadderSettings
 from grug.control.offset import OffsetSettings, SteeredInverter
+from grug.control.wishes import WishLimits
 from grug.model import Priority
 from grug.planner.schedule import Ticks
 from grug.planner.units import VerdictStore
@@ -208,8 +209,12 @@ def offset_settings(config: HouseConfig, maps: Maps) -> OffsetSettings | None:
         balance=BalanceSettings(import_force=config.offset.import_force),
         second_device=config.grid.second_series[0],
         second_register=config.grid.second_series[1],
-        power_w=config.offset.power,
-        limit_w=config.offset.limit,
+        limits=WishLimits(
+            power_w=config.offset.power,
+            limit_w=config.offset.limit,
+            export_w_max=_bound_w(config.offset.export_max),
+            import_w_max=_bound_w(config.offset.import_max),
+        ),
         slew_w_per_s=config.offset.slew,
         voltage_register=_first_of(polled, "phase_1_line_to_neutral_volts", "voltage"),
         frequency_register=_first_of(polled, "frequency"),
@@ -310,6 +315,11 @@ def _active_power_range(profile: RegisterMap) -> tuple[float, float]:
     low, high = register.kind.raw_range
     bounds = (float(low * register.scale), float(high * register.scale))
     return min(bounds), max(bounds)
+
+
+def _bound_w(bound_w: float | None) -> float:
+    """A bound that is not there bounds nothing."""
+    return math.inf if bound_w is None else bound_w
 
 
 def _first_of(polled: Set[str], *names: str) -> str:

@@ -11,6 +11,7 @@ import trio
 
 from grug.actors import watchdog
 from grug.app import parts
+from grug.app.about import about_series
 from grug.app.control import DataSide, House, run_house, stop_on_signals
 from grug.app.data import DataSettings, starter
 from grug.app.load import load_house, own_maps
@@ -26,7 +27,11 @@ def run_file(path: Path, *, view: bool) -> int:
     for warning in checked.warnings:
         sys.stderr.write(f"{warning}\n")
     maps = parts.load_maps(checked.house, own_maps(path))
-    return run_real(checked.house, maps, DataSettings(checked.house, view=view))
+    return run_real(
+        checked.house,
+        maps,
+        DataSettings(checked.house, about=about_series(checked.house, maps), view=view),
+    )
 
 
 def check_file(path: Path) -> int:

@@ -115,6 +115,10 @@ class OffsetConfig(Struct, frozen=True):
     """W added to the grid power that the inverters see; plus makes them export, minus absorb."""
     limit: float = 6000.0
     """Largest absolute offset in W that is ever served."""
+    export_max: float | None = None
+    """No offset makes the house export more than this many W; None leaves that to ``limit``."""
+    import_max: float | None = None
+    """No offset makes the house import more than this many W; None leaves that to ``limit``."""
     slew: float = 1000.0
     """Fastest change of the offset, in W per second."""
     import_force: float = 1.0

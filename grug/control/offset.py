@@ -26,6 +26,7 @@ from grug.control.balance import (
     told_total_w,
 )
 from grug.control.ladder import GridReading, LadderSettings, problem_of_reading
+from grug.control.wishes import Known, Wanted, WishLimits, wanted, without_expired
 from grug.messages import Decided, MeterImage, SetOffset
 
 VOLTAGE_V_MAX = 1000.0
@@ -44,9 +45,6 @@ QUICK_STEP_S_MAX = 0.5
 """Readings that come more slowly than this tell the plain power: what is under way is not seen."""
 
 NO_FACTS: Mapping[str, InverterFacts] = MappingProxyType({})
-
-COMMANDS_MAX = 32
-"""More sources than this do not ask for offsets; the oldest wish goes, a runaway cannot fill us."""
 
 IMAGE_NAMES = (
     "voltage",
@@ -102,9 +100,7 @@ class OffsetSettings:
     grid_register: str
     """In W, plus = import."""
     inverters: tuple[SteeredInverter, ...]
-    power_w: float = 0.0
-    """The standing offset of the config, when nobody asks for another."""
-    limit_w: float = 6000.0
+    limits: WishLimits = field(default_factory=WishLimits)
     slew_w_per_s: float = 1000.0
     voltage_register: str = ""
     """Grid meter's registers that are passed on to the inverters; empty where none is polled."""
@@ -143,8 +139,8 @@ class OffsetState(msgspec.Struct, frozen=True):
     """The offset of the last decision."""
     moved_s: float | None = None
     """When that was; None before the first."""
-    commands: tuple[SetOffset, ...] = ()
-    """The latest wish of each source, the newest last."""
+    wishes: tuple[SetOffset, ...] = ()
+    """The latest of each source, the newest last."""
     offline: frozenset[str] = frozenset()
     """Inverters that are known not to be there."""
     following: Mapping[str, Following] = msgspec.field(default_factory=dict)
@@ -158,28 +154,6 @@ class Outcome(msgspec.Struct, frozen=True):
     images: tuple[MeterImage, ...]
     """None at all when there is nothing good to say: the fake meters then fall silent in time."""
     decided: Decided
-
-
-def take_command(state: OffsetState, command: SetOffset) -> OffsetState:
-    """Note a wish; it replaces its source's earlier one for the same target, and is the newest.
-
-    A wish whose expiry has passed thereby ends that source's earlier wish. One that is no number
-    changes nothing (see ``problem_of``).
-    """
-    if problem_of(command):
-        return state
-    source = (command.who, command.target)
-    kept = tuple(other for other in state.commands if (other.who, other.target) != source)
-    return replace(state, commands=(*kept, command)[-COMMANDS_MAX:])
-
-
-def problem_of(command: SetOffset) -> str:
-    """Why a wish is not obeyed, or an empty text."""
-    if not math.isfinite(command.power_w):
-        return f"offset of {command.power_w} W by {command.who} ignored: not a number of watts"
-    if not math.isfinite(command.expires_s):
-        return f"offset of {command.power_w:g} W by {command.who} ignored: it never expires"
-    return ""
 
 
 def take_health(state: OffsetState, inverter: str, is_offline: bool) -> OffsetState:
@@ -213,14 +187,17 @@ def decide(
     """
     before_w = state.offset_w
     step_s = 0.0 if state.moved_s is None else now_s - state.moved_s
-    state, reason = _move_offset(settings, state, now_s, ramp)
+    asked = _asked(settings, state, grid, facts, now_s)
+    state, reason = _move_offset(settings, state, asked, now_s, ramp)
     if ramp and before_w == 0.0:
         return _silent(settings, state, grid, now_s, f"no new image: {ramp}; {reason}")
     problem = problem_of_reading(grid) or _problem_of_others(settings, others, now_s)
     problem = problem or ("" if settings.inverters else "no inverter to steer")
     if problem:
         return _silent(settings, state, grid, now_s, f"no image: {problem}; {reason}")
-    told = _told(settings, state, grid.power_w + state.offset_w, facts, step_s, now_s)
+    told = _told(
+        settings, state, grid.power_w + state.offset_w, facts, asked.shifts_w, now_s, step_s
+    )
     outcome = _serve(settings, state, grid, others, now_s, reason, told)
     return replace(outcome, state=_followed(settings, outcome, told, step_s, now_s))
 
@@ -233,7 +210,7 @@ def decide_stop(
     now_s: float,
 ) -> Outcome:
     """Decide the last images: the grid's power as it is, for as long as its reading lasts."""
-    stopped = replace(state, offset_w=0.0, moved_s=now_s, commands=())
+    stopped = replace(state, offset_w=0.0, moved_s=now_s, wishes=())
     problem = problem_of_reading(grid) or _problem_of_others(settings, others, now_s)
     if problem:
         return _silent(settings, stopped, grid, now_s, f"no image: {problem}; stopping, offset 0 W")
@@ -267,48 +244,31 @@ def _problem_of_others(settings: OffsetSettings, others: GridOthers, now_s: floa
 
 
 def _move_offset(
-    settings: OffsetSettings, state: OffsetState, now_s: float, ramp: str
+    settings: OffsetSettings, state: OffsetState, asked: Wanted, now_s: float, ramp: str
 ) -> tuple[OffsetState, str]:
-    """Find the active wish and move the offset towards it, no faster than the slew allows."""
-    commands = state.commands
-    if commands and any(command.expires_s <= now_s for command in commands):
-        commands = tuple(command for command in commands if command.expires_s > now_s)
-    target_w, phase = _active_wish(settings, commands)
-    if ramp:
-        target_w, phase = 0.0, f"offset 0 W, {ramp}"
+    """Move the offset towards what is asked, no faster than the slew allows."""
+    target_w, phase = (0.0, f"offset 0 W, {ramp}") if ramp else (asked.offset_w, asked.text)
     step_s = 0.0 if state.moved_s is None else now_s - state.moved_s
     step_w = settings.slew_w_per_s * min(max(step_s, 0.0), SLEW_STEP_S_MAX)
     offset_w = min(max(target_w, state.offset_w - step_w), state.offset_w + step_w)
     if offset_w != target_w:
         phase = f"moving to: {phase}"
-    moved = OffsetState(offset_w, now_s, commands, state.offline, state.following)
+    wishes = without_expired(state.wishes, now_s)
+    moved = OffsetState(offset_w, now_s, wishes, state.offline, state.following)
     return moved, phase
 
 
-def _active_wish(settings: OffsetSettings, commands: tuple[SetOffset, ...]) -> tuple[float, str]:
-    """The offset to go to, and the reason as text; the limit always holds.
-
-    Of the wishes for one target the newest wins; those for inverters add to the house's own.
-    """
-    newest = {command.target: command for command in commands}
-    house = newest.pop("", None)
-    if house is None:
-        wish_w, source = settings.power_w, "from the config"
-    else:
-        wish_w, source = house.power_w, _source_text(house)
-    texts = [source] if house is not None or not newest or wish_w else []
-    for command in newest.values():
-        wish_w += command.power_w
-        texts.append(f"{command.power_w:g} W for {command.target} {_source_text(command)}")
-    limit_w = settings.limit_w
-    target_w = min(max(wish_w, -limit_w), limit_w)
-    clamped = "" if target_w == wish_w else f", limited from {wish_w:g} W"
-    return target_w, f"offset {target_w:g} W {', '.join(texts)}{clamped}"
-
-
-def _source_text(command: SetOffset) -> str:
-    why = f" ({command.why})" if command.why else ""
-    return f"by {command.who}{why}"
+def _asked(
+    settings: OffsetSettings,
+    state: OffsetState,
+    grid: GridReading,
+    facts: Mapping[str, InverterFacts],
+    now_s: float,
+) -> Wanted:
+    """What everybody's wishes come to."""
+    shares = {inv.name: inv.share for inv in settings.inverters if inv.name not in state.offline}
+    known = Known(grid.power_w, shares, facts, settings.balance.facts_max_age_s)
+    return wanted(settings.limits, without_expired(state.wishes, now_s), known, now_s)
 
 
 def _silent(
@@ -357,8 +317,9 @@ def _told(
     state: OffsetState,
     wanted_w: float,
     facts: Mapping[str, InverterFacts],
-    step_s: float,
+    shifts_w: Mapping[str, float],
     now_s: float,
+    step_s: float,
 ) -> dict[str, float]:
     """What each inverter is told, by name, before its register's limits."""
     balance = settings.balance
@@ -374,8 +335,7 @@ def _told(
         told[inverter.name] = total_w * share
     if len(free) > 1 and facts:
         weights = {inverter.name: inverter.share for inverter in inverters if inverter.name in free}
-        shifts = _shifts_w(state.commands)
-        for name, more_w in corrections_w(balance, weights, facts, shifts, now_s).items():
+        for name, more_w in corrections_w(balance, weights, facts, shifts_w, now_s).items():
             told[name] += more_w
     for name in there:
         # One that does not follow hears its plain part: it takes up its work as soon as it can.
@@ -399,11 +359,6 @@ def _followed(
         if name not in outcome.state.offline
     }
     return replace(outcome.state, following=following)
-
-
-def _shifts_w(commands: tuple[SetOffset, ...]) -> dict[str, float]:
-    """What single inverters shall carry more than their part."""
-    return {command.target: command.power_w for command in commands if command.target}
 
 
 def _shares(settings: OffsetSettings, state: OffsetState, free: Collection[str]) -> list[float]:

@@ -10,6 +10,7 @@ import msgspec
 import trio
 
 from grug.app import parts
+from grug.app.about import about_series
 from grug.app.control import DataSide, House, run_house
 from grug.app.data import DataSettings, starter
 from grug.demo.record import open_record, sole_demo
@@ -62,6 +63,7 @@ async def simulate(settings: DemoSettings) -> dict[str, Any]:
         config,
         wall_origin_s=FAST_DAY.timestamp() + settings.start_hour * 3600 - trio.current_time(),
         resume=record.is_resumed,
+        about=about_series(config, maps),
     )
 
     async def stop_in_time() -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 import msgspec
 import trio
 
+from grug.app.about import about_series
 from grug.app.data import DataSettings
 from grug.app.load import load_house
 from grug.app.parts import load_maps
@@ -48,8 +49,9 @@ def run_live(settings: DemoSettings, *, view: bool) -> int:
     with sole_demo(settings.state), _simulated_house(settings, ports, config):
         house = msgspec.structs.replace(config, line=lines)
         hint = f"grug fault grid:silent+20 --state {settings.state} pulls a cable"
-        data = DataSettings(house, view=view, hint=hint)
-        return run_real(house, load_maps(house), data, settings.hours)
+        maps = load_maps(house)
+        data = DataSettings(house, about=about_series(house, maps), view=view, hint=hint)
+        return run_real(house, maps, data, settings.hours)
 
 
 def run_simulated_house(

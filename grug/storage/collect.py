@@ -27,7 +27,9 @@ from grug.storage.segment import (
     encode_frame,
     encode_series,
 )
-from grug.storage.series import counts_of, event_of
+from grug.storage.series import About, counts_of, event_of
+
+_NOTHING = About()
 
 COUNTS_EVERY_MS = 9_500
 """Lines and fake meters count every second; the log keeps every tenth. Most of it only grows, and
@@ -83,7 +85,13 @@ class _Group(NamedTuple):
 class Collector:
     """What waits for the next block, and the series table of this writer."""
 
-    def __init__(self, recorded: Recorded | None = None) -> None:
+    def __init__(self, recorded: Recorded | None = None, about: About = _NOTHING) -> None:
+        """Begin.
+
+        Args:
+            recorded: what the log has already of a run that repeats itself.
+            about: what the series table says besides names.
+        """
         self.names: list[str] = []
         """Series by id; ids are the writer's own and mean nothing to another."""
         self.count = 0
@@ -92,6 +100,7 @@ class Collector:
         """Samples taken since start, with those that the log already had."""
         self.events: list[Event] = []
         self._recorded = recorded
+        self._about = about
         self._ids: dict[str, int] = {}
         self._groups: dict[tuple[str, tuple[str, ...]], _Group] = {}
         self._states: dict[str, str] = {}
@@ -180,9 +189,12 @@ class Collector:
     def _table(self, first: int, seq: int, boot_id: str, time_ms: int, monotonic_ms: int) -> bytes:
         names = tuple(self.names[first:])
         self._listed = len(self.names)
+        facts = [self._about.facts_of(name) for name in names]
+        units = tuple([fact.unit for fact in facts])
+        decimals = tuple([fact.decimals for fact in facts])
         return encode_frame(
             FrameKind.SERIES,
-            encode_series(SeriesTable(first, boot_id, names)),
+            encode_series(SeriesTable(first, boot_id, names, units, decimals, self._about.site)),
             seq=seq,
             count=len(names),
             t_min_ms=time_ms,

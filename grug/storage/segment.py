@@ -265,12 +265,36 @@ class Event(NamedTuple):
     text: str
 
 
+class SeriesFacts(NamedTuple):
+    """What is known of a series besides its name."""
+
+    unit: str = ""
+    """As a register map spells it: W, kWh, %, degC."""
+    decimals: int = -1
+    """-1: not known."""
+
+
 class SeriesTable(msgspec.Struct, frozen=True):
-    """Payload of a series frame: names of the series ``first``, ``first + 1``, ..."""
+    """Payload of a series frame: names of the series ``first``, ``first + 1``, ...
+
+    What has a default is missing in logs that were written before it was thought of.
+    """
 
     first: int
     boot_id: str
     series: tuple[str, ...]
+    units: tuple[str, ...] = ()
+    """One per series, as its register map spells it; empty where there is none."""
+    decimals: tuple[int, ...] = ()
+    """One per series: how many are worth showing; -1 where that is not known."""
+    site: str = ""
+    """Name of the house."""
+
+    def facts(self, index: int) -> SeriesFacts:
+        """What is known of one series, by its place in ``series``."""
+        unit = self.units[index] if index < len(self.units) else ""
+        decimals = self.decimals[index] if index < len(self.decimals) else -1
+        return SeriesFacts(unit, decimals)
 
 
 _events_decoder = msgspec.json.Decoder(list[Event])

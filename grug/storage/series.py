@@ -8,7 +8,8 @@ decision. Writes are all events: that is the ledger.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from grug.messages import (
@@ -29,6 +30,36 @@ from grug.messages import (
     WriteFailed,
     WriteRegisters,
 )
+from grug.storage.segment import SeriesFacts
+
+
+class About(NamedTuple):
+    """What a log says of the house besides what happens there."""
+
+    site: str = ""
+    """Name of the house."""
+    series: Mapping[str, SeriesFacts] = MappingProxyType({})
+    """Of registers, as their maps have it."""
+
+    def facts_of(self, series: str) -> SeriesFacts:
+        """Of any series: counters and decisions end in their unit."""
+        facts = self.series.get(series)
+        if facts is not None:
+            return facts
+        return next((f for end, f in _FACTS_BY_END.items() if series.endswith(end)), SeriesFacts())
+
+
+_FACTS_BY_END = {
+    "_per_s": SeriesFacts("1/s", 1),
+    "_pct": SeriesFacts("%", 1),
+    "_wh": SeriesFacts("Wh", 0),
+    "_ms": SeriesFacts("ms", 0),
+    "_w": SeriesFacts("W", 0),
+    "_v": SeriesFacts("V", 1),
+    "_a": SeriesFacts("A", 1),
+    "_s": SeriesFacts("s", 3),
+}
+"""The first that fits counts."""
 
 
 class TextEvent(NamedTuple):

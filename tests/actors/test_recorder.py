@@ -27,8 +27,9 @@ from grug.runtime.clock import WallClock
 from grug.runtime.feed import Feed
 from grug.storage.block import decode_samples
 from grug.storage.segment import Event, FrameKind, decode_events
-from grug.transport import logfiles
-from grug.transport.logfiles import LogReader, LogWriter
+from grug.transport import logwriter
+from grug.transport.logfiles import LogReader
+from grug.transport.logwriter import LogWriter
 
 WALL = WallClock(origin_s=1_700_000_000.0)
 SETTINGS = LogConfig(block=Seconds(10.0), reserve_bytes=0)
@@ -264,8 +265,8 @@ async def test_full_device_is_reported_and_recording_goes_on(
 def test_second_writer_is_told_who_holds_the_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(logfiles, "LOCK_WAIT_S", 0.0)
-    limits = logfiles.Limits(1 << 30, 1 << 40, 0)
+    monkeypatch.setattr(logwriter, "LOCK_WAIT_S", 0.0)
+    limits = logwriter.Limits(1 << 30, 1 << 40, 0)
     first = LogWriter(tmp_path, limits)
     with pytest.raises(StorageError, match=r"written by process \d+"):
         LogWriter(tmp_path, limits)

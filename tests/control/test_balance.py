@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,8 +27,8 @@ from grug.control.offset import (
     OffsetState,
     SteeredInverter,
     decide,
-    take_command,
 )
+from grug.control.wishes import take_wish
 from grug.messages import Readings, SetOffset
 from grug.model import Quality
 
@@ -159,7 +160,8 @@ def test_wish_for_one_inverter_moves_the_grid_by_as_much() -> None:
     settings = OffsetSettings("grid", "total_power", inverters, slew_w_per_s=1e9)
     state = OffsetState(moved_s=0.0)
     for power_w, target in ((300.0, ""), (-2000.0, "a")):
-        state = take_command(state, SetOffset(power_w, 1e3, "cli", "", target))
+        wish = SetOffset(power_w, 1e3, "cli", "", target)
+        state = msgspec.structs.replace(state, wishes=take_wish(state.wishes, wish))
     outcome = decide(settings, state, GridReading(0.0, 1.0), GridOthers(), 1.0)
     assert outcome.state.offset_w == -1700.0
     assert "-2000 W for a" in outcome.decided.reason

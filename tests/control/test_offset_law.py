@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,10 +19,9 @@ from grug.control.offset import (
     SteeredInverter,
     decide,
     decide_stop,
-    problem_of,
-    take_command,
     take_health,
 )
+from grug.control.wishes import WishLimits, problem_of, take_wish
 from grug.messages import MeterImage, SetOffset
 
 SOLIS = (
@@ -34,6 +34,10 @@ WATTS = st.floats(-30_000, 30_000)
 
 def ask(power_w: float, expires_s: float = 1e6, who: str = "cli", why: str = "") -> SetOffset:
     return SetOffset(power_w, expires_s, who, why)
+
+
+def wish_for(state: OffsetState, wish: SetOffset) -> OffsetState:
+    return msgspec.structs.replace(state, wishes=take_wish(state.wishes, wish))
 
 
 def power_of(image: MeterImage) -> float:
@@ -53,7 +57,7 @@ def settled(
 ) -> tuple[OffsetState, str]:
     state, reason = OffsetState(), ""
     for command in commands:
-        state = take_command(state, command)
+        state = wish_for(state, command)
     for second in range(int(until_s) + 1):
         state, _, reason = serve(settings, state, 0.0, float(second))
     return state, reason
@@ -108,12 +112,12 @@ def test_inverter_that_comes_back_takes_its_share_again() -> None:
 def test_offset_never_outruns_slew_or_limit(
     steps: list[tuple[float, float]], slew: float, limit: float
 ) -> None:
-    settings = replace(SETTINGS, slew_w_per_s=slew, limit_w=limit)
+    settings = replace(SETTINGS, slew_w_per_s=slew, limits=WishLimits(limit_w=limit))
     state, now_s = OffsetState(), 0.0
     for pause_s, wish_w in steps:
         now_s += pause_s
         before = state
-        state = take_command(state, ask(wish_w, now_s + 10))
+        state = wish_for(state, ask(wish_w, now_s + 10))
         state, _, _ = serve(settings, state, 0.0, now_s)
         assert abs(state.offset_w) <= limit
         moved_s = 0.0 if before.moved_s is None else min(now_s - before.moved_s, 1.0)
@@ -121,7 +125,7 @@ def test_offset_never_outruns_slew_or_limit(
 
 
 def test_offset_is_reached_held_and_ramped_back_at_expiry() -> None:
-    state = take_command(OffsetState(), ask(-2000, 10.0, "cli", "absorb"))
+    state = wish_for(OffsetState(), ask(-2000, 10.0, "cli", "absorb"))
     course = []
     for second in range(15):
         state, _, reason = serve(SETTINGS, state, 0.0, float(second))
@@ -129,12 +133,12 @@ def test_offset_is_reached_held_and_ramped_back_at_expiry() -> None:
         if second == 5:
             assert reason == "offset -2000 W by cli (absorb)"
     assert course == [0, -1000, *[-2000] * 8, -1000, 0, 0, 0, 0]
-    assert state.commands == ()
+    assert state.wishes == ()
     assert reason == "offset 0 W from the config"
 
 
 def test_reason_says_that_the_offset_is_under_way() -> None:
-    state = take_command(OffsetState(), ask(-2000))
+    state = wish_for(OffsetState(), ask(-2000))
     _, _, reason = serve(SETTINGS, state, 0.0, 0.0)
     assert reason.startswith("moving to: offset -2000 W by cli")
 
@@ -152,14 +156,14 @@ def test_newest_wish_wins_and_its_end_uncovers_the_one_before() -> None:
 def test_same_source_replaces_its_wish_and_ends_it_by_a_past_expiry() -> None:
     state, _ = settled(SETTINGS, ask(1000), ask(300))
     assert state.offset_w == 300
-    assert len(state.commands) == 1
+    assert len(state.wishes) == 1
     state, reason = settled(SETTINGS, ask(1000), ask(0, expires_s=-1.0))
-    assert (state.offset_w, state.commands) == (0.0, ())
+    assert (state.offset_w, state.wishes) == (0.0, ())
     assert reason == "offset 0 W from the config"
 
 
 def test_config_offset_holds_when_nobody_asks() -> None:
-    state, reason = settled(replace(SETTINGS, power_w=-1500.0))
+    state, reason = settled(replace(SETTINGS, limits=WishLimits(power_w=-1500.0)))
     assert state.offset_w == -1500
     assert reason == "offset -1500 W from the config"
 
@@ -180,17 +184,17 @@ def test_absurd_wish_is_limited_and_says_so() -> None:
     ],
 )
 def test_wish_without_a_number_or_an_end_is_ignored(wish: SetOffset) -> None:
-    state = take_command(OffsetState(), ask(100))
+    state = wish_for(OffsetState(), ask(100))
     assert "ignored" in problem_of(wish)
-    assert take_command(state, wish) is state
+    assert wish_for(state, wish) == state
 
 
 def test_sources_without_end_do_not_fill_the_memory() -> None:
     state = OffsetState()
     for number in range(1000):
-        state = take_command(state, ask(number, who=str(number)))
-    assert len(state.commands) == 32
-    assert state.commands[-1].who == "999"
+        state = wish_for(state, ask(number, who=str(number)))
+    assert len(state.wishes) == 32
+    assert state.wishes[-1].who == "999"
 
 
 @pytest.mark.parametrize(
@@ -294,7 +298,7 @@ def test_stop_serves_the_grid_as_it_is() -> None:
     outcome = decide_stop(SETTINGS, state, GridReading(300.0, 9.0), GridOthers(), 9.5)
     assert [power_of(image) for image in outcome.images] == [150.0, 150.0]
     assert {image.valid_until_s for image in outcome.images} == {10.5}
-    assert outcome.state.commands == ()
+    assert outcome.state.wishes == ()
 
 
 def test_decision_names_grid_offset_and_every_inverter() -> None:

@@ -14,9 +14,10 @@ import pytest
 from grug.errors import StorageError
 from grug.messages import Readings
 from grug.storage.collect import Collector
-from grug.storage.segment import FrameKind
-from grug.transport import logfiles
-from grug.transport.logfiles import Limits, LogReader, LogWriter, Position, segment_path
+from grug.storage.segment import SEGMENT_HEADER_BYTES, FrameKind, scan_frames
+from grug.transport import logwriter
+from grug.transport.logfiles import LogReader, Position, segment_path
+from grug.transport.logwriter import Limits, LogWriter
 
 NO_LIMITS = Limits(1 << 40, 1 << 50, 0)
 T0 = 1_700_000_000_000
@@ -202,7 +203,7 @@ def test_write_that_failed_halfway_hides_nothing_after_it(
             os.ftruncate(fd, os.fstat(fd).st_size - 5)
             raise OSError(errno.ENOSPC, "No space left on device")
 
-        patch.setattr(logfiles.os, "fdatasync", fail)
+        patch.setattr(logwriter.os, "fdatasync", fail)
         with pytest.raises(StorageError, match="No space left"):
             log.write(1)
     log.write(2)
@@ -215,10 +216,11 @@ def test_random_damage_never_gives_a_wrong_block(tmp_path: Path) -> None:
         log.write(number)
     path = segment_path(tmp_path, 1)
     data = path.read_bytes()
+    table = scan_frames(data, seq_after=-1, offset=SEGMENT_HEADER_BYTES, frames_max=1)
     chance = random.Random(1)
     for _ in range(200):
         damaged = bytearray(data)
-        start = chance.randrange(64 + 120, len(data))
+        start = chance.randrange(table.end, len(data))
         damaged[start : start + chance.randrange(1, 300)] = chance.randbytes(20)
         path.write_bytes(damaged)
         found = numbers(tmp_path)

@@ -1,0 +1,183 @@
+"""Steering: the grid meter, fake meters, inverters, offset and charger."""
+
+from __future__ import annotations
+
+from grug.codec.hints import did_you_mean
+from grug.config.build import quoted
+from grug.config.checks.context import HouseCheck
+from grug.config.toml_lines import KeyPath
+from grug.config.types import EvseConfig, FakeMeterConfig, GridConfig
+
+EVSE_LIMIT_A_MAX = 32.0
+"""Largest limit of a household charger. Source: IEC 61851-1, one cable of 32 A."""
+IMPORT_FORCE_MAX = 6.0
+"""Beyond it the simulated inverters swing."""
+MAX_AGE_S_MAX = 10.0
+"""Old data is not safe: an inverter falls back on its own logic for a lost meter before this."""
+MAX_AGE_S_SENSIBLE = 5.0
+"""An inverter that is steered by measurements older than this overshoots visibly."""
+
+STEERING_REGISTER = "active_power"
+"""What inverters drive to zero; the profile of a fake meter must have it."""
+LIMIT_REGISTER = "current_limit"
+"""What a charger is held by; its map must have it."""
+
+
+def check_steering(check: HouseCheck) -> None:
+    """Everything between the grid meter and what inverters and chargers are told."""
+    _grid(check)
+    for name, meter in check.house.fakemeter.items():
+        _fakemeter(check, name, meter)
+    _inverters(check)
+    _offset(check)
+    for name, evse in check.house.evse.items():
+        _evse(check, name, evse)
+
+
+def _grid(check: HouseCheck) -> None:
+    grid = check.house.grid
+    if grid is None:
+        if check.house.fakemeter:
+            text = "fake meters need [grid]: where the house's true power is read"
+            check.report.refuse(("fakemeter",), text)
+        return
+    path = ("grid", "register")
+    if not check.refers(("grid", "device"), grid.device, "device"):
+        return
+    register_map = check.maps.get(check.house.device[grid.device].map)
+    if register_map is None or not check.has_register(path, grid.register, register_map):
+        return
+    unit = register_map.registers[grid.register].unit
+    if unit != "W":
+        text = f"{quoted(grid.register)} is no power in W, its unit is {quoted(unit)}"
+        check.report.refuse(path, text)
+    elif check.grid_period_s() is None and check.has_good_polls(grid.device):
+        text = f"no poll of device {quoted(grid.device)} reads {quoted(grid.register)}"
+        check.report.refuse(path, text)
+    period_s = check.grid_period_s()
+    if period_s is not None and grid.live is not None and grid.live <= period_s:
+        text = f"of {grid.live:g} s is over before the meter is read again, in {period_s:g} s"
+        check.within(("grid", "live"), False, text)
+    if grid.second:
+        _second_meter(check, grid)
+
+
+def _second_meter(check: HouseCheck, grid: GridConfig) -> None:
+    """It has to measure the house's connection by itself."""
+    path = ("grid", "second")
+    name, register = grid.second_series
+    if not check.refers(path, name, "device"):
+        return
+    house, device = check.house, check.house.device[name]
+    steered = {inverter.device for inverter in house.inverter.values()}
+    others = {inverter.meter for inverter in house.inverter.values()}
+    others |= {evse.meter for evse in house.evse.values()}
+    if name == grid.device:
+        check.report.refuse(path, f"{quoted(name)} is the grid meter itself")
+    elif name in steered:
+        text = f"what inverter {quoted(name)} knows of the grid is what grug tells it"
+        check.report.refuse(path, text)
+    elif name in others:
+        text = f"{quoted(name)} measures a part of the house, not its connection to the grid"
+        check.report.refuse(path, text)
+    elif register not in (names := [each for poll in device.poll for each in poll.registers]):
+        text = f"no poll of {quoted(name)} reads {quoted(register)}{did_you_mean(register, names)}"
+        check.report.refuse(path, text)
+    elif device.line == house.device[grid.device].line:
+        text = f"{quoted(name)} is on the grid meter's line: one adapter can take both away"
+        check.report.warn(path, text)
+
+
+def _fakemeter(check: HouseCheck, name: str, meter: FakeMeterConfig) -> None:
+    path: KeyPath = ("fakemeter", name)
+    check.refers((*path, "line"), meter.line, "line")
+    profile = check.map_named((*path, "profile"), meter.profile)
+    if profile is not None and STEERING_REGISTER not in profile.registers:
+        text = f"{quoted(meter.profile)} has no register '{STEERING_REGISTER}' to steer by"
+        check.report.refuse((*path, "profile"), text)
+    here = (*path, "max_age")
+    check.within(
+        here,
+        0 < meter.max_age <= MAX_AGE_S_MAX,
+        f"must be longer than 0 s and at most {MAX_AGE_S_MAX:g} s",
+    )
+    period_s = check.grid_period_s()
+    if period_s is not None and check.report.is_usable(*here) and period_s >= meter.max_age:
+        text = (
+            f"'max_age' of {meter.max_age:g} s is over before the grid meter is read again, "
+            f"every {period_s:g} s: the fake meter would fall silent each time"
+        )
+        check.report.refuse(here, text)
+    elif meter.max_age > MAX_AGE_S_SENSIBLE:
+        text = f"an inverter steered by readings {meter.max_age:g} s old overshoots"
+        check.report.warn(here, text)
+
+
+def _inverters(check: HouseCheck) -> None:
+    taken: dict[tuple[str, str], str] = {}
+    for name, inverter in check.house.inverter.items():
+        path: KeyPath = ("inverter", name)
+        check.within((*path, "share"), inverter.share > 0, "must be more than 0")
+        if inverter.meter:
+            check.refers((*path, "meter"), inverter.meter, "device")
+        has_device = check.refers((*path, "device"), inverter.device, "device")
+        has_meter = check.refers((*path, "fakemeter"), inverter.fakemeter, "fakemeter")
+        for key, value in (("device", inverter.device), ("fakemeter", inverter.fakemeter)):
+            other = taken.setdefault((key, value), name)
+            if other != name and check.report.is_usable(*path, key):
+                text = f"{key} {quoted(value)} belongs to inverter {quoted(other)} already"
+                check.report.refuse((*path, key), text)
+        if has_device and has_meter:
+            _same_unit(check, inverter.device, inverter.fakemeter)
+    for name in check.house.fakemeter:
+        if ("fakemeter", name) not in taken:
+            text = f"no inverter has fake meter {quoted(name)}: it stays silent"
+            check.report.warn(("fakemeter", name), text)
+
+
+def _same_unit(check: HouseCheck, device: str, fakemeter: str) -> None:
+    """A Solis asks its meter port for the unit id that it has itself at its COM port."""
+    unit = check.house.device[device].unit
+    if unit != check.house.fakemeter[fakemeter].unit:
+        text = (
+            f"device {quoted(device)} is unit {unit}; a Solis asks its meter by its own unit "
+            "id, and would get no answer here"
+        )
+        check.report.warn(("fakemeter", fakemeter, "unit"), text)
+
+
+def _offset(check: HouseCheck) -> None:
+    offset = check.house.offset
+    check.within(("offset", "limit"), offset.limit >= 0, "cannot be negative")
+    for key, bound in (("export_max", offset.export_max), ("import_max", offset.import_max)):
+        check.within(("offset", key), bound is None or bound >= 0, "cannot be negative")
+    check.within(("offset", "slew"), offset.slew > 0, "must be more than 0 W/s")
+    force = ("offset", "import_force")
+    check.within(force, 1 <= offset.import_force <= IMPORT_FORCE_MAX, "must be in 1..6")
+    if check.report.is_usable("offset", "limit"):
+        is_within = abs(offset.power) <= offset.limit
+        text = f"{offset.power:g} W is beyond the limit of {offset.limit:g} W"
+        check.within(("offset", "power"), is_within, text)
+
+
+def _evse(check: HouseCheck, name: str, evse: EvseConfig) -> None:
+    path: KeyPath = ("evse", name)
+    if check.refers((*path, "device"), evse.device, "device"):
+        _charger(check, path, evse.device)
+    if evse.meter:
+        check.refers((*path, "meter"), evse.meter, "device")
+    check.within((*path, "resend"), evse.resend > 0, "must be longer than 0 s")
+    for key, limit in (("limit", evse.limit), ("on_stop", evse.on_stop)):
+        is_good = limit is None or 0 <= limit <= EVSE_LIMIT_A_MAX
+        check.within((*path, key), is_good, f"{limit} A is not in 0..{EVSE_LIMIT_A_MAX:g}")
+
+
+def _charger(check: HouseCheck, path: KeyPath, device: str) -> None:
+    """A charger's map needs a current limit that may be written."""
+    register_map = check.maps.get(check.house.device[device].map)
+    if register_map is None:
+        return
+    register = register_map.registers.get(LIMIT_REGISTER)
+    if register is None or not register.is_writable:
+        text = f"map {quoted(register_map.model)} has no '{LIMIT_REGISTER}' that may be written"
+        check.report.refuse((*path, "device"), text)
