@@ -19,7 +19,6 @@ from grug.app.control import House
 from grug.codec.registers import RegisterMap
 from grug.config.loads import group_name, line_schedule, spans_of, unit_traits
 from grug.config.types import DeviceConfig, GridConfig, HouseConfig
-from grug.control.balance import BalanceSettings
 from grug.control.ladder import LadderSettings
 from grug.control.offset import OffsetSettings, SteeredInverter
 from grug.control.wishes import WishLimits
@@ -206,7 +205,6 @@ def offset_settings(config: HouseConfig, maps: Maps) -> OffsetSettings | None:
             second_s=config.grid.second_max_age,
             max_age_s=max(inverter.max_age_s for inverter in inverters),
         ),
-        balance=BalanceSettings(import_force=config.offset.import_force),
         second_device=config.grid.second_series[0],
         second_register=config.grid.second_series[1],
         limits=WishLimits(

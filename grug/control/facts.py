@@ -50,23 +50,25 @@ class FactsBook:
             power_w = _numbers(readings).get(AC)
             if power_w is not None:
                 # At the AC port plus is what the inverter takes.
-                self._note(by_meter.name, readings.read_s, self._ac_s, ac_w=-power_w)
+                self._note(
+                    by_meter.name, readings.read_s, self._ac_s, ac_w=-power_w, ac_s=readings.read_s
+                )
 
     def _take_com(self, inverter: SteeredInverter, readings: Readings) -> None:
         numbers, name = _numbers(readings), inverter.name
         if AC in numbers and not inverter.meter:
-            self._note(name, readings.read_s, self._ac_s, ac_w=numbers[AC])
+            self._note(name, readings.read_s, self._ac_s, ac_w=numbers[AC], ac_s=readings.read_s)
         if PV in numbers:
             self._note(name, readings.read_s, self._pv_s, pv_w=numbers[PV])
         news = {field: numbers[register] for register, field in NEWS if register in numbers}
         if news:
             self.facts[name] = replace(self.facts.get(name, InverterFacts()), **news)
 
-    def _note(self, name: str, read_s: float, times_s: dict[str, float], **power_w: float) -> None:
+    def _note(self, name: str, read_s: float, times_s: dict[str, float], **news: float) -> None:
         times_s[name] = read_s
         older_s = min(self._pv_s.get(name, -math.inf), self._ac_s.get(name, -math.inf))
         fact = self.facts.get(name, InverterFacts())
-        self.facts[name] = replace(fact, read_s=older_s, **power_w)
+        self.facts[name] = replace(fact, read_s=older_s, **news)
 
 
 @lru_cache(LAYOUTS_MAX)

@@ -16,16 +16,13 @@ import msgspec
 from msgspec.structs import replace
 
 from grug.control.balance import (
-    NEW,
     BalanceSettings,
     Following,
     InverterFacts,
-    corrections_w,
-    follow,
-    free_of,
-    told_total_w,
 )
 from grug.control.ladder import GridReading, LadderSettings, problem_of_reading
+from grug.control.plant import Motion, Plant
+from grug.control.steering import DriveSettings, Steered, Told, steer
 from grug.control.wishes import Known, Wanted, WishLimits, wanted, without_expired
 from grug.messages import Decided, MeterImage, SetOffset
 
@@ -85,6 +82,8 @@ class SteeredInverter:
     """Its COM port, where PV, state of charge and the battery's limits are read."""
     meter: str = ""
     """The meter at its AC port; empty when there is none, then its own word counts."""
+    plant: Plant = PLANT
+    """How it answers to its meter."""
 
     def __post_init__(self) -> None:
         """Keep the names that an image can fill; the profile's others stay at zero."""
@@ -111,6 +110,7 @@ class OffsetSettings:
     """How old voltage and frequency may be; older, and there is no image."""
     ladder: LadderSettings = field(default_factory=LadderSettings)
     balance: BalanceSettings = field(default_factory=BalanceSettings)
+    drive: DriveSettings = field(default_factory=DriveSettings)
     second_device: str = ""
     """Another meter at the house's connection; empty when there is none."""
     second_register: str = ""
@@ -144,7 +144,9 @@ class OffsetState(msgspec.Struct, frozen=True):
     offline: frozenset[str] = frozenset()
     """Inverters that are known not to be there."""
     following: Mapping[str, Following] = msgspec.field(default_factory=dict)
-    """By inverter: what it was told, and whether it does it."""
+    """By inverter: whether it does what it is told."""
+    motions: Mapping[str, Motion] = msgspec.field(default_factory=dict)
+    """By inverter: what it was told lately, and what its AC port did."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -198,8 +200,9 @@ def decide(
     told = _told(
         settings, state, grid.power_w + state.offset_w, facts, asked.shifts_w, now_s, step_s
     )
-    outcome = _serve(settings, state, grid, others, now_s, reason, told)
-    return replace(outcome, state=_followed(settings, outcome, told, step_s, now_s))
+    state = replace(state, following=told.following, motions=told.motions)
+    gone = dict.fromkeys(state.offline, 0.0)
+    return _serve(settings, state, grid, others, now_s, reason, {**gone, **told.told_w})
 
 
 def decide_stop(
@@ -254,8 +257,7 @@ def _move_offset(
     if offset_w != target_w:
         phase = f"moving to: {phase}"
     wishes = without_expired(state.wishes, now_s)
-    moved = OffsetState(offset_w, now_s, wishes, state.offline, state.following)
-    return moved, phase
+    return replace(state, offset_w=offset_w, moved_s=now_s, wishes=wishes), phase
 
 
 def _asked(
@@ -320,45 +322,25 @@ def _told(
     shifts_w: Mapping[str, float],
     now_s: float,
     step_s: float,
-) -> dict[str, float]:
+) -> Told:
     """What each inverter is told, by name, before its register's limits."""
-    balance = settings.balance
-    inverters = settings.inverters
-    total_w = wanted_w
-    if step_s <= QUICK_STEP_S_MAX:
-        total_w = told_total_w(balance, state.following, wanted_w)
-    there = [inverter.name for inverter in inverters if inverter.name not in state.offline]
-    free = free_of(there, state.following, now_s)
-    shares = _shares(settings, state, free)
-    told = {}
-    for inverter, share in zip(inverters, shares, strict=True):
-        told[inverter.name] = total_w * share
-    if len(free) > 1 and facts:
-        weights = {inverter.name: inverter.share for inverter in inverters if inverter.name in free}
-        for name, more_w in corrections_w(balance, weights, facts, shifts_w, now_s).items():
-            told[name] += more_w
-    for name in there:
-        # One that does not follow hears its plain part: it takes up its work as soon as it can.
-        if name not in free:
-            told[name] = wanted_w / len(there)
-    return told
-
-
-def _followed(
-    settings: OffsetSettings,
-    outcome: Outcome,
-    told: Mapping[str, float],
-    step_s: float,
-    now_s: float,
-) -> OffsetState:
-    """The state with what each inverter was told just now."""
-    before = outcome.state.following
-    following = {
-        name: follow(settings.balance, before.get(name, NEW), told_w, step_s, now_s)
-        for name, told_w in told.items()
-        if name not in outcome.state.offline
-    }
-    return replace(outcome.state, following=following)
+    there = tuple(
+        Steered(inverter.name, inverter.share, inverter.plant)
+        for inverter in settings.inverters
+        if inverter.name not in state.offline
+    )
+    return steer(
+        settings.drive,
+        settings.balance,
+        there,
+        state.following,
+        state.motions,
+        wanted_w,
+        facts,
+        shifts_w,
+        now_s,
+        step_s,
+    )
 
 
 def _shares(settings: OffsetSettings, state: OffsetState, free: Collection[str]) -> list[float]:

@@ -22,17 +22,21 @@ MOVES_MAX = 64
 """Moves that are remembered, at five a second: longer than any inverter takes."""
 
 
+DOUBT = 0.5
+DOUBT_W = 50.0
+
+
 @dataclass(frozen=True, slots=True)
 class Plant:
     """One inverter with its fake meter, as seen from grug."""
 
     gain_per_s: float = 0.45
     """W per second that it changes for each W that its meter shows."""
-    dead_s: float = 0.6
+    dead_s: float = 0.55
     """From the moment in which something is told until the AC port begins to move."""
-    lag_s: float = 0.2
+    lag_s: float = 0.1
     """Time constant of the move itself."""
-    passing_s: float = 1.0
+    passing_s: float = 2.0
     """In this time the AC port takes back what it did by itself."""
 
 
@@ -108,7 +112,12 @@ def see(plant: Plant, motion: Motion, ac_w: float, read_s: float) -> Motion:
             moves_w * (done(plant, read_s - at_s) - done(plant, motion.ac_s - at_s))
             for at_s, moves_w in motion.moves
         )
+        unexplained_w = ac_w - motion.ac_w - moved_w
+        doubt_w = DOUBT_W + DOUBT * sum(
+            abs(moves_w)
+            for at_s, moves_w in motion.moves
+            if read_s - at_s < plant.dead_s + 3.0 * plant.lag_s + 0.6
+        )
         found_w = passing_w(plant, motion, read_s)
-        taken_back_w = motion.passing_w - found_w
-        found_w += ac_w - (motion.ac_w + moved_w - taken_back_w)
+        found_w += math.copysign(max(0.0, abs(unexplained_w) - doubt_w), unexplained_w)
     return msgspec.structs.replace(motion, ac_w=ac_w, ac_s=read_s, passing_w=found_w)
