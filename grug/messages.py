@@ -71,6 +71,10 @@ class WriteRegisters(Message, frozen=True):
     """A write that could not start by then is dropped: an old command is not obeyed."""
     who: str
     why: str
+    mask: bytes = b""
+    """Of words: only those bits are written that are 1 here; empty says all of them."""
+    reads_back: bool = False
+    """Whether to say in WriteDone what the unit holds then, if that comes with the same frame."""
 
 
 class WriteDone(Message, frozen=True):
@@ -79,6 +83,8 @@ class WriteDone(Message, frozen=True):
     line: str
     request: WriteRegisters
     done_s: float
+    read_back: bytes = b""
+    """What the unit says that it holds now, where that was asked for and came along."""
 
 
 class WriteFailed(Message, frozen=True):

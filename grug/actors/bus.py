@@ -27,6 +27,7 @@ from grug.errors import (
 from grug.messages import LineChanged
 from grug.planner.queue import BusQueue, Job, WriteJob
 from grug.planner.units import UnitTraits, VerdictStore, WireTiming
+from grug.planner.writes import MASK_WRITE, READ_WRITE, WRITE_COILS, WRITE_WORDS
 from grug.protocol.framing import Exchange, Framing, RtuFraming
 from grug.protocol.rtu import CHARACTER_BITS, character_s, interframe_delay_s
 from grug.runtime.calls import BusCalls
@@ -361,12 +362,17 @@ class _BusOwner:
         unit = job.unit
         if not isinstance(job, WriteJob):
             return self._framing.read(unit.unit_id, job.transaction.span)
-        return self._framing.write(
+        address, block, framing = job.request.address, job.block, self._framing
+        if job.function == MASK_WRITE:
+            return framing.mask_write(unit.unit_id, address, block, job.request.mask)
+        if job.function == READ_WRITE:
+            return framing.read_write(unit.unit_id, address, block, job.write.span)
+        return framing.write(
             unit.unit_id,
             job.request.table,
-            job.request.address,
-            job.request.block,
-            always_multiple=unit.traits.writes_multiple,
+            address,
+            block,
+            always_multiple=job.function in (WRITE_COILS, WRITE_WORDS),
         )
 
     async def _quieten(self, line: Line) -> None:

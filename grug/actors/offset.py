@@ -10,6 +10,7 @@ Stops: when asked, after a moment of offset 0; a crash leaves the fake meters to
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import trio
@@ -30,6 +31,7 @@ from grug.control.offset import (
 from grug.control.wishes import problem_of, take_wish
 from grug.messages import Message, Noted, Readings, ReadingsMissing, SetOffset, UnitChanged
 from grug.model import Quality, UnitHealth
+from grug.runtime.clock import whole_ms
 from grug.runtime.feed import Feed
 
 NAME = "offset"
@@ -54,17 +56,24 @@ async def run(
 ) -> None:
     """Decide at every reading of the grid's power until ``stopping``, and a moment longer."""
     controller = _Controller(feed, settings, memory)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(controller.serve)
-        nursery.start_soon(controller.look_at_ages)
-        await stopping.wait()
-        controller.stop()
-        await trio.sleep(LAST_IMAGES_S)
-        nursery.cancel_scope.cancel()
+    with controller.inbox:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(controller.serve)
+            nursery.start_soon(controller.look_at_ages)
+            await stopping.wait()
+            controller.stop()
+            await trio.sleep(LAST_IMAGES_S)
+            nursery.cancel_scope.cancel()
 
 
 class _Controller:
-    """The inputs as they came in, and the state between decisions."""
+    """The inputs as they came in, and the state between decisions.
+
+    Every message is taken at its own time and in the order of the feed, and ages are looked at when
+    they are due by that time: what is decided follows from what was published, whenever this task
+    came to run. So a recording of the feed is enough to decide it all again (``grug replay``).
+    Whether an image may still be served is for the fake meter's own clock.
+    """
 
     def __init__(self, feed: Feed, settings: OffsetSettings, memory: OffsetMemory) -> None:
         self._feed = feed
@@ -74,8 +83,12 @@ class _Controller:
         self._known = LadderReadings()
         self._rung: Rung | None = None
         """Where the grid's power came from at the last decision; None before the first."""
-        self._may_age = trio.Event()
-        """Set by the first reading: from then on ages matter."""
+        self._now_s = -math.inf
+        """The time of the last message or look; it never goes back."""
+        self._look_s = math.inf
+        """When a reading will have become too old for its rung, or the ramp's next step is due."""
+        self._nap = trio.CancelScope()
+        """Of the task that waits for that moment."""
         self._others = GridOthers()
         self._inverters: dict[tuple[str, int], SteeredInverter] = {
             (inverter.line, inverter.unit_id): inverter for inverter in settings.inverters
@@ -90,45 +103,72 @@ class _Controller:
         self._passed_on = passed_on
         self._book = FactsBook(settings.inverters)
         self._layouts: dict[tuple[str, ...], _Layout] = {}
+        self._meters = {settings.grid_device, settings.second_device}
+        kinds = (Readings, ReadingsMissing, SetOffset, UnitChanged)
+        self.inbox = feed.subscribe(NAME, *kinds, wanted=self._is_wanted, wakes=self._wakes)
 
     async def serve(self) -> None:
         """Wait for what matters and decide when the grid was read, or could not be."""
-        kinds = (Readings, ReadingsMissing, SetOffset, UnitChanged)
-        with self._feed.subscribe(NAME, *kinds, wanted=self._is_wanted) as subscription:
-            while True:
-                is_due = False
-                for message in await subscription.receive_batch():
-                    is_due |= self._take(message)
-                if is_due:
-                    self._decide()
+        while True:
+            self._take_all(await self.inbox.receive_batch())
 
     async def look_at_ages(self) -> None:
         """Decide when a reading has become too old for its rung, and while the offset ramps."""
-        await self._may_age.wait()
-        ladder = self._settings.ladder
         while True:
-            now_s = trio.current_time()
-            step = choose(ladder, self._known, now_s)
-            if step.rung is not self._rung or step.rung is Rung.RAMP:
-                self._decide()
-            # The instant itself still belongs to the higher rung, and silence ends with a reading.
-            due_s = next_look_s(ladder, self._known, step) + 1e-3
-            if step.rung in (Rung.RAMP, Rung.SILENT):
-                due_s = now_s + RAMP_EVERY_S
-            await trio.sleep_until(due_s)
+            self._nap = trio.CancelScope(deadline=self._look_s)
+            with self._nap:
+                await trio.sleep_forever()
+            self._take_all(self.inbox.drain())
+            self._pass_time(trio.current_time())
 
     def stop(self) -> None:
         """From now on the offset is 0, whoever wishes what."""
+        self._take_all(self.inbox.drain())
         self._is_stopping = True
         if self._known.first is not None:
-            self._decide()
+            self._decide(whole_ms(trio.current_time()))
 
-    def _decide(self) -> None:
-        """Decide on the best reading there is now."""
-        now_s = trio.current_time()
+    def _take_all(self, messages: list[Message]) -> None:
+        """Note what has come, and decide wherever it asks for that."""
+        latest_s = trio.current_time()
+        for message in messages:
+            at_s = self._now_s
+            if isinstance(message, Readings):
+                at_s = message.read_s
+            elif isinstance(message, ReadingsMissing):
+                at_s = message.failed_s
+            at_s = min(at_s, latest_s)  # A time yet to come would make all that follows old.
+            self._pass_time(at_s)
+            if self._take(message):
+                self._decide(at_s)
+
+    def _pass_time(self, until_s: float) -> None:
+        """Decide what ages alone have brought about by then, each at its moment."""
+        while self._look_s <= until_s:
+            now_s = self._look_s
+            step = choose(self._settings.ladder, self._known, now_s)
+            if step.rung is not self._rung or step.rung is Rung.RAMP:
+                self._decide(now_s)
+            else:
+                self._plan_look(step, now_s)
+
+    def _plan_look(self, step: Step, now_s: float) -> None:
+        """Find out when to look again. Silence ends with a reading, not by waiting."""
+        if step.rung is Rung.RAMP:
+            self._look_s = now_s + RAMP_EVERY_S
+        else:
+            # The instant itself still belongs to the higher rung.
+            self._look_s = next_look_s(self._settings.ladder, self._known, step) + 1e-3
+        if self._look_s < self._nap.deadline:
+            self._nap.deadline = self._look_s
+
+    def _decide(self, at_s: float) -> None:
+        """Decide on the best reading there is at a moment, or at the last one if that is later."""
+        now_s = self._now_s = max(self._now_s, at_s)
         step = choose(self._settings.ladder, self._known, now_s)
         if step.rung is not self._rung:
             self._note_change(step, now_s)
+        self._plan_look(step, now_s)
         ramp = step.reason if step.rung is Rung.RAMP else ""
         settings, state, others = self._settings, self._memory.state, self._others
         if self._is_stopping:
@@ -149,23 +189,26 @@ class _Controller:
             self._feed.publish(Noted(NAME, text, now_s))
 
     def _is_wanted(self, message: Message) -> bool:
-        """Leave out the other devices' readings: they would wake us ten times as often."""
-        if isinstance(message, Readings | ReadingsMissing):
-            if message.device in (self._settings.grid_device, self._settings.second_device):
-                return True
-            # Noted within ``publish``, without waking anybody: it is for the next decision.
-            if isinstance(message, Readings):
-                self._book.take(message)
-            return False
+        """Leave out what neither the grid nor an inverter says."""
+        if isinstance(message, Readings):
+            return message.device in self._meters or message.device in self._book.devices
+        if isinstance(message, ReadingsMissing):
+            return message.device in self._meters
         return True
+
+    def _wakes(self, message: Message) -> bool:
+        """Inverters' readings are for the next decision: they would wake us ten times as often."""
+        return not isinstance(message, Readings) or message.device in self._meters
 
     def _take(self, message: Message) -> bool:
         """Note one message; returns whether the grid's power is known anew."""
         match message:
             case Readings():
-                if message.device != self._settings.grid_device:
-                    return self._take_second(message)
-                return self._take_readings(message)
+                if message.device == self._settings.grid_device:
+                    return self._take_readings(message)
+                if message.device in self._book.devices:
+                    self._book.take(message)
+                return self._take_second(message)
             case ReadingsMissing():
                 if (
                     message.device != self._settings.grid_device
@@ -174,7 +217,6 @@ class _Controller:
                     return False
                 fault = f"{message.device} not read: {message.kind}"
                 self._known.take_first(GridReading(0.0, message.failed_s, fault))
-                self._may_age.set()
                 return True
             case SetOffset():
                 self._take_command(message)
@@ -204,12 +246,13 @@ class _Controller:
         if layout.grid_index is None:
             return False
         self._known.take_first(_grid_reading(readings, layout.grid_index))
-        self._may_age.set()
         return True
 
     def _take_second(self, readings: Readings) -> bool:
         """Note the second meter's reading; it asks for a decision only when it is believed."""
         names = readings.names
+        if readings.device != self._settings.second_device:
+            return False
         if self._settings.second_register not in names:
             return False
         index = names.index(self._settings.second_register)

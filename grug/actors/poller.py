@@ -22,6 +22,7 @@ from grug.messages import ReadFailed, Readings, ReadingsMissing, ReadRegisters, 
 from grug.model import Priority, Quality, Span, Value
 from grug.planner.schedule import Ticks
 from grug.runtime.calls import BusCaller
+from grug.runtime.clock import whole_ms
 from grug.runtime.feed import Feed
 
 MISSING_EVERY_S = 10.0
@@ -146,7 +147,8 @@ class _Poll:
                 judge = self._plausibility.judge
                 values, qualities = judge(values, qualities, reply.read_s)
             self._told_s = -math.inf
-            self._feed.publish(Readings(self._device, reply.read_s, self._names, values, qualities))
+            read_s = whole_ms(reply.read_s)
+            self._feed.publish(Readings(self._device, read_s, self._names, values, qualities))
         else:
             assert isinstance(reply, ReadFailed), (
                 "a read is answered by RegistersRead or ReadFailed"

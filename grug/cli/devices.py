@@ -186,7 +186,10 @@ def write(
     dry_run: bool,
     **options: Any,
 ) -> Job:
-    """Write registers of the device on PORT; VALUE is in the register's unit, or a label."""
+    """Write registers of the device on PORT; VALUE is in the register's unit, or a label.
+
+    One bit of a bit field is NAME:LABEL=on or off; its other bits stay as they are.
+    """
     orders = WriteOrders(assignments, why, force, ordered, verify, dry_run)
     return partial(_in_trio, write_device, Target(**options), orders)
 
@@ -212,21 +215,66 @@ async def write_device(target: Target, orders: WriteOrders) -> int:
         BusError: the device refused or did not answer.
     """
     line, device = target.prepare()
-    values = parse_assignments(device, orders.assignments, force=orders.force)
+    of_bits = [each for each in orders.assignments if ":" in each.partition("=")[0]]
+    whole = [each for each in orders.assignments if each not in of_bits]
+    values = parse_assignments(device, whole, force=orders.force)
+    bits = parse_bits(device, of_bits, force=orders.force)
     if orders.dry_run:
         writes = device.plan_writes(values, why=orders.why, ordered=orders.ordered)
         _write_columns([_shown_write(write, values) for write in writes])
+        sys.stdout.write("".join(f"{name}: {_shown_bits(bits[name])}\n" for name in bits))
         sys.stdout.write("nothing was sent\n")
         return 0
+    who = "grug write"
     async with line:
-        before = await device.readings(*(values if orders.verify else ()))
+        before = await device.readings(*((*values, *bits) if orders.verify else ()))
         await device.write(
-            values, why=orders.why, who="grug write", ordered=orders.ordered, verify=orders.verify
+            values, why=orders.why, who=who, ordered=orders.ordered, verify=orders.verify
         )
-    for name, value in values.items():
+        for name, each in bits.items():
+            await device.write_bits(name, each, why=orders.why, who=who, verify=orders.verify)
+    shown = {name: show_value(device.map[name], value) for name, value in values.items()}
+    shown |= {name: _shown_bits(each) for name, each in bits.items()}
+    for name, text in shown.items():
         was = f" (was {before[name]})" if name in before else ""
-        sys.stdout.write(f"{name} = {show_value(device.map[name], value)}{was}\n")
+        sys.stdout.write(f"{name} = {text}{was}\n")
     return 0
+
+
+def parse_bits(
+    device: Device, assignments: Sequence[str], *, force: bool = False
+) -> dict[str, dict[str, bool]]:
+    """Turn ``NAME:LABEL=on`` into bits by register and label, all problems at once.
+
+    Raises:
+        EncodeError: what is wrong with which.
+    """
+    bits: dict[str, dict[str, bool]] = {}
+    problems: list[str] = []
+    for assignment in assignments:
+        place, _, text = assignment.partition("=")
+        name, _, label = (part.strip() for part in place.partition(":"))
+        try:
+            device.check((name,))
+            if name not in device.map.registers or not device.map[name].bits:
+                raise EncodeError(f"{name} has no bits with labels")
+            if device.map[name].access is Access.GUARDED and not force:
+                raise EncodeError(_why_guarded(device.map[name]))
+            holds = _SWITCHES.get(text.strip().lower())
+            if holds is None:
+                raise EncodeError(f"{place}: {text!r} is neither on nor off")
+            device.plan_bits(name, {label: holds}, why="check")
+            if bits.setdefault(name, {}).setdefault(label, holds) is not holds:
+                raise EncodeError(f"{place} is given twice")
+        except (EncodeError, UnknownRegisterError) as error:
+            problems.append(str(error))
+    if problems:
+        raise EncodeError("\n".join(problems))
+    return bits
+
+
+def _shown_bits(bits: Mapping[str, bool]) -> str:
+    return ", ".join(f"{label} {'on' if holds else 'off'}" for label, holds in bits.items())
 
 
 def parse_assignments(

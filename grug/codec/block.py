@@ -112,9 +112,7 @@ def encode_for_write(register: Register, value: Value) -> bytes:
         EncodeError: as ``encode``; or the register must not be written, or the number is none of
             its choices. (``encode`` takes such a number, as devices show more than they document.)
     """
-    if not register.is_writable:
-        reason = register.note or "the device does not take writes"
-        raise EncodeError(f"{register.name} is not to be written ({register.access}): {reason}")
+    require_writable(register)
     block = encode(register, value)
     if register.choices and not isinstance(value, str):
         numbers = {choice.number: choice.label for choice in register.choices}
@@ -122,6 +120,17 @@ def encode_for_write(register: Register, value: Value) -> bytes:
             known = ", ".join(f"{number} {label!r}" for number, label in numbers.items())
             raise _refusal(register, value, f"none of {known}")
     return block
+
+
+def require_writable(register: Register) -> None:
+    """Refuse what is never to be written.
+
+    Raises:
+        EncodeError: the register is one of those.
+    """
+    if not register.is_writable:
+        reason = register.note or "the device does not take writes"
+        raise EncodeError(f"{register.name} is not to be written ({register.access}): {reason}")
 
 
 def encoder_of(register: Register) -> Callable[[Value], bytes]:

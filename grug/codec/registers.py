@@ -313,6 +313,9 @@ class DeviceFacts:
     mirrored: tuple[Table, ...] = ()
     """Tables that also show what the map says of the input registers."""
     write_function: WriteFunction = "shortest"
+    functions: frozenset[int] = frozenset()
+    """Which it has of those that few devices have: 22 writes some bits of a register, 23 writes and
+    reads at once. Source: MODBUS V1.1b3, 6.16 and 6.17."""
     identify: str = ""
     """Name of the register that tells this model from others; empty when none does."""
     identify_values: tuple[int | str, ...] = ()

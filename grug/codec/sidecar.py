@@ -13,6 +13,7 @@
     holes = "learned"               # or "never": addresses between registers are not read over
     mirrors = ["holding_register"]  # tables that show the input registers too
     write_function = "shortest"     # or "multiple": function 16 even for one word
+    functions = [22, 23]            # it can write some bits of a register; write and read at once
     identify = "model"              # the register that tells the model; or, with what it reads:
     identify = { register = "model", values = [101, 103] }
 
@@ -50,11 +51,12 @@ _TEXTS = ("title", "manufacturer", "source", "verified")
 _KEYS = (
     *_TEXTS,
     *("words_max", "bits_max", "write_words_max", "gap", "holes", "mirrors", "write_function"),
-    *("identify", "barriers", "serial", "bits", "enums"),
+    *("functions", "identify", "barriers", "serial", "bits", "enums"),
 )
 _WORD_TABLES = (Table.HOLDING_REGISTER.value, Table.INPUT_REGISTER.value)
 _HOLES = ("learned", "never")
 _WRITE_FUNCTIONS = ("shortest", "multiple")
+_FUNCTIONS = (22, 23)
 _FRAMING = re.compile(r"[78][NEO][12]")
 
 
@@ -168,6 +170,7 @@ def _facts_of(root: dict[str, Any], reader: _Reader) -> DeviceFacts:
         barriers=_barriers_of(root.pop("barriers", {}), reader),
         mirrored=tuple(Table(table) for table in mirrors),
         write_function=choice_of("write_function", _WRITE_FUNCTIONS),
+        functions=frozenset(reader.take(root, "functions", [], _are_functions, "a list of 22, 23")),
         identify=identify,
         identify_values=identify_values,
         baudrate=reader.take(serial, "baudrate", 9600, _is_whole(300, 921600), "a speed in baud"),
@@ -263,6 +266,12 @@ def _is_whole(low: int, high: int) -> Callable[[Any], bool]:
 
 def _is_seconds(value: Any) -> bool:
     return type(value) in (int, float) and 0 <= value <= 10
+
+
+def _are_functions(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        type(each) is int and each in _FUNCTIONS for each in value
+    )
 
 
 def _is_framing(value: Any) -> bool:

@@ -130,6 +130,7 @@ def unit_traits(
         gap_s=facts.gap_s,
         reads_holes=facts.holes != "never",
         writes_multiple=facts.write_function == "multiple",
+        functions=facts.functions,
     )
 
 

@@ -37,6 +37,8 @@ class FactsBook:
         """By inverter."""
         self._by_device = {inverter.device: inverter for inverter in inverters if inverter.device}
         self._by_meter = {inverter.meter: inverter for inverter in inverters if inverter.meter}
+        self.devices = frozenset((*self._by_device, *self._by_meter))
+        """Whose readings matter."""
         self._pv_s: dict[str, float] = {}
         self._ac_s: dict[str, float] = {}
 

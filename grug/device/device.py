@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
+import msgspec
 import trio
 
 from grug.codec.block import BlockDecoder
@@ -20,10 +21,10 @@ from grug.errors import (
     UnknownRegisterError,
     bus_error,
 )
-from grug.messages import ReadFailed, ReadRegisters, RegistersRead, WriteFailed
+from grug.messages import ReadFailed, ReadRegisters, RegistersRead, WriteDone, WriteFailed
 from grug.model import FailureKind, Priority, Quality, Span, Value
 from grug.runtime.calls import BusReply, BusRequest
-from grug.runtime.writes import make_write
+from grug.runtime.writes import make_bits_write, make_write
 
 WRITE_PATIENCE_S = 10.0
 """How long a write may wait for a busy line; after that it is an old command."""
@@ -172,12 +173,56 @@ class Device:
         writes = self.plan_writes(
             wanted, why=why, who=who, ordered=ordered, exponents=await self.read(*scales)
         )
+        unverified = []
         for at, write in enumerate(writes):
-            reply = await self._ask(write.request)
+            reply = await self._ask(msgspec.structs.replace(write.request, reads_back=verify))
             if isinstance(reply, WriteFailed):
                 raise bus_error(reply.kind, f"{self}: {_stopped(writes, at, reply)}")
+            # What came back at once may be what was there before: only the same is a proof.
+            if not isinstance(reply, WriteDone) or reply.read_back != write.request.block:
+                unverified.append(write)
+        if verify and unverified:
+            await self._verify(unverified)
+
+    async def write_bits(
+        self,
+        name: str,
+        bits: Mapping[str, bool],
+        /,
+        *,
+        why: str,
+        who: str = "library",
+        verify: bool = False,
+    ) -> None:
+        """Write some bits of a bit field; the others stay as they are.
+
+        Where the device has function 22 it does that itself. Elsewhere the register is read and
+        written back, with nothing on the line in between; a bit that the device itself changes in
+        these few milliseconds is lost. If it cannot be read nothing is written.
+
+        Args:
+            name: of a register with labelled bits in the map.
+            bits: by label, whether it shall hold.
+            why: as of ``write``, like the two after it.
+            who: likewise.
+            verify: likewise.
+
+        Raises:
+            UnknownRegisterError: a KeyError; the map has no such register.
+            EncodeError: the register has no such label, or is not to be written.
+            NotTakenError: with ``verify``: the device acknowledged but holds something else.
+            BusError: as of ``write``.
+        """
+        write = self.plan_bits(name, bits, why=why, who=who)
+        reply = await self._ask(write.request)
+        if isinstance(reply, WriteFailed):
+            raise bus_error(reply.kind, f"{self}: {_stopped((write,), 0, reply)}")
         if verify:
-            await self._verify(writes)
+            (register,) = write.registers
+            held = register.labels_of((await self.read(name))[name])
+            wrong = [label for label, holds in bits.items() if holds != (label in held)]
+            if wrong:
+                raise NotTakenError(f"{self}: {name}: not taken: {', '.join(wrong)}")
 
     def plan_writes(
         self,
@@ -219,6 +264,23 @@ class Device:
             )
             writes.append((register, request))
         return join_writes(writes, self.map.facts.write_words_max, ordered=ordered)
+
+    def plan_bits(
+        self, name: str, bits: Mapping[str, bool], *, why: str, who: str = "library"
+    ) -> JoinedWrite:
+        """The write that ``write_bits`` would send.
+
+        Raises:
+            UnknownRegisterError: a KeyError; the map has no such register.
+            EncodeError: the register has no such label, or is not to be written.
+        """
+        (register,) = self._select((name,))
+        deadline_s = trio.current_time() + WRITE_PATIENCE_S
+        unit_id = self.unit_id
+        request = make_bits_write(
+            register, bits, unit_id=unit_id, who=who, why=why, deadline_s=deadline_s
+        )
+        return JoinedWrite(request, (register,))
 
     async def _verify(self, writes: Sequence[JoinedWrite]) -> None:
         spans = tuple(write.span for write in writes)

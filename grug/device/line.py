@@ -280,6 +280,7 @@ def _traits_of(facts: DeviceFacts) -> bus.UnitTraits:
         reads_holes=facts.holes != "never",
         turnaround_s=usual.turnaround_s + facts.gap_s,
         writes_multiple=facts.write_function == "multiple",
+        functions=facts.functions,
     )
 
 
@@ -294,4 +295,5 @@ def _strictest(one: bus.UnitTraits, other: bus.UnitTraits) -> bus.UnitTraits:
         reads_holes=one.reads_holes and other.reads_holes,
         turnaround_s=max(one.turnaround_s, other.turnaround_s),
         writes_multiple=one.writes_multiple or other.writes_multiple,
+        functions=one.functions & other.functions,
     )

@@ -11,6 +11,7 @@ from grug.codec.image import RegisterImage
 from grug.codec.registers import Access
 from grug.device.line import Port, opener_of
 from grug.model import Table
+from grug.planner.writes import OPTIONAL_FUNCTIONS, WRITE_COIL, WRITE_WORD, masked
 from grug.protocol.ports import tcp_port
 from grug.protocol.rtu import interframe_delay_s
 from grug.protocol.server import (
@@ -75,16 +76,30 @@ class ServedUnit:
 
     def _answer_write(self, request: ServerRequest) -> bytes:
         facts = self.image.register_map.facts
-        if facts.write_function == "multiple" and request.function in (5, 6):
+        function = request.function
+        if (facts.write_function == "multiple" and function in (WRITE_COIL, WRITE_WORD)) or (
+            function in OPTIONAL_FUNCTIONS and function not in facts.functions
+        ):
             return exception_reply(request, ILLEGAL_FUNCTION)
         if not request.table.is_bits and request.count > facts.write_words_max:
             return exception_reply(request, ILLEGAL_DATA_VALUE)
         if not self._takes(request.table, request.address, request.count):
             return exception_reply(request, ILLEGAL_DATA_ADDRESS)
-        changed = self.image.write(request.table, request.address, request.block)
+        reads, block = request.reads, request.block
+        if reads is not None and (
+            reads.count > facts.words_max
+            or self.image.read(reads.table, reads.address, reads.count) is None
+        ):
+            return exception_reply(request, ILLEGAL_DATA_ADDRESS)  # And nothing is written.
+        if request.mask:
+            before = self.image.read(request.table, request.address, 1) or bytes(2)
+            block = masked(before, block, request.mask)
+        changed = self.image.write(request.table, request.address, block)
         if changed and self._on_write is not None:
             self._on_write(changed)
-        return write_reply(request)
+        if reads is None:
+            return write_reply(request)
+        return read_reply(request, self.image.read(reads.table, reads.address, reads.count) or b"")
 
     def _takes(self, table: Table, address: int, count: int) -> bool:
         """Whether each of the addresses belongs to a register that the device lets be written."""

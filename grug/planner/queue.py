@@ -46,7 +46,9 @@ from grug.planner.waiting import (
     fail_read,
     goes_before,
     is_live_read,
+    look_of,
 )
+from grug.planner.writes import ILLEGAL_FUNCTION, OPTIONAL_FUNCTIONS, overwrites
 
 __all__ = ["BusQueue", "Job", "ReadJob", "WriteJob"]
 
@@ -155,7 +157,7 @@ class BusQueue:
                 old.unit_id == request.unit_id
                 and old.table is request.table
                 and old.address == request.address
-                and len(old.block) <= len(request.block)
+                and overwrites(request.block, request.mask, old.block, old.mask)
             ):
                 del self._writes[at]
                 self._fail_write(write, FailureKind.EXPIRED, f"superseded by {request.who}", now_s)
@@ -175,10 +177,13 @@ class BusQueue:
             for at, write in enumerate(self._writes):
                 unit = write.unit
                 if unit.ready_s <= now_s:
-                    if unit.may_mistake(look_of_write(write.request), now_s):
+                    function = write.function(now_s)
+                    if unit.may_mistake(look_of(write, function), now_s):
                         return self._clearing(write, now_s)
+                    if not function:
+                        return ReadJob(unit, Transaction(write.span, ()), base_of=write)
                     del self._writes[at]
-                    return WriteJob(write)
+                    return WriteJob(write, function)
                 self.wake_s = min(self.wake_s, write.unit.ready_s, write.request.deadline_s)
         if not self._reads:
             return None
@@ -249,7 +254,7 @@ class BusQueue:
 
         Args:
             job: what ``pick`` gave.
-            block: what was read; ignored for a write.
+            block: what was read; of a write only where it was read back.
             started_s: when the request began.
             ended_s: when the reply had arrived.
         """
@@ -258,7 +263,7 @@ class BusQueue:
         job.unit.measured(self._latency_s(job, ended_s - started_s))
         if isinstance(job, WriteJob):
             job.unit.forget()
-            done = WriteDone(self._line, job.request, ended_s)
+            done = WriteDone(self._line, job.request, ended_s, block)
             job.asker.reply(done)
             self._publish(done)
             return
@@ -266,6 +271,8 @@ class BusQueue:
             return  # It has served its purpose: those who wait still do.
         unit = job.unit
         span = job.transaction.span
+        if job.base_of is not None:
+            job.base_of.take_base(block, ended_s)
         unit.proved(span)
         unit.remember(span, block, ended_s)
         unit.took(span, ended_s - started_s)
@@ -287,14 +294,20 @@ class BusQueue:
             unit.answered(ended_s)
         else:
             look = (
-                look_of_write(job.request)
+                look_of_write(job.request, job.function)
                 if isinstance(job, WriteJob)
                 else look_of_read(job.transaction.span)
             )
             unit.missed(look, str(error), ended_s, self._offline_others(unit))
         if isinstance(job, WriteJob):
             unit.forget()
+            if code_of(error) == ILLEGAL_FUNCTION and job.function in OPTIONAL_FUNCTIONS:
+                unit.lacks(job.function)
+                self._writes.insert(0, job.write)  # Nothing was written: another way is tried.
+                return
             self._fail_write(job, error.kind, str(error), ended_s, code_of(error))
+        elif job.base_of is not None:
+            self._fail_blocked(unit, job.base_of, error, ended_s)
         elif job.blocked is not None:
             if not is_refusal:
                 self._fail_blocked(unit, job.blocked, error, ended_s)

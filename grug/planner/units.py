@@ -22,6 +22,7 @@ from grug.planner.plan import (
     plan_reads,
 )
 from grug.planner.refusals import Refusals
+from grug.planner.writes import READ_WRITE, write_function
 
 OFFLINE_FAILURES = 3
 """Failures in a row after which a unit is only probed: two may be bad luck on a noisy line."""
@@ -64,7 +65,7 @@ PLANS_MAX = 1000
 
 Look: TypeAlias = tuple[Table, int, int]
 """What tells one reply of a unit from another: table, address and length. A reply to a read does
-not say its address (-1 here), which makes late ones dangerous."""
+not say its address (-1 or -2 here), which makes late ones dangerous."""
 
 
 def look_of_read(span: Span) -> Look:
@@ -72,9 +73,10 @@ def look_of_read(span: Span) -> Look:
     return span.table, -1, (span.count + 7) // 8 if span.table.is_bits else span.count
 
 
-def look_of_write(request: WriteRegisters) -> Look:
-    """How the acknowledgement of a write looks."""
-    return request.table, request.address, len(request.block)
+def look_of_write(request: WriteRegisters, function: int) -> Look:
+    """How the acknowledgement of a write by that function looks; one with contents has no place."""
+    address = -2 if function == READ_WRITE else request.address
+    return request.table, address, len(request.block)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,8 @@ class UnitTraits:
     """Silence that this unit wants after a frame of its own, where more than the line's gap."""
     writes_multiple: bool = False
     """Whether it wants functions 15 and 16 for a single value too."""
+    functions: frozenset[int] = frozenset()
+    """Which it has of those that few units have; see ``planner.writes``."""
     identity: str = ""
     """What the verdicts on its addresses are kept under; empty keeps none."""
 
@@ -205,6 +209,7 @@ class Unit:
         self._latency_s_max_before = 0.0
         """The same of the round of replies before this one."""
         self._fresh: dict[Span, tuple[bytes, float]] = {}
+        self._lacking: set[int] = set()
         self._identity = ""
         self._verdicts = Verdicts()
         """As they are kept."""
@@ -216,6 +221,7 @@ class Unit:
         self._identity = traits.identity
         self.traits = traits
         self.limits = traits.limits
+        self._lacking.clear()
         self._learned = LearnedCost(traits.read_cost(self._timing), traits.rest_s(self._timing))
         if is_another:
             self._verdicts = self._store.load(traits.identity)
@@ -323,6 +329,29 @@ class Unit:
     def forget(self) -> None:
         """Something was written: nothing that was read before needs be true any more."""
         self._fresh.clear()
+
+    # Writes
+
+    def write_function(self, request: WriteRegisters, *, knows_bits: bool) -> int:
+        """By which function to write; 0 where the register's other bits must be read first.
+
+        Args:
+            request: what is to be written.
+            knows_bits: the other bits have been read and are in what is written.
+        """
+        width = 1 if request.table.is_bits else 2
+        return write_function(
+            request.table,
+            len(request.block) // width,
+            functions=self.traits.functions - self._lacking,
+            is_multiple=self.traits.writes_multiple,
+            is_masked=bool(request.mask) and not knows_bits,
+            reads_back=request.reads_back,
+        )
+
+    def lacks(self, function: int) -> None:
+        """It does not know a function that its map says it has."""
+        self._lacking.add(function)
 
     # Latency
 

@@ -17,7 +17,8 @@ from grug.messages import (
 from grug.model import FailureKind, Span
 from grug.planner.cuts import cut_of, lies_within
 from grug.planner.plan import Transaction
-from grug.planner.units import Unit
+from grug.planner.units import Look, Unit, look_of_read, look_of_write
+from grug.planner.writes import BASE_AGE_S_MAX, masked
 
 
 class Asker(Protocol):
@@ -108,24 +109,50 @@ class WaitingRead:
 class WaitingWrite:
     """A write that waits."""
 
-    __slots__ = ("asker", "request", "unit")
+    __slots__ = ("_base_s", "asker", "block", "request", "unit")
 
     def __init__(self, asker: Asker, request: WriteRegisters, unit: Unit) -> None:
         self.asker = asker
         self.request = request
         self.unit = unit
+        self.block = request.block
+        """What goes on the wire: with the register's other bits, once they are known."""
+        self._base_s = -math.inf
+
+    @property
+    def span(self) -> Span:
+        """The addresses that it writes."""
+        request = self.request
+        width = 1 if request.table.is_bits else 2
+        return Span(request.table, request.address, len(request.block) // width)
+
+    def take_base(self, base: bytes, read_s: float) -> None:
+        """Keep the other bits of what it writes, as read just now."""
+        self.block = masked(base, self.request.block, self.request.mask)
+        self._base_s = read_s
+
+    def function(self, now_s: float) -> int:
+        """By which function it goes on the wire; 0 while its other bits are not known."""
+        knows_bits = now_s - self._base_s <= BASE_AGE_S_MAX + self.unit.traits.gap_s
+        return self.unit.write_function(self.request, knows_bits=knows_bits)
 
 
 class ReadJob:
     """One read for the wire."""
 
-    __slots__ = ("blocked", "transaction", "unit")
+    __slots__ = ("base_of", "blocked", "transaction", "unit")
 
     def __init__(
-        self, unit: Unit, transaction: Transaction, blocked: Span | WaitingWrite | None = None
+        self,
+        unit: Unit,
+        transaction: Transaction,
+        blocked: Span | WaitingWrite | None = None,
+        base_of: WaitingWrite | None = None,
     ) -> None:
         self.unit = unit
         self.transaction = transaction
+        self.base_of = base_of
+        """The write of some bits that has to know the others first."""
         self.blocked = blocked
         """What had to stand back: the unit must first answer a read whose reply cannot be mistaken
         for one that is overdue. Nobody wants the contents."""
@@ -134,15 +161,24 @@ class ReadJob:
 class WriteJob:
     """One write for the wire."""
 
-    __slots__ = ("asker", "request", "unit")
+    __slots__ = ("asker", "block", "function", "request", "unit", "write")
 
-    def __init__(self, write: WaitingWrite) -> None:
+    def __init__(self, write: WaitingWrite, function: int) -> None:
         self.unit = write.unit
         self.asker = write.asker
         self.request = write.request
+        self.block = write.block
+        self.function = function
+        """5, 6, 15, 16, 22 or 23."""
+        self.write = write
 
 
 Job: TypeAlias = ReadJob | WriteJob
+
+
+def look_of(write: WaitingWrite, function: int) -> Look:
+    """How the reply to a write's next transaction looks, which may be the read of other bits."""
+    return look_of_write(write.request, function) if function else look_of_read(write.span)
 
 
 def goes_before(read: WaitingRead, other: WaitingRead, now_s: float) -> bool:

@@ -8,7 +8,12 @@ from __future__ import annotations
 from typing import Protocol
 
 from grug.model import Span, Table
-from grug.protocol.client import ReadTransaction, WriteTransaction
+from grug.protocol.client import (
+    MaskWriteTransaction,
+    ReadTransaction,
+    ReadWriteTransaction,
+    WriteTransaction,
+)
 
 
 class Exchange(Protocol):
@@ -57,6 +62,12 @@ class Framing(Protocol):
     ) -> Exchange:
         """A write; raises LocalProtocolError when Modbus has no such request."""
 
+    def mask_write(self, unit_id: int, address: int, block: bytes, mask: bytes) -> Exchange:
+        """A write of some bits of a holding register; raises LocalProtocolError likewise."""
+
+    def read_write(self, unit_id: int, address: int, block: bytes, read: Span) -> Exchange:
+        """A write, then a read, of holding registers; raises LocalProtocolError likewise."""
+
     def ended(self, *, is_answered: bool) -> str:
         """Learn from the exchange that has just ended.
 
@@ -73,7 +84,9 @@ class RtuFraming:
 
     def __init__(self) -> None:
         self._line_echoes = False
-        self._exchange: ReadTransaction | WriteTransaction | None = None
+        self._exchange: (
+            ReadTransaction | WriteTransaction | MaskWriteTransaction | ReadWriteTransaction | None
+        ) = None
 
     def begin(self) -> None:
         """See ``Framing.begin``: the adapter is most likely the same."""
@@ -95,6 +108,22 @@ class RtuFraming:
             always_multiple=always_multiple,
             line_echoes=self._line_echoes,
         )
+        return exchange
+
+    def mask_write(
+        self, unit_id: int, address: int, block: bytes, mask: bytes
+    ) -> MaskWriteTransaction:
+        """See ``Framing.mask_write``."""
+        self._exchange = exchange = MaskWriteTransaction(
+            unit_id, address, block, mask, line_echoes=self._line_echoes
+        )
+        return exchange
+
+    def read_write(
+        self, unit_id: int, address: int, block: bytes, read: Span
+    ) -> ReadWriteTransaction:
+        """See ``Framing.read_write``."""
+        self._exchange = exchange = ReadWriteTransaction(unit_id, address, block, read)
         return exchange
 
     def ended(self, *, is_answered: bool) -> str:

@@ -13,7 +13,13 @@ import struct
 
 from grug.errors import ExceptionReply, RemoteProtocolError
 from grug.model import Span, Table
-from grug.protocol.client import read_pdu, unpack_bits, write_pdu
+from grug.protocol.client import (
+    mask_write_pdu,
+    read_pdu,
+    read_write_pdu,
+    unpack_bits,
+    write_pdu,
+)
 
 HEADER = struct.Struct(">HHH")
 """Transaction number, protocol (0 for Modbus), length of what follows: unit id and PDU."""
@@ -159,6 +165,16 @@ class MbapFraming:
         """See ``Framing.write``."""
         pdu, header = write_pdu(unit_id, table, address, block, always_multiple)
         return self._next(pdu, header, 6)
+
+    def mask_write(self, unit_id: int, address: int, block: bytes, mask: bytes) -> MbapExchange:
+        """See ``Framing.mask_write``."""
+        pdu = mask_write_pdu(unit_id, address, block, mask)
+        return self._next(pdu, pdu, len(pdu))
+
+    def read_write(self, unit_id: int, address: int, block: bytes, read: Span) -> MbapExchange:
+        """See ``Framing.read_write``."""
+        pdu, header = read_write_pdu(unit_id, address, block, read)
+        return self._next(pdu, header, 3 + header[2])
 
     def _next(self, pdu: bytes, header: bytes, reply_pdu_bytes: int, bits: int = 0) -> MbapExchange:
         self._number = self._number % 0xFFFF + 1  # Some gateways put 0 where they know no number.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from grug.model import Table
+from grug.model import Span, Table
 from grug.protocol.rtu import character_s, crc_is_good, with_crc
 
 ILLEGAL_FUNCTION = 1
@@ -24,7 +24,8 @@ READ_WORDS_MAX = 125
 READ_BITS_MAX = 2000
 WRITE_WORDS_MAX = 123
 WRITE_BITS_MAX = 1968
-"""Source: MODBUS Application Protocol V1.1b3, 6.1, 6.3, 6.11, 6.12."""
+READ_WRITE_WORDS_MAX = 121
+"""Source: MODBUS Application Protocol V1.1b3, 6.1, 6.3, 6.11, 6.12, 6.17."""
 
 PARTIAL_KEPT_S = 0.03
 """How long a silence within one frame may last, over and above its characters' time: USB adapters
@@ -40,11 +41,17 @@ _TABLES = {
     6: Table.HOLDING_REGISTER,
     15: Table.COIL,
     16: Table.HOLDING_REGISTER,
+    22: Table.HOLDING_REGISTER,
+    23: Table.HOLDING_REGISTER,
 }
 _READS = frozenset((1, 2, 3, 4))
-_LENGTHS_OF_OTHERS = {8: 8, 22: 10, 24: 6, 43: 7}
+_MASK_WRITE = 22
+_READ_WRITE = 23
+_BYTE_COUNTS_AT = {15: 6, 16: 6, 23: 10}
+"""Where a request with data says how many bytes they are. Source: as above, 6.11, 6.12, 6.17."""
+_LENGTHS_OF_OTHERS = {8: 8, 24: 6, 43: 7}
 """Lengths of requests that are only refused; those not listed have no data and thus 4 bytes.
-Source: MODBUS Application Protocol V1.1b3, 6.8, 6.16, 6.18, 6.21."""
+Source: MODBUS Application Protocol V1.1b3, 6.8, 6.18, 6.21."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +70,10 @@ class ServerRequest:
     adu: bytes
     fault: int = 0
     """The exception code that any server answers it with; 0 when it is well formed."""
+    mask: bytes = b""
+    """Of function 22: the bits of the block that are to be written are 1; empty for the others."""
+    reads: Span | None = None
+    """Of function 23: what is to be read after the write."""
 
     @property
     def is_read(self) -> bool:
@@ -165,9 +176,10 @@ class RequestFramer:
     def _is_awaited_reply(self, frame: bytes | memoryview) -> bool:
         """Whether the bytes begin as the unit's answer to the last read request must."""
         asked = self._asked
-        if asked is None or not asked.is_read or asked.fault:
+        if asked is None or asked.fault or not (asked.is_read or asked.reads):
             return False
-        size = (asked.count + 7) // 8 if asked.table.is_bits else 2 * asked.count
+        count = asked.reads.count if asked.reads else asked.count
+        size = (count + 7) // 8 if asked.table.is_bits else 2 * count
         return frame[0] == asked.unit_id and frame[1] == asked.function and frame[2] == size
 
 
@@ -185,8 +197,10 @@ def _request_length(frame: memoryview, is_first: bool) -> int:
     function = frame[1]
     if function in (1, 2, 3, 4, 5, 6):
         return 8
-    if function in (15, 16):
-        return 9 + frame[6] if len(frame) > 6 else 0
+    if function == _MASK_WRITE:
+        return 10
+    if (at := _BYTE_COUNTS_AT.get(function)) is not None:
+        return at + 3 + frame[at] if len(frame) > at else 0
     if not is_first or not 0 < function < 0x80:
         return 0
     return _LENGTHS_OF_OTHERS.get(function, 4)
@@ -197,19 +211,22 @@ def _is_write_under_way(frame: memoryview, length: int) -> bool:
 
     Its data may look like anything, a request to us included, so they are not searched.
     """
-    if frame[1] not in (15, 16) or len(frame) < 7 or length <= len(frame):
+    at = _BYTE_COUNTS_AT.get(frame[1])
+    if at is None or len(frame) <= at or length <= len(frame):
         return False
-    count = frame[4] << 8 | frame[5]
-    return count > 0 and frame[6] == (2 * count if frame[1] == 16 else (count + 7) // 8)
+    count = frame[at - 2] << 8 | frame[at - 1]
+    return count > 0 and frame[at] == ((count + 7) // 8 if frame[1] == 15 else 2 * count)
 
 
 def _reply_length(frame: memoryview) -> int:
     """Length of the reply that these bytes begin, 0 when they begin none."""
     function = frame[1]
-    if function in _READS:
+    if function in _READS or function == _READ_WRITE:
         return 5 + frame[2]
     if function in (15, 16):
         return 8
+    if function == _MASK_WRITE:
+        return 10
     return 5 if function & 0x80 and function & 0x7F > 0 else 0
 
 
@@ -221,8 +238,14 @@ def _parse(adu: bytes) -> ServerRequest:
         return ServerRequest(
             unit_id, function, Table.HOLDING_REGISTER, 0, 0, b"", adu, ILLEGAL_FUNCTION
         )
+    if function == _READ_WRITE:
+        return _parse_read_write(adu)
     address = adu[2] << 8 | adu[3]
-    if function in _READS:
+    mask = b""
+    if function == _MASK_WRITE:
+        count, block, is_legal = 1, adu[6:8], True
+        mask = bytes((adu[4] ^ 0xFF, adu[5] ^ 0xFF))  # On the wire it says which bits stay.
+    elif function in _READS:
         count, block = adu[4] << 8 | adu[5], b""
         is_legal = 0 < count <= (READ_BITS_MAX if table.is_bits else READ_WORDS_MAX)
     else:
@@ -230,7 +253,20 @@ def _parse(adu: bytes) -> ServerRequest:
     fault = 0 if is_legal else ILLEGAL_DATA_VALUE
     if not fault and address + count > 0x10000:
         fault = ILLEGAL_DATA_ADDRESS
-    return ServerRequest(unit_id, function, table, address, count, block, adu, fault)
+    return ServerRequest(unit_id, function, table, address, count, block, adu, fault, mask)
+
+
+def _parse_read_write(adu: bytes) -> ServerRequest:
+    read_address, read_count, address, count = (
+        adu[at] << 8 | adu[at + 1] for at in range(2, 10, 2)
+    )
+    is_legal = 0 < count <= READ_WRITE_WORDS_MAX and 0 < read_count <= READ_WORDS_MAX
+    fault = 0 if is_legal and adu[10] == 2 * count else ILLEGAL_DATA_VALUE
+    if not fault and max(address + count, read_address + read_count) > 0x10000:
+        fault = ILLEGAL_DATA_ADDRESS
+    table = Table.HOLDING_REGISTER
+    reads = Span(table, read_address, read_count)
+    return ServerRequest(adu[0], adu[1], table, address, count, adu[11:-2], adu, fault, reads=reads)
 
 
 def _parse_write_coil(adu: bytes) -> tuple[int, bytes, bool]:
@@ -273,19 +309,19 @@ def pack_bits(block: bytes) -> bytes:
 
 
 def read_reply(request: ServerRequest, block: bytes) -> bytes:
-    """The ADU that answers a read.
+    """The ADU that answers a read, or a write with a read after it.
 
     Args:
-        request: the read request.
-        block: ``request.count`` big-endian words, or one byte per bit.
+        request: the request.
+        block: as many big-endian words as are read, or one byte per bit.
     """
     data = pack_bits(block) if request.table.is_bits else block
     return with_crc(bytes((request.unit_id, request.function, len(data))) + data)
 
 
 def write_reply(request: ServerRequest) -> bytes:
-    """The ADU that acknowledges a write: its first six bytes again."""
-    return with_crc(request.adu[:6])
+    """The ADU that acknowledges a write: its beginning again, of a masked one all of it."""
+    return with_crc(request.adu[:8] if request.mask else request.adu[:6])
 
 
 def exception_reply(request: ServerRequest, code: int) -> bytes:

@@ -7,6 +7,7 @@ which the machine was suspended counts: a reading from before that is old.
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 
@@ -31,6 +32,19 @@ class MonotonicClock(trio.abc.Clock):
 def boot_s() -> float:
     """Seconds since boot, suspension included; never set back."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+SLACK_MS = 0.05
+"""Less than this before a whole millisecond counts as it: sums of floats are not exact."""
+
+
+def whole_ms(at_s: float) -> float:
+    """The millisecond that a moment lies in: what the log keeps of it.
+
+    Readings carry such times, so that a replay of the log computes with the very numbers that were
+    computed with. It never makes anything younger by more than ``SLACK_MS``.
+    """
+    return math.floor(at_s * 1000 + SLACK_MS) / 1000
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ class Subscription:
         bound: int,
         key: Callable[[Message], Hashable] | None,
         wanted: Callable[[Message], bool] | None = None,
+        wakes: Callable[[Message], bool] | None = None,
     ) -> None:
         self.name = name
         self.kinds = kinds
@@ -35,6 +36,7 @@ class Subscription:
         self._bound = bound
         self._key = key
         self._wanted = wanted
+        self._wakes = wakes
         self._queue: deque[Message] = deque()
         self._latest: dict[Hashable, Message] = {}
         self._dropped = 0
@@ -55,7 +57,7 @@ class Subscription:
                 self._queue.popleft()
                 self._dropped += 1
             self._queue.append(message)
-        if self._waiter is not None:
+        if self._waiter is not None and (self._wakes is None or self._wakes(message)):
             waiter, self._waiter = self._waiter, None
             trio.lowlevel.reschedule(waiter)
 
@@ -130,6 +132,7 @@ class Feed:
         bound: int = 1000,
         key: Callable[[Message], Hashable] | None = None,
         wanted: Callable[[Message], bool] | None = None,
+        wakes: Callable[[Message], bool] | None = None,
     ) -> Subscription:
         """Subscribe to messages of these kinds (``Message`` itself means all).
 
@@ -140,8 +143,10 @@ class Feed:
             key: conflate: of messages with equal keys only the latest is kept.
             wanted: messages for which it is false neither wait nor wake the reader; it is called
                 within ``publish`` and must be quick.
+            wakes: messages for which it is false wait, in their order, until another one wakes the
+                reader or it looks by itself.
         """
-        subscription = Subscription(self, name, kinds, bound, key, wanted)
+        subscription = Subscription(self, name, kinds, bound, key, wanted, wakes)
         self._subscriptions.append(subscription)
         self._by_kind.clear()
         return subscription

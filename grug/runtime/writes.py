@@ -6,8 +6,13 @@ out of range, is refused before it can reach a bus.
 
 from __future__ import annotations
 
-from grug.codec.block import encode_for_write
+from collections.abc import Mapping
+from dataclasses import replace
+
+from grug.codec.block import encode, encode_for_write, require_writable
+from grug.codec.hints import did_you_mean
 from grug.codec.registers import Register
+from grug.errors import EncodeError
 from grug.messages import WriteRegisters
 from grug.model import Value
 
@@ -30,3 +35,50 @@ def make_write(
     """
     block = encode_for_write(register, value)
     return WriteRegisters(unit_id, register.table, register.address, block, deadline_s, who, why)
+
+
+def make_bits_write(
+    register: Register,
+    bits: Mapping[str, bool],
+    *,
+    unit_id: int,
+    who: str,
+    why: str,
+    deadline_s: float,
+) -> WriteRegisters:
+    """Make the request to write some bits of a bit field, by their labels; the others stay.
+
+    Args:
+        register: a bit field of the device's map.
+        bits: whether each label shall hold.
+        unit_id: as of ``make_write``, like the three after it.
+        who: likewise.
+        why: likewise.
+        deadline_s: likewise.
+
+    Raises:
+        EncodeError: there is no such label, or the register is never to be written.
+    """
+    require_writable(register)
+    places = {bit.label: bit for bit in register.bits}
+    unknown = [label for label in bits if label not in places]
+    if unknown or not bits:
+        label = unknown[0] if unknown else ""
+        raise EncodeError(
+            f"{register.name}: there is no bit {label!r}{did_you_mean(label, places)}"
+        )
+    mask = sum(1 << places[label].bit for label in bits)
+    new = sum(
+        1 << places[label].bit for label, holds in bits.items() if holds != places[label].active_low
+    )
+    words = replace(register, minimum=None, maximum=None, invalid=frozenset())
+    return WriteRegisters(
+        unit_id,
+        register.table,
+        register.address,
+        encode(words, new),
+        deadline_s,
+        who,
+        why,
+        mask=encode(words, mask),
+    )

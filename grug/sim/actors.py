@@ -40,6 +40,7 @@ from grug.model import FailureKind, UnitHealth
 from grug.planner.plan import ReadCost, ReadLimits, plan_reads, plan_s
 from grug.protocol.rtu import interframe_delay_s
 from grug.runtime.calls import BusCaller, BusCalls, BusReply, BusRequest, open_calls
+from grug.runtime.clock import whole_ms
 from grug.runtime.feed import Feed
 from grug.sim.faults import FaultKind
 from grug.sim.line import METER_TIMEOUT_S, TURNAROUND_S, SimMeterPort, wire_character_s
@@ -144,7 +145,7 @@ class SimActors:
             )
         values = tuple([getter() for getter in group.getters])
         group.unit.heard(now_s)
-        self._feed.publish(Readings(group.device, now_s, group.names, values))
+        self._feed.publish(Readings(group.device, whole_ms(now_s), group.names, values))
 
     def _is_well(self, group: _Group, now_s: float) -> bool:
         """Whether the unit answers; if not, say so as poller and bus owner would."""
@@ -217,7 +218,9 @@ class SimActors:
                     return RegistersRead(good, now_s)
                 text, kind = "exception", FailureKind.REFUSED
             else:
-                code = unit.write(request.table, request.address, request.block, now_s)
+                code = unit.write(
+                    request.table, request.address, request.block, now_s, request.mask
+                )
                 if not code:
                     return WriteDone(line_name, request, now_s)
                 text, kind = f"exception {code}", FailureKind.REFUSED

@@ -18,6 +18,7 @@ from grug.codec.decimals import ratio_of
 from grug.codec.image import RegisterImage
 from grug.codec.registers import Register, RegisterMap
 from grug.model import Span, Table, Value
+from grug.planner.writes import OPTIONAL_FUNCTIONS, WRITE_WORD, masked
 from grug.protocol.server import (
     ILLEGAL_DATA_ADDRESS,
     ILLEGAL_DATA_VALUE,
@@ -71,10 +72,18 @@ class SimUnit:
             if isinstance(block, int):
                 return exception_reply(request, block)
             return read_reply(request, block)
-        if request.function == 6 and self.register_map.facts.write_function == "multiple":
+        facts = self.register_map.facts
+        if (request.function == WRITE_WORD and facts.write_function == "multiple") or (
+            request.function in OPTIONAL_FUNCTIONS and request.function not in facts.functions
+        ):
             return exception_reply(request, ILLEGAL_FUNCTION)
-        code = self.write(request.table, request.address, request.block, now_s)
-        return exception_reply(request, code) if code else write_reply(request)
+        code = self.write(request.table, request.address, request.block, now_s, request.mask)
+        if code or request.reads is None:
+            return exception_reply(request, code) if code else write_reply(request)
+        held = self.read(request.reads, now_s)
+        return (
+            exception_reply(request, held) if isinstance(held, int) else read_reply(request, held)
+        )
 
     def read(self, span: Span, now_s: float) -> bytes | int:
         """The contents of a span as in ``RegistersRead.blocks``, or an exception code."""
@@ -92,13 +101,18 @@ class SimUnit:
         block = self.image.read(*key)
         return ILLEGAL_DATA_ADDRESS if block is None else block
 
-    def write(self, table: Table, address: int, block: bytes, now_s: float) -> int:
-        """Take a write; returns 0 or an exception code."""
+    def write(
+        self, table: Table, address: int, block: bytes, now_s: float, mask: bytes = b""
+    ) -> int:
+        """Take a write, of the bits in the mask if there is one; returns 0 or an exception code."""
         self.heard(now_s)
         count = len(block) if table.is_bits else len(block) // 2
         touched = self._touched(Span(table, address, count))
-        if self.image.read(table, address, count) is None:
+        before = self.image.read(table, address, count)
+        if before is None:
             return ILLEGAL_DATA_ADDRESS
+        if mask:
+            block = masked(before, block, mask)
         self.house.advance(now_s)
         self.image.write(table, address, block)
         for register in touched:

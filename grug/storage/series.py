@@ -131,6 +131,8 @@ _LINE_FIELDS = ("utilisation_pct", "transactions", "failures", "waiting")
 
 def _request_text(request: WriteRegisters) -> str:
     contents = request.block.hex()
+    if request.mask:
+        contents += f" where {request.mask.hex()}"
     return (
         f"unit {request.unit_id} {request.table} {request.address} = {contents}"
         f" by {request.who}: {request.why}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -259,3 +260,46 @@ async def test_a_restarted_controller_remembers_wishes_and_who_is_away(autojump_
         house.feed.publish(Readings("grid", trio.current_time(), ("hertz",), (50.0,)))
         assert served(await house.read(3000.0)) == before
         nursery.cancel_scope.cancel()
+
+
+async def test_the_facts_of_an_inverter_count_from_their_place_in_the_feed(autojump_clock) -> None:
+    async with running() as house:
+        book = house.memory
+        await house.read(100.0)
+        house.feed.publish(UnitChanged("com1", 1, UnitHealth.OFFLINE, "", 0.0))
+        readings = Readings("grid", trio.current_time(), FAST, (230.0, 1000.0))
+        house.feed.publish(readings)
+        house.feed.publish(UnitChanged("com1", 1, UnitHealth.HEALTHY, "", 0.0))
+        await trio.testing.wait_all_tasks_blocked()
+        assert served(house.heard.drain()) == {"fake1": 0.0, "fake2": 1000.0}
+        assert not book.state.offline
+
+
+async def decided_of(*, is_held_up: bool) -> list[tuple[float, ...]]:
+    """Decisions over a second of readings and the silence after it, with times from its start."""
+    async with running() as house:
+        start_s = trio.current_time()
+        readings = []
+        for step in range(6):
+            read_s = start_s + 0.2 * step
+            readings.append(Readings("grid", read_s, FAST, (230.0, 100.0 * step)))
+            await trio.sleep_until(read_s)
+            if not is_held_up:
+                house.feed.publish(readings[-1])
+        await trio.sleep_until(start_s + 4.0)
+        for each in readings if is_held_up else ():
+            house.feed.publish(each)
+        await trio.testing.wait_all_tasks_blocked()
+        await trio.sleep(1.0)
+        heard = house.heard.drain()
+        return [
+            (round(message.decided_s - start_s, 6), *message.values[:2])
+            for message in heard
+            if isinstance(message, Decided) and not math.isnan(message.values[0])
+        ]
+
+
+async def test_decisions_follow_from_the_feed_however_late_the_actor_runs(autojump_clock) -> None:
+    prompt = await decided_of(is_held_up=False)
+    assert len(prompt) == 6 + 4, "one for each reading, then those of the ramp"
+    assert await decided_of(is_held_up=True) == prompt

@@ -373,3 +373,47 @@ def test_an_adapter_without_a_lasting_name_is_warned_of(tmp_path: Path, capsys: 
     (tmp_path / "dev/serial/by-id/usb-FTDI_A10K-if00-port0").unlink()
     show_ports(partial(list_ports, tmp_path))
     assert "/dev/ttyUSB0\n    may be another adapter after" in capsys.readouterr().out
+
+
+# bits
+
+
+def inverter() -> tuple[RegisterImage, Target]:
+    image = RegisterImage(load_map("solis_s5_eh1p"))
+    image.set("energy_storage_mode_setting", 0b1001)
+    line = SimLine("roof", {"inverter": ServedUnit(1, image)})
+    return image, Target(line.open, "solis_s5_eh1p")
+
+
+async def test_one_bit_is_switched_and_the_others_stay(
+    autojump_clock: Clock, capsys: Capture
+) -> None:
+    image, target = inverter()
+    name = "energy_storage_mode_setting"
+    wish = (f"{name}:Allow charge from grid=on", f"{name}:Self use=off")
+    assert await write_device(target, orders(*wish, force=True, dry_run=True)) == 0
+    assert image.get(name) == 0b1001
+    assert await write_device(target, orders(*wish, force=True)) == 0
+    assert image.get(name) == 0b101000
+    assert capsys.readouterr().out.splitlines() == [
+        f"{name}: Allow charge from grid on, Self use off",
+        "nothing was sent",
+        f"{name} = Allow charge from grid on, Self use off"
+        " (was 9 (Self use, Battery wakeup enable))",
+    ]
+
+
+async def test_all_that_is_wrong_with_bits_is_told_at_once(autojump_clock: Clock) -> None:
+    image, target = inverter()
+    name = "energy_storage_mode_setting"
+    wishes = (f"{name}:Self uses=on", f"{name}:Backup=maybe", "power_on_off:On=on", "nope:On=on")
+    with pytest.raises(EncodeError) as caught:
+        await write_device(target, orders(*wishes, force=True))
+    said = str(caught.value).splitlines()
+    assert "no bit 'Self uses'; did you mean 'Self use'?" in said[0]
+    assert "'maybe' is neither on nor off" in said[1]
+    assert "power_on_off has no bits with labels" in said[2]
+    assert "has no register 'nope'" in said[3]
+    with pytest.raises(EncodeError, match="guarded"):
+        await write_device(target, orders(f"{name}:Backup=on"))
+    assert image.get(name) == 0b1001

@@ -224,6 +224,7 @@ gap = 0.1
 holes = "never"
 mirrors = ["holding_register"]
 write_function = "multiple"
+functions = [22, 23]
 identify = { register = "status", values = [3, 4] }
 bits_max = 64
 write_words_max = 10
@@ -249,6 +250,7 @@ def test_a_sidecar_is_read_as_it_says() -> None:
     assert (facts.title, facts.words_max, facts.gap_s, facts.holes) == ("A meter", 40, 0.1, "never")
     assert facts.mirrored == (Table.HOLDING_REGISTER,)
     assert (facts.write_function, facts.identify) == ("multiple", "status")
+    assert facts.functions == {22, 23}
     assert (facts.bits_max, facts.write_words_max, facts.identify_values) == (64, 10, (3, 4))
     addresses = {address for _, address in facts.barriers}
     assert addresses == {0x10, 0x20, 0x21, 0x22}
@@ -271,6 +273,8 @@ def test_without_a_sidecar_the_defaults_hold() -> None:
         ("\nwords_max = 0", "meter.toml:2: words_max: 0 is not a number from 1 to 125"),
         ("gap = '1'", "meter.toml:1: gap: '1' is not seconds from 0 to 10"),
         ("holes = 'nevr'", "meter.toml:1: holes: 'nevr' is not learned or never; did you mean 'n"),
+        ("functions = [16]", "meter.toml:1: functions: [16] is not a list of 22, 23"),
+        ("functions = 22", "meter.toml:1: functions: 22 is not a list of 22, 23"),
         ("mirrors = ['coil']", "meter.toml:1: mirrors: ['coil'] is not a list of"),
         ("mirrors = ['input_register']", "meter.toml: mirrors: the map has registers of its own"),
         ("identify = 'staus'", "meter.toml:1: identify: the map has no register 'staus'; did you"),
