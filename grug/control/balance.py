@@ -20,6 +20,8 @@ from dataclasses import dataclass
 
 import msgspec
 
+from grug.control.plant import Asking
+
 
 @dataclass(frozen=True, slots=True)
 class BalanceSettings:
@@ -53,6 +55,8 @@ class InverterFacts(msgspec.Struct, frozen=True):
     """The older of the two powers' times."""
     ac_s: float = -1e9
     """When the AC power was read."""
+    asking: Asking | None = None
+    """When it asks its meter; None when it does not ask regularly."""
 
     @property
     def charging_w(self) -> float | None:

@@ -9,6 +9,7 @@ from functools import lru_cache
 from msgspec.structs import replace
 
 from grug.control.balance import InverterFacts
+from grug.control.plant import Asking
 from grug.control.offset import SteeredInverter
 from grug.messages import Readings
 from grug.model import Quality
@@ -25,6 +26,13 @@ NEWS = (
 """Registers, and the facts that they are."""
 _WANTED = frozenset((PV, AC, SOC, VOLTAGE, CHARGE, DISCHARGE))
 
+ANSWERS = "answers"
+"""How often a fake meter has answered, published now and then with the time of its last answer."""
+ASKING_S = (0.02, 1.0)
+"""Shortest and longest time between two questions of an inverter that asks regularly."""
+ASKING_S_MAX = 3.0
+"""Two counts that are further apart say nothing of when it asks."""
+
 LAYOUTS_MAX = 256
 """Poll groups whose layout is remembered: far more than a house has."""
 
@@ -37,7 +45,10 @@ class FactsBook:
         """By inverter."""
         self._by_device = {inverter.device: inverter for inverter in inverters if inverter.device}
         self._by_meter = {inverter.meter: inverter for inverter in inverters if inverter.meter}
-        self.devices = frozenset((*self._by_device, *self._by_meter))
+        self._by_fakemeter = {inverter.fakemeter: inverter for inverter in inverters}
+        self._answers: dict[str, tuple[float, float]] = {}
+        """By inverter: (time, count) of its meter's answers as published last."""
+        self.devices = frozenset((*self._by_device, *self._by_meter, *self._by_fakemeter))
         """Whose readings matter."""
         self._pv_s: dict[str, float] = {}
         self._ac_s: dict[str, float] = {}
@@ -55,6 +66,21 @@ class FactsBook:
                 self._note(
                     by_meter.name, readings.read_s, self._ac_s, ac_w=-power_w, ac_s=readings.read_s
                 )
+
+        elif readings.device in self._by_fakemeter and readings.names == (ANSWERS,):
+            count, read_s = float(readings.values[0]), readings.read_s
+            self._take_answers(self._by_fakemeter[readings.device].name, count, read_s)
+
+    def _take_answers(self, name: str, count: float, read_s: float) -> None:
+        """Work out when the inverter asks, from two counts; None when it is not regular."""
+        before_s, before = self._answers.get(name, (-math.inf, 0.0))
+        self._answers[name] = (read_s, count)
+        asking = None
+        if count > before and 0.0 < read_s - before_s <= ASKING_S_MAX:
+            every_s = (read_s - before_s) / (count - before)
+            if ASKING_S[0] <= every_s <= ASKING_S[1]:
+                asking = Asking(read_s, every_s)
+        self.facts[name] = replace(self.facts.get(name, InverterFacts()), asking=asking)
 
     def _take_com(self, inverter: SteeredInverter, readings: Readings) -> None:
         numbers, name = _numbers(readings), inverter.name

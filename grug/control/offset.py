@@ -35,6 +35,9 @@ so that one broken value does not cost the whole image."""
 VOLTAGE_V_MIN = 50.0
 """Under it there is no grid to speak of, and no current is worked out from the power."""
 
+PLANT = Plant()
+"""An inverter as they are before anybody has measured them."""
+
 SLEW_STEP_S_MAX = 1.0
 """A pause between readings counts as this at most, so that the offset does not jump after it."""
 

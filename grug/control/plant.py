@@ -20,10 +20,12 @@ DONE_LAGS = 5.0
 """After so many lags nothing of a move is missing any more."""
 MOVES_MAX = 64
 """Moves that are remembered, at five a second: longer than any inverter takes."""
-
-
+ASKING_S_MAX = 3.0
+"""For so long after one question the times of the next ones are known well enough."""
 DOUBT = 0.5
+"""Part of what moves just now by which the model may be wrong."""
 DOUBT_W = 50.0
+"""What an AC port does beyond the model without anything being behind it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +35,20 @@ class Plant:
     gain_per_s: float = 0.45
     """W per second that it changes for each W that its meter shows."""
     dead_s: float = 0.55
-    """From the moment in which something is told until the AC port begins to move."""
+    """From an answer of its meter until its AC port begins to move."""
     lag_s: float = 0.1
     """Time constant of the move itself."""
     passing_s: float = 2.0
     """In this time the AC port takes back what it did by itself."""
+
+
+class Asking(msgspec.Struct, frozen=True):
+    """When an inverter asks its meter: it acts on each answer, for as long as until the next."""
+
+    asked_s: float
+    """One of the times."""
+    every_s: float
+    """Between two of them."""
 
 
 class Motion(msgspec.Struct, frozen=True):
@@ -58,13 +69,31 @@ class Motion(msgspec.Struct, frozen=True):
 STILL = Motion()
 
 
+def heard(asking: Asking | None, from_s: float, until_s: float) -> list[tuple[float, float]]:
+    """When what is told in a time is heard, and for how long it counts: (time, s) of each answer.
+
+    Without knowing when the inverter asks, all of it is heard half way.
+    """
+    until_s = min(until_s, from_s + HOLD_S_MAX)
+    if until_s <= from_s:
+        return []
+    if asking is None or not -ASKING_S_MAX <= from_s - asking.asked_s <= ASKING_S_MAX:
+        return [((from_s + until_s) / 2.0, until_s - from_s)]
+    every_s = asking.every_s
+    first = math.ceil((from_s - asking.asked_s) / every_s)
+    last = math.ceil((until_s - asking.asked_s) / every_s)
+    return [(asking.asked_s + number * every_s, every_s) for number in range(first, last)]
+
+
 def done(plant: Plant, age_s: float) -> float:
     """The part of a move that is seen, 0..1, so long after it was told."""
     after_s = age_s - plant.dead_s
     return 1.0 - math.exp(-after_s / plant.lag_s) if after_s > 0.0 else 0.0
 
 
-def tell(plant: Plant, motion: Motion, told_w: float, now_s: float) -> Motion:
+def tell(
+    plant: Plant, motion: Motion, told_w: float, now_s: float, asking: Asking | None
+) -> Motion:
     """Note that from now on something else is told.
 
     Args:
@@ -72,23 +101,26 @@ def tell(plant: Plant, motion: Motion, told_w: float, now_s: float) -> Motion:
         motion: until now.
         told_w: what its meter says from now on.
         now_s: monotonic time.
+        asking: when it asks; None when that is not known.
     """
     if motion.told_s is None:
         return msgspec.structs.replace(motion, told_w=told_w, told_s=now_s)
-    held_s = min(max(now_s - motion.told_s, 0.0), HOLD_S_MAX)
-    move = (motion.told_s + held_s / 2.0, plant.gain_per_s * motion.told_w * held_s)
     # Kept for one dead time more than it takes to be seen: AC power is read less often.
     oldest_s = now_s - 2.0 * plant.dead_s - DONE_LAGS * plant.lag_s - 1.0
-    kept = [each for each in motion.moves if each[0] >= oldest_s]
-    moves = (*kept, move)[-MOVES_MAX:]
-    return Motion(moves, told_w, now_s, motion.ac_w, motion.ac_s, motion.passing_w)
+    moves = [each for each in motion.moves if each[0] >= oldest_s]
+    gain_w = plant.gain_per_s * motion.told_w
+    moves += [(at_s, gain_w * for_s) for at_s, for_s in heard(asking, motion.told_s, now_s)]
+    kept = tuple(moves[-MOVES_MAX:])
+    return Motion(kept, told_w, now_s, motion.ac_w, motion.ac_s, motion.passing_w)
 
 
-def under_way_w(plant: Plant, motion: Motion, now_s: float) -> float:
-    """What was told and is not seen at the AC port yet, what is told just now included."""
-    told_s = now_s if motion.told_s is None else motion.told_s
-    held_s = min(max(now_s - told_s, 0.0), HOLD_S_MAX)
-    total_w = plant.gain_per_s * motion.told_w * held_s
+def under_way_w(plant: Plant, motion: Motion, now_s: float, asking: Asking | None) -> float:
+    """What was told and is not seen at the AC port yet."""
+    total_w = 0.0
+    if motion.told_s is not None:
+        gain_w = plant.gain_per_s * motion.told_w
+        for at_s, for_s in heard(asking, motion.told_s, now_s):
+            total_w += gain_w * for_s * (1.0 - done(plant, now_s - at_s))
     for at_s, moves_w in motion.moves:
         total_w += moves_w * (1.0 - done(plant, now_s - at_s))
     return total_w
@@ -102,21 +134,22 @@ def passing_w(plant: Plant, motion: Motion, now_s: float) -> float:
 
 
 def see(plant: Plant, motion: Motion, ac_w: float, read_s: float) -> Motion:
-    """Note an AC power that was read; what was not to be expected is passing."""
+    """Note an AC power that was read; what was not to be expected is passing.
+
+    What may be the model's own error is not: it stays in the grid's power and is answered there.
+    """
     if motion.ac_s is not None and read_s <= motion.ac_s:
         return motion
-    if motion.ac_s is None or read_s - motion.ac_s > 3.0 * plant.passing_s:
-        found_w = 0.0
-    else:
+    found_w = 0.0
+    if motion.ac_s is not None and read_s - motion.ac_s <= 2.0 * plant.passing_s:
         moved_w = sum(
             moves_w * (done(plant, read_s - at_s) - done(plant, motion.ac_s - at_s))
             for at_s, moves_w in motion.moves
         )
         unexplained_w = ac_w - motion.ac_w - moved_w
+        young_s = plant.dead_s + 3.0 * plant.lag_s + (read_s - motion.ac_s)
         doubt_w = DOUBT_W + DOUBT * sum(
-            abs(moves_w)
-            for at_s, moves_w in motion.moves
-            if read_s - at_s < plant.dead_s + 3.0 * plant.lag_s + 0.6
+            abs(moves_w) for at_s, moves_w in motion.moves if read_s - at_s < young_s
         )
         found_w = passing_w(plant, motion, read_s)
         found_w += math.copysign(max(0.0, abs(unexplained_w) - doubt_w), unexplained_w)

@@ -12,8 +12,9 @@ The law, at each reading of the grid's power:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import msgspec
 
@@ -26,7 +27,9 @@ from grug.control.balance import (
     follow,
     free_of,
 )
-from grug.control.plant import STILL, Motion, Plant, passing_w, see, tell, under_way_w
+from grug.control.plant import STILL, Motion, Plant, heard, passing_w, see, tell, under_way_w
+
+NOTHING = InverterFacts()
 
 PERIOD_S_MAX = 0.5
 """Readings that come more slowly tell the plain power: what is under way is not seen."""
@@ -38,9 +41,9 @@ class DriveSettings:
 
     plain_per_s: float = 0.7
     """Of a small rest, the part that is done in a second."""
-    import_part: float = 0.7
+    import_part: float = 1.1
     """Of a large import, the part that one decision sets going."""
-    export_part: float = 0.2
+    export_part: float = 0.3
     """The same of a large export."""
     plain_w: float = 300.0
     """Up to here a rest is small."""
@@ -78,26 +81,29 @@ def steer(
     step_s: float,
 ) -> Told:
     """Decide what each inverter that is there is told."""
-    seen = {}
+    seen, asking = {}, {}
     for one in there:
         motion = motions.get(one.name, STILL)
-        fact = facts.get(one.name)
-        if fact is not None and fact.ac_w is not None:
+        fact = facts.get(one.name, NOTHING)
+        asking[one.name] = fact.asking
+        if fact.ac_w is not None:
             motion = see(one.plant, motion, fact.ac_w, fact.ac_s)
         seen[one.name] = motion
     free = set(free_of([one.name for one in there], following, now_s))
-    is_quick = 0.0 < step_s <= PERIOD_S_MAX
     left_w = wanted_w
+    is_quick = 0.0 < step_s <= PERIOD_S_MAX
     if is_quick:
-        left_w -= sum(under_way_w(one.plant, seen[one.name], now_s) for one in there)
-        left_w += sum(passing_w(one.plant, seen[one.name], now_s) for one in there)
-        rate_w_per_s = _rate(drive, left_w, step_s)
-    else:
-        rate_w_per_s = left_w * drive.plain_per_s
+        for one in there:
+            left_w -= under_way_w(one.plant, seen[one.name], now_s, asking[one.name])
+            left_w += passing_w(one.plant, seen[one.name], now_s)
     total = sum(one.share for one in there if one.name in free)
     told = {}
     for one in there:
         part = one.share / total if one.name in free and total else 0.0
+        heard_s = 0.0
+        if is_quick:
+            heard_s = sum(for_s for _, for_s in heard(asking[one.name], now_s, now_s + step_s))
+        rate_w_per_s = _rate(drive, left_w, heard_s or step_s if is_quick else math.inf)
         asked_w = rate_w_per_s * part / one.plant.gain_per_s
         told[one.name] = min(max(asked_w, -drive.told_w_max), drive.told_w_max)
     if len(free) > 1 and facts:
@@ -113,15 +119,18 @@ def steer(
             name: follow(balance, following.get(name, NEW), told_w, now_s)
             for name, told_w in told.items()
         },
-        {one.name: tell(one.plant, seen[one.name], told[one.name], now_s) for one in there},
+        {
+            one.name: tell(one.plant, seen[one.name], told[one.name], now_s, asking[one.name])
+            for one in there
+        },
     )
 
 
-def _rate(drive: DriveSettings, left_w: float, step_s: float) -> float:
+def _rate(drive: DriveSettings, left_w: float, heard_s: float) -> float:
     """W per second by which all together shall move."""
     plain = left_w * drive.plain_per_s
     if left_w >= 0.0:
         large_w, part = max(0.0, left_w - drive.plain_w), drive.import_part
     else:
         large_w, part = min(0.0, left_w + drive.plain_w), drive.export_part
-    return plain + large_w * max(0.0, part / step_s - drive.plain_per_s)
+    return plain + large_w * max(0.0, part / heard_s - drive.plain_per_s)
