@@ -22,7 +22,7 @@ from grug.control.balance import (
 )
 from grug.control.ladder import GridReading, LadderSettings, problem_of_reading
 from grug.control.plant import Motion, Plant
-from grug.control.steering import DriveSettings, Steered, Told, steer
+from grug.control.steering import DriveSettings, Inputs, Steered, Told, reserve_w, steer
 from grug.control.wishes import Known, Wanted, WishLimits, wanted, without_expired
 from grug.messages import Decided, MeterImage, SetOffset
 
@@ -327,23 +327,14 @@ def _told(
     step_s: float,
 ) -> Told:
     """What each inverter is told, by name, before its register's limits."""
-    there = tuple(
+    there = [
         Steered(inverter.name, inverter.share, inverter.plant)
         for inverter in settings.inverters
         if inverter.name not in state.offline
-    )
-    return steer(
-        settings.drive,
-        settings.balance,
-        there,
-        state.following,
-        state.motions,
-        wanted_w,
-        facts,
-        shifts_w,
-        now_s,
-        step_s,
-    )
+    ]
+    wanted_w += reserve_w(settings.drive, facts)
+    inputs = Inputs(wanted_w, facts, shifts_w, state.following, state.motions, step_s)
+    return steer(settings.drive, settings.balance, there, inputs, now_s)
 
 
 def _shares(settings: OffsetSettings, state: OffsetState, free: Collection[str]) -> list[float]:

@@ -38,7 +38,7 @@ class Plant:
     """From an answer of its meter until its AC port begins to move."""
     lag_s: float = 0.1
     """Time constant of the move itself."""
-    passing_s: float = 2.0
+    passing_s: float = 1.5
     """In this time the AC port takes back what it did by itself."""
 
 
