@@ -23,7 +23,8 @@ from grug.config.types import LogConfig, Seconds
 from grug.messages import Decided, Message, Readings, StopRecording
 from grug.runtime.clock import WallClock
 from grug.runtime.feed import Feed
-from grug.transport.clickhouse import SharedDatabase, embedded_url
+from grug.transport.asking import embedded_url
+from grug.transport.clickhouse import SharedDatabase
 from grug.transport.logfiles import LogReader, Synced
 
 DEVICES = (
@@ -110,7 +111,7 @@ async def ship(state: Path, samples: int, feed: Feed) -> None:
     start_s = time.perf_counter()
     reader = LogReader(state / "log")
     while blocks := reader.read(frames_max=200):
-        shipper.rows_of(1, blocks)
+        shipper.rows_of(blocks)
     print(f"decode {samples / (time.perf_counter() - start_s) / 1e6:.2f} M rows/s")
     database = SharedDatabase(embedded_url(state))
     await database.call(lambda opened: None)

@@ -146,6 +146,10 @@ class NotTakenError(BusError):
     """The unit acknowledged a write, but holds something else."""
 
 
+class NotAllowedError(GrugError):
+    """The rules of writing forbid it just now: written too soon before, or too often this year."""
+
+
 class StorageError(GrugError):
     """The log cannot be written or read as asked."""
 

@@ -11,7 +11,18 @@ from typing import Any, Union
 
 import msgspec
 
-from grug.model import Aim, FailureKind, Priority, Quality, Span, Table, UnitHealth, Value
+from grug.model import (
+    Aim,
+    FailureKind,
+    Priority,
+    Quality,
+    Span,
+    Table,
+    UnitHealth,
+    Value,
+    WireRecord,
+    WriteState,
+)
 
 
 class Message(msgspec.Struct, frozen=True, tag=True, array_like=True, gc=False):
@@ -34,6 +45,8 @@ class ReadRegisters(Message, frozen=True):
     """What was read so recently may be the answer; never anything older."""
     is_partial: bool = False
     """Whether an answer without those spans that the unit refuses is worth having."""
+    is_snapshot: bool = False
+    """Whether all of it has to be of one moment, and so of one transaction."""
 
 
 class RegistersRead(Message, frozen=True):
@@ -97,6 +110,95 @@ class WriteFailed(Message, frozen=True):
     failed_s: float
     code: int = 0
     """The exception code that the unit refused with, 1..255; 0 when it did not."""
+
+
+# Controllers, command line, library -> gate, and back
+
+
+class SetRegisters(Message, frozen=True):
+    """Whoever wants something written -> gate. Answered by RegistersSet, always."""
+
+    device: str
+    values: tuple[tuple[str, Value], ...]
+    """Register names of the device's map and values in their units, in order."""
+    deadline_s: float
+    """What could not be sent by then is refused: an old command is not obeyed."""
+    who: str
+    why: str
+    masks: tuple[tuple[str, int], ...] = ()
+    """Registers of which only these bits are meant; the others stay as they are just then."""
+    is_ordered: bool = False
+    """Each step is read back before the next is sent."""
+    may_guarded: bool = False
+    """A person said so, or a controller that was told to: guarded registers, too."""
+    is_forced: bool = False
+    """The least interval and the yearly budget do not count; ``why`` says the reason."""
+    is_dry_run: bool = False
+    """Nothing is sent; the answer says what would be."""
+    keeps_alive: bool = False
+    """To be sent though it changes nothing: the device forgets it. Only for what does not wear."""
+    verifies: bool = True
+    """Read the old values before, and what the device holds after."""
+    is_watched: bool = True
+    """Whether later readings are compared with it."""
+    safe: tuple[tuple[str, Value], ...] = ()
+    """Sent when a step fails after another was sent: leaves the device in a safe state."""
+
+
+class GetRegisters(Message, frozen=True):
+    """Command line, controllers -> gate: what registers of one device hold just now.
+
+    Answered by RegistersGot.
+    """
+
+    device: str
+    names: tuple[str, ...]
+    deadline_s: float
+    who: str
+
+
+class RegistersGot(Message, frozen=True):
+    """Gate -> asker: the values, in the order asked."""
+
+    values: tuple[Value | None, ...]
+    """None for what the device refused to tell."""
+    reason: str
+    """Why there are none at all; else empty."""
+
+
+class WriteRecorded(Message, frozen=True):
+    """Gate -> asker, recorder, view: what became of one register of a request, or is known now."""
+
+    device: str
+    register: str
+    who: str
+    why: str
+    new: Value
+    old: Value | None
+    """None where it was not read before."""
+    read_back: Value | None
+    state: WriteState
+    reason: str
+    recorded_s: float
+    is_sent: bool = True
+    kind: FailureKind | None = None
+    """How the bus failed, where that is the reason."""
+
+
+class RegistersSet(Message, frozen=True):
+    """Gate -> asker: what became of each register that was asked for, in the order asked."""
+
+    records: tuple[WriteRecorded, ...]
+    """Those of the safe state follow, where it was needed."""
+    reason: str
+    """Empty when every register holds what was wanted, or nothing says otherwise."""
+
+    @property
+    def is_applied(self) -> bool:
+        """Whether each register was seen to hold what was wanted."""
+        return not self.reason and all(
+            record.state is WriteState.APPLIED for record in self.records
+        )
 
 
 # Published on the feed
@@ -248,6 +350,14 @@ class Noted(Message, frozen=True):
     source: str
     text: str
     noted_s: float
+
+
+class WireTraced(Message, frozen=True):
+    """Tap -> tracer: what was on the wires since the last one."""
+
+    wires: tuple[str, ...]
+    """Names of all wires, see ``grug.storage.frames.Wire``; more may follow, none changes."""
+    records: tuple[WireRecord, ...]
 
 
 class LogCounted(Message, frozen=True):

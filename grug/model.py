@@ -6,7 +6,7 @@ Values only: nothing here decides, waits or touches the world.
 from __future__ import annotations
 
 import enum
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import msgspec
 
@@ -82,6 +82,19 @@ class Aim(enum.StrEnum):
     """No wish may make the house import more than this many watts."""
 
 
+class WriteState(enum.StrEnum):
+    """What became of a wish to write a register."""
+
+    PENDING = "pending"
+    """Sent, and not known yet: nobody could read it back."""
+    APPLIED = "applied"
+    """The device was seen to hold it."""
+    REFUSED = "refused"
+    """Not sent, or the device did not take it; the reason says which."""
+    REVERTED = "reverted"
+    """It was applied, and a later reading shows something else."""
+
+
 class UnitHealth(enum.StrEnum):
     """What the bus thinks of a unit."""
 
@@ -100,3 +113,58 @@ class FailureKind(enum.StrEnum):
     UNIT_OFFLINE = "unit_offline"
     EXPIRED = "expired"
     """Its deadline passed before the line was free."""
+
+
+class Role(enum.StrEnum):
+    """What grug is on a line."""
+
+    CLIENT = "client"
+    """It asks, as a bus owner."""
+    SERVER = "server"
+    """It is asked, as a fake meter."""
+
+
+class WireFraming(enum.StrEnum):
+    """How frames are wrapped on a line."""
+
+    RTU = "rtu"
+    MBAP = "mbap"
+
+
+class Wire(NamedTuple):
+    """One line as grug sees it."""
+
+    line: str
+    role: Role
+    framing: WireFraming
+
+    @property
+    def name(self) -> str:
+        """As the series table has it."""
+        return f"{self.line}/{self.role}/{self.framing}"
+
+
+class WireKind(enum.IntEnum):
+    """What happened on a line, as it is recorded byte by byte."""
+
+    OPENED = 1
+    """It has no bytes, like the silence and the closing."""
+    SENT = 2
+    RECEIVED = 3
+    """As the adapter handed it over: a frame may come in several records."""
+    SILENCE = 4
+    """The wait for a reply, or for the rest of one, was given up."""
+    DISCARDED = 5
+    """What came unasked was thrown away; the bytes are their number, four bytes little endian."""
+    CLOSED = 6
+
+
+class WireRecord(NamedTuple):
+    """One thing that happened on one line."""
+
+    wire: int
+    """Which one: an index in the names that come with it."""
+    kind: WireKind
+    at_us: int
+    """Monotonic."""
+    data: bytes

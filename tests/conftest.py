@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Generator
 from typing import TypeVar
 
@@ -13,6 +14,8 @@ settings.register_profile("grug", deadline=None)  # A busy machine is no failure
 settings.load_profile("grug")
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
+os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="grug-tests-")
+"""Commands keep their ledger of writes there, not in the home of whoever runs the tests."""
 IS_CI = os.environ.get("CI", "false") != "false"
 
 

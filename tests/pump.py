@@ -11,7 +11,15 @@ import trio.testing
 
 import grug
 from grug.codec.image import RegisterImage
-from grug.codec.registers import Access, DeviceFacts, Kind, Register, RegisterMap, WordOrder
+from grug.codec.registers import (
+    Access,
+    DeviceFacts,
+    Kind,
+    Register,
+    RegisterMap,
+    Storage,
+    WordOrder,
+)
 from grug.device.line import DeviceLine
 from grug.device.server import ServedUnit
 from grug.model import Table
@@ -29,6 +37,7 @@ INPUT = Table.INPUT_REGISTER
 def make_register(name: str, address: int, kind: Kind = Kind.U16, **more: object) -> Register:
     table = more.pop("table", HOLDING)
     more.setdefault("access", Access.GUARDED)
+    more.setdefault("storage", Storage.RAM)
     return Register(name, table, address, kind, **more)  # type: ignore[arg-type]
 
 

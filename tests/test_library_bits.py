@@ -61,7 +61,7 @@ async def test_two_words_are_read_and_written_back_whatever_their_order(
     unit.image.set("wide", 0x12345678)
     async with grug.open_line(line.open) as bus:
         await bus.device(known).write_bits("wide", {"Far": True}, why="test", verify=True)
-    assert functions_of(unit) == [3, 16, 3]
+    assert functions_of(unit) == [3, 3, 16, 3]
     assert unit.image.get("wide") == 0x12365678
 
 
@@ -117,7 +117,7 @@ async def test_a_write_that_is_read_back_takes_one_transaction_where_the_device_
     async with grug.open_line(line.open) as bus:
         await bus.device(known).write(plain=77, why="test", verify=True)
         await bus.device(known).write(plain=78, why="test")
-    assert functions_of(unit) == [23, 6]
+    assert functions_of(unit) == [3, 23, 6]
     assert unit.image.get("plain") == 78
 
 
@@ -135,7 +135,7 @@ async def test_another_read_back_is_looked_at_twice(autojump_clock: Clock) -> No
     line = SimLine("cellar", {"boiler": unit})
     async with grug.open_line(line.open) as bus:
         await bus.device(unit.image.register_map).write(plain=77, why="test", verify=True)
-    assert functions_of(unit) == [23, 3]
+    assert functions_of(unit) == [3, 23, 3]
 
 
 @pytest.mark.parametrize("function", [22, 23])

@@ -89,9 +89,18 @@ async def test_a_write_that_stops_halfway_says_what_was_done(autojump_clock: Clo
     assert "mode: exception 2; written before: level; not written: far" in str(caught.value)
 
 
-async def test_an_unacknowledged_write_is_not_repeated(autojump_clock: Clock) -> None:
+async def test_an_unacknowledged_write_is_looked_at_and_not_repeated(autojump_clock: Clock) -> None:
     unit, line = pump(SimFaults(1, origin_s=trio.current_time()))
     line.faults.add(parse_fault("pump:silent@0+1"))
+    async with open_cellar(line) as bus:
+        (record,) = await bus.device(PUMP).write(level=1.0, why="test")
+    assert len(unit.writes) == 1
+    assert (record.state, record.reason) == ("applied", "taken, though not said so")
+
+
+async def test_a_write_that_nobody_can_look_at_may_have_been_taken(autojump_clock: Clock) -> None:
+    unit, line = pump(SimFaults(1, origin_s=trio.current_time()))
+    line.faults.add(parse_fault("pump:silent@0+60"))
     async with open_cellar(line) as bus:
         with pytest.raises(grug.NoReplyError, match="whether it was taken is unknown"):
             await bus.device(PUMP).write(level=1.0, why="test")

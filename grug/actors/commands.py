@@ -1,8 +1,10 @@
 """Commands actor: takes wishes from other processes on a Unix socket, and answers each.
 
-In:    one JSON object per line, as ``grug.control.commands`` has it; Decided and SetOffset
-Out:   SetOffset; one JSON object per line, ``{"accepted": {...}}``, ``{"refused": "why"}`` or
-       ``{"offset_w": ..., "reason": ..., "wishes": [...]}``
+In:    one JSON object per line, as ``grug.control.commands`` and ``grug.control.desk`` have it;
+       Decided and SetOffset
+Out:   SetOffset, SetRegisters and GetRegisters; one JSON object per line, ``{"accepted": {...}}``,
+       ``{"refused": "why"}``, ``{"offset_w": ..., "reason": ..., "wishes": [...]}``,
+       ``{"records": [...]}`` or ``{"values": {...}}``
 Owns:  the socket; only its own user may connect
 Stops: when cancelled
 """
@@ -16,10 +18,12 @@ from typing import Any
 import trio
 
 from grug.control.commands import HOUSE, Refused, parse_offset
+from grug.control.desk import answer_of, parse_read, parse_write
 from grug.control.offset import CONTROLLER, OffsetSettings
 from grug.control.wishes import bounds_w, take_wish, without_expired
 from grug.messages import Decided, Message, SetOffset
 from grug.model import Aim
+from grug.runtime.calls import ValueCaller, WriteCaller
 from grug.runtime.feed import Feed, Subscription
 from grug.transport.desk import keep_desk
 
@@ -29,13 +33,28 @@ REQUEST_BYTES_MAX = 10_000
 """No wish is longer."""
 
 
-async def run(feed: Feed, *, socket_path: Path, settings: OffsetSettings) -> None:
-    """Serve until cancelled."""
+async def run(
+    feed: Feed,
+    *,
+    socket_path: Path,
+    settings: OffsetSettings | None,
+    writes: WriteCaller | None = None,
+    values: ValueCaller | None = None,
+) -> None:
+    """Serve until cancelled.
+
+    Args:
+        feed: where wishes go.
+        socket_path: where askers connect.
+        settings: of the offset; None in a house that steers nothing.
+        writes: the gate; None in a house without one.
+        values: likewise.
+    """
     with (
         feed.subscribe("commands", SetOffset) as wishes,
         feed.subscribe("commands", Decided, key=_controller_of, wanted=_is_offset) as decisions,
     ):
-        clerk = _Clerk(feed, settings, wishes, decisions)
+        clerk = _Clerk(feed, settings, wishes, decisions, writes, values)
         await keep_desk(socket_path, clerk.answer, request_bytes_max=REQUEST_BYTES_MAX)
 
 
@@ -43,8 +62,16 @@ class _Clerk:
     """Everything that is known about the wishes, from whatever path they came."""
 
     def __init__(
-        self, feed: Feed, settings: OffsetSettings, wishes: Subscription, decisions: Subscription
+        self,
+        feed: Feed,
+        settings: OffsetSettings | None,
+        wishes: Subscription,
+        decisions: Subscription,
+        writes: WriteCaller | None,
+        values: ValueCaller | None,
     ) -> None:
+        self._writes = writes
+        self._values = values
         self._feed = feed
         self._settings = settings
         self._wishes = wishes
@@ -54,29 +81,48 @@ class _Clerk:
 
     async def answer(self, line: bytes) -> bytes:
         """Answer one request."""
-        return json.dumps(self._answer(line)).encode()
+        return json.dumps(await self._answer(line)).encode()
 
-    def _answer(self, line: bytes) -> dict[str, Any]:
+    async def _answer(self, line: bytes) -> dict[str, Any]:
         try:
             request = json.loads(line)
         except (ValueError, RecursionError):
             return {"refused": "not one JSON object on one line"}
         match request:
-            case {"command": "show", **others} if not others:
+            case {"command": "show", **others} if not others and self._settings is not None:
                 return self._show()
-            case {"command": "offset"}:
-                return self._offset(request)
-        return {"refused": "the commands are offset and show"}
+            case {"command": "offset"} if self._settings is not None:
+                return self._offset(request, self._settings)
+            case {"command": "write"} if self._writes is not None:
+                return await self._write(request, self._writes)
+            case {"command": "read"} if self._values is not None:
+                return await self._read(request, self._values)
+        return {"refused": "the commands are offset, show, write and read"}
 
-    def _offset(self, request: dict[str, Any]) -> dict[str, Any]:
+    async def _write(self, request: dict[str, Any], writes: WriteCaller) -> dict[str, Any]:
+        wish = parse_write(request, trio.current_time())
+        if isinstance(wish, Refused):
+            return {"refused": wish.reason}
+        return answer_of(await writes.ask(wish))
+
+    async def _read(self, request: dict[str, Any], values: ValueCaller) -> dict[str, Any]:
+        wish = parse_read(request, trio.current_time())
+        if isinstance(wish, Refused):
+            return {"refused": wish.reason}
+        reply = await values.ask(wish)
+        if reply.reason:
+            return {"refused": reply.reason}
+        return {"values": dict(zip(wish.names, reply.values, strict=True))}
+
+    def _offset(self, request: dict[str, Any], settings: OffsetSettings) -> dict[str, Any]:
         now_s = trio.current_time()
-        names = tuple(inverter.name for inverter in self._settings.inverters)
+        names = tuple(inverter.name for inverter in settings.inverters)
         wish = parse_offset(request, names, now_s)
         if isinstance(wish, Refused):
             return {"refused": wish.reason}
         self._feed.publish(wish)
         accepted = _plain(wish, now_s)
-        lowest_w, highest_w = bounds_w(self._settings.limits, self._now_held())
+        lowest_w, highest_w = bounds_w(settings.limits, self._now_held())
         if wish.aim is Aim.OFFSET and not lowest_w <= wish.power_w <= highest_w:
             accepted["limited_to_w"] = min(max(wish.power_w, lowest_w), highest_w)
         return {"accepted": accepted}

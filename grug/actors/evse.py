@@ -1,8 +1,8 @@
 """EVSE actor: keeps one charger at its current limit, by sending it again and again.
 
 In:    nothing yet but its settings
-Out:   WriteRegisters to the charger's bus; Decided at every sending, Noted when writes begin to
-       fail or work again
+Out:   SetRegisters to the gate; Decided at every sending, Noted when writes begin to fail or work
+       again
 Owns:  the charger's current limit; nothing else of the charger is ever written
 Stops: when asked; leaves the limit of ``on_stop_a`` behind if there is one, within 2 s
 
@@ -16,12 +16,11 @@ from dataclasses import dataclass
 
 import trio
 
-from grug.codec.registers import Register
 from grug.control.evse import Limit, decide_limit
-from grug.messages import Decided, Noted, WriteDone, WriteFailed
-from grug.runtime.calls import BusCaller
+from grug.messages import Decided, Noted, RegistersSet, SetRegisters
+from grug.model import WriteState
+from grug.runtime.calls import WriteCaller
 from grug.runtime.feed import Feed
-from grug.runtime.writes import make_write
 
 STOP_S_MAX = 2.0
 """The last write must not hold up the end of the run."""
@@ -32,8 +31,7 @@ class EvseSettings:
     """The part of the configuration that one charger's controller needs."""
 
     device: str
-    unit_id: int
-    register: Register
+    register: str
     """The map's current limit, in A."""
     limit_a: float
     """Under 6 pauses the car."""
@@ -42,9 +40,11 @@ class EvseSettings:
     """Limit to leave behind when grug stops; None leaves the last one."""
 
 
-async def run(bus: BusCaller, feed: Feed, *, settings: EvseSettings, stopping: trio.Event) -> None:
+async def run(
+    writes: WriteCaller, feed: Feed, *, settings: EvseSettings, stopping: trio.Event
+) -> None:
     """Send the limit every ``resend_s`` until ``stopping``."""
-    sender = _Sender(bus, feed, settings)
+    sender = _Sender(writes, feed, settings)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(sender.keep_sending)
         await stopping.wait()
@@ -58,8 +58,8 @@ async def run(bus: BusCaller, feed: Feed, *, settings: EvseSettings, stopping: t
 class _Sender:
     """Writes limits and keeps track of how that goes."""
 
-    def __init__(self, bus: BusCaller, feed: Feed, settings: EvseSettings) -> None:
-        self._bus = bus
+    def __init__(self, writes: WriteCaller, feed: Feed, settings: EvseSettings) -> None:
+        self._writes = writes
         self._feed = feed
         self._settings = settings
         self._who = f"evse/{settings.device}"
@@ -89,21 +89,26 @@ class _Sender:
                 limit.reason,
             )
         )
-        request = make_write(
-            settings.register,
-            limit.current_a,
-            unit_id=settings.unit_id,
-            who=self._who,
-            why=limit.reason,
-            deadline_s=deadline_s,
+        request = SetRegisters(
+            settings.device,
+            ((settings.register, limit.current_a),),
+            deadline_s,
+            self._who,
+            limit.reason,
+            keeps_alive=True,
+            verifies=False,
+            is_watched=False,
         )
-        match await self._bus.ask(request):
-            case WriteDone():
-                self._take_success()
-            case WriteFailed() as failed:
-                self._take_failure(f"{failed.kind}: {failed.text}")
-            case reply:
-                raise AssertionError(f"a write is not answered with {type(reply).__name__}")
+        self._take(await self._writes.ask(request))
+
+    def _take(self, reply: RegistersSet) -> None:
+        # What limit a charger obeys it says in another register, which is polled: that the write
+        # was acknowledged is all there is to see here.
+        is_taken = all(record.state is not WriteState.REFUSED for record in reply.records)
+        if is_taken and not reply.reason:
+            self._take_success()
+        else:
+            self._take_failure(reply.reason)
 
     def _take_success(self) -> None:
         if self._failures:

@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from typing import TypeAlias
 
 import trio
 
 from grug.errors import LinkError
-from grug.messages import Noted, StopRecording
+from grug.messages import Message, Noted, StopRecording
 from grug.runtime.feed import Feed, Subscription
 from grug.storage.series import LOGGED_KINDS
 from grug.transport.console import write_to_stderr
@@ -27,6 +28,8 @@ WAITING_MESSAGES_MAX = 50_000
 """Some 15 minutes of a large house: longer than any restart of the data process."""
 FORWARDED = LOGGED_KINDS
 """What crosses the link: what the log wants; displays over there want nothing else."""
+TakeTrace: TypeAlias = Callable[[float, bool], list[Message]]
+"""Gives what taps gathered, at a time; all of it when that is the last time."""
 RESTART_DELAY_S = 2.0
 RESTART_DELAY_S_MAX = 300.0
 HEALTHY_AFTER_S = 60.0
@@ -44,6 +47,7 @@ async def run(
     stopping: trio.Event,
     batch_s: float,
     ship_at_end: bool,
+    take_trace: TakeTrace | None = None,
 ) -> None:
     """Forward until ``stopping``.
 
@@ -54,10 +58,11 @@ async def run(
         stopping: set when all others have stopped.
         batch_s: pause between two batches; saves wake-ups and costs the display this much delay.
         ship_at_end: wait at the end until the database has everything.
+        take_trace: what was on the wires; asked at each batch, bounded by itself.
     """
     failures = 0
     while True:
-        exchange = _Exchange(start(), source, feed, stopping)
+        exchange = _Exchange(start(), source, feed, stopping, take_trace)
         started_s = trio.current_time()
         await exchange.run(batch_s, ship_at_end)
         status = await exchange.process.aclose()
@@ -79,12 +84,18 @@ class _Exchange:
     """The exchange with one data process, until it dies or all is said."""
 
     def __init__(
-        self, process: DataProcess, source: Subscription, feed: Feed, stopping: trio.Event
+        self,
+        process: DataProcess,
+        source: Subscription,
+        feed: Feed,
+        stopping: trio.Event,
+        take_trace: TakeTrace | None,
     ) -> None:
         self.process = process
         self._source = source
         self._feed = feed
         self._stopping = stopping
+        self._take_trace = take_trace
 
     async def run(self, batch_s: float, ship_at_end: bool) -> None:
         """Send and receive until either side has finished."""
@@ -110,12 +121,19 @@ class _Exchange:
     async def _send(self, batch_s: float, ship_at_end: bool) -> None:
         with contextlib.suppress(LinkError):  # The receiving half says so too, and ends it all.
             while not self._stopping.is_set():
-                if batch := self._source.drain():
+                if batch := self._batch():
                     await self.process.link.send(batch)
                 with trio.move_on_after(batch_s):
                     await self._stopping.wait()
-            await self.process.link.send([*self._source.drain(), StopRecording(ship_at_end)])
+            await self.process.link.send([*self._batch(is_last=True), StopRecording(ship_at_end)])
             await self.process.link.finish()
+
+    def _batch(self, *, is_last: bool = False) -> list[Message]:
+        """All that waits to be sent."""
+        batch = self._source.drain()
+        if self._take_trace is not None:
+            batch += self._take_trace(trio.current_time(), is_last)
+        return batch
 
     async def _receive(self) -> None:
         with contextlib.suppress(LinkError):

@@ -11,7 +11,8 @@ Stops: when asked, after a moment of offset 0; a crash leaves the fake meters to
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import trio
 from msgspec.structs import replace
@@ -44,11 +45,23 @@ LAST_IMAGES_S = 1.5
 """How long the offset 0 is served before the end: inverters ask at least once a second."""
 
 
-@dataclass(slots=True)
 class OffsetMemory:
     """What must outlive a crash of the actor: wishes, and which inverters are away."""
 
-    state: OffsetState = field(default_factory=OffsetState)
+    def __init__(self, feed: Feed) -> None:
+        """From now on nothing that is asked for is missed, whether the actor runs or not."""
+        self.state = OffsetState()
+        self._feed = feed
+        self._meanwhile = feed.subscribe(NAME, SetOffset, UnitChanged)
+
+    @contextmanager
+    def awake(self) -> Iterator[list[Message]]:
+        """While the actor runs it has an inbox of its own; gives what came before that."""
+        self._meanwhile.close()
+        try:
+            yield self._meanwhile.drain()
+        finally:
+            self._meanwhile = self._feed.subscribe(NAME, SetOffset, UnitChanged)
 
 
 async def run(
@@ -56,7 +69,8 @@ async def run(
 ) -> None:
     """Decide at every reading of the grid's power until ``stopping``, and a moment longer."""
     controller = _Controller(feed, settings, memory)
-    with controller.inbox:
+    with controller.inbox, memory.awake() as meanwhile:
+        controller.take_all(meanwhile)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(controller.serve)
             nursery.start_soon(controller.look_at_ages)
@@ -110,7 +124,7 @@ class _Controller:
     async def serve(self) -> None:
         """Wait for what matters and decide when the grid was read, or could not be."""
         while True:
-            self._take_all(await self.inbox.receive_batch())
+            self.take_all(await self.inbox.receive_batch())
 
     async def look_at_ages(self) -> None:
         """Decide when a reading has become too old for its rung, and while the offset ramps."""
@@ -118,17 +132,17 @@ class _Controller:
             self._nap = trio.CancelScope(deadline=self._look_s)
             with self._nap:
                 await trio.sleep_forever()
-            self._take_all(self.inbox.drain())
+            self.take_all(self.inbox.drain())
             self._pass_time(trio.current_time())
 
     def stop(self) -> None:
         """From now on the offset is 0, whoever wishes what."""
-        self._take_all(self.inbox.drain())
+        self.take_all(self.inbox.drain())
         self._is_stopping = True
         if self._known.first is not None:
             self._decide(whole_ms(trio.current_time()))
 
-    def _take_all(self, messages: list[Message]) -> None:
+    def take_all(self, messages: list[Message]) -> None:
         """Note what has come, and decide wherever it asks for that."""
         latest_s = trio.current_time()
         for message in messages:
@@ -219,7 +233,7 @@ class _Controller:
                 self._known.take_first(GridReading(0.0, message.failed_s, fault))
                 return True
             case SetOffset():
-                self._take_command(message)
+                self._take_wish(message)
             case UnitChanged():
                 inverter = self._inverters.get((message.line, message.unit_id))
                 if inverter is not None:
@@ -227,12 +241,12 @@ class _Controller:
                     self._memory.state = take_health(self._memory.state, inverter.name, is_offline)
         return False
 
-    def _take_command(self, command: SetOffset) -> None:
-        problem = problem_of(command)
+    def _take_wish(self, wish: SetOffset) -> None:
+        problem = problem_of(wish)
         if problem:
             self._feed.publish(Noted(NAME, problem, trio.current_time()))
         state = self._memory.state
-        self._memory.state = replace(state, wishes=take_wish(state.wishes, command))
+        self._memory.state = replace(state, wishes=take_wish(state.wishes, wish))
 
     def _take_readings(self, readings: Readings) -> bool:
         layout = self._layouts.get(readings.names)

@@ -41,6 +41,8 @@ class PollGroup:
     priority: Priority = Priority.NORMAL
     ticks: Ticks | None = None
     """When it is read, after the start; None spreads devices without knowing of each other."""
+    is_snapshot: bool = False
+    """Whether all of it has to come in one transaction."""
 
 
 async def run(
@@ -136,6 +138,7 @@ class _Poll:
                 group.priority,
                 self._device,
                 is_partial=True,
+                is_snapshot=group.is_snapshot,
             )
         )
         if isinstance(reply, RegistersRead):

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from grug.errors import ShipError
-from grug.transport.clickhouse import ONLY_READS, SharedDatabase, is_read_only
+from grug.transport.asking import ONLY_READS, is_read_only
+from grug.transport.clickhouse import SharedDatabase
 from grug.transport.desk import keep_desk
 
 REQUEST_BYTES_MAX = 1 << 20

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -23,9 +23,9 @@ import trio
 from grug.errors import ShipError, StorageError
 from grug.messages import Noted, ShipCounted
 from grug.runtime.feed import Feed
-from grug.storage.block import decode_samples
-from grug.storage.native import Rows, SampleBlock, events_rows, readings_rows
-from grug.storage.segment import FrameKind, decode_events
+from grug.storage.block import Column, decode_samples
+from grug.storage.native import Origin, Rows, SampleBlock, Series, events_rows, readings_rows
+from grug.storage.segment import FrameKind, decode_events, decode_series
 from grug.transport.clickhouse import Database, SharedDatabase, Ship
 from grug.transport.logfiles import START, LogBlock, LogReader, Position, Synced, log_id_of
 
@@ -185,7 +185,8 @@ class _Shipper:
         batch: list[LogBlock] = []
         rows = 0
         for block in self._blocks:
-            if batch and (block.epoch != batch[0].epoch or rows >= ROWS_PER_BATCH):
+            is_other = batch and (block.log_id, block.epoch) != (batch[0].log_id, batch[0].epoch)
+            if is_other or rows >= ROWS_PER_BATCH:
                 break
             batch.append(block)
             rows += block.frame.entries
@@ -195,24 +196,49 @@ class _Shipper:
         if self._doubtful is None:
             await self._database.call(lambda database: database.announce(ship))
             self._doubtful = ship
-        rows = await self._database.call(lambda database: _insert(database, ship, batch))
+        insert = partial(_insert, ship=ship, batch=batch)
+        rows, nameless = await self._database.call(insert)
+        if nameless:
+            text = (
+                f"{nameless} samples of blocks {ship.first} to {ship.last} have no name: the series"
+                " table before them is damaged"
+            )
+            self._feed.publish(Noted("shipper", text, trio.current_time()))
         self._doubtful = None
         self._rows += rows
         self._seq = ship.last
         self._blocks = self._blocks[len(batch) :]
 
 
-def _insert(database: Database, ship: Ship, batch: Sequence[LogBlock]) -> int:
-    """Decode and insert a batch; gives its number of rows. Runs in a thread."""
-    readings, events = rows_of(ship.epoch, batch)
-    database.insert(ship, readings=readings, events=events)
-    return readings.entries + events.entries
+def _insert(database: Database, ship: Ship, batch: Sequence[LogBlock]) -> tuple[int, int]:
+    """Decode and insert a batch; gives its rows, and samples without a name. Runs in a thread."""
+    readings, events = rows_of(batch)
+    database.insert(ship, readings=readings, events=events, series=series_of(batch))
+    samples = sum(b.frame.entries for b in batch if b.frame.kind == FrameKind.SAMPLES)
+    return readings.entries + events.entries, samples - readings.entries
 
 
-def rows_of(epoch: int, batch: Sequence[LogBlock]) -> tuple[Rows, Rows]:
-    """Decode a batch into rows of readings and of events."""
+def series_of(batch: Iterable[LogBlock]) -> list[Series]:
+    """What the series tables in a batch say; the last word about each."""
+    said: dict[tuple[str, str], Series] = {}
+    for block in batch:
+        if block.frame.kind == FrameKind.SERIES:
+            table = decode_series(block.frame.unpack())
+            for index, name in enumerate(table.series):
+                facts = table.facts(index)
+                said[(table.site, name)] = Series(table.site, name, facts, block.frame.t_max_ms)
+    return list(said.values())
+
+
+def rows_of(batch: Sequence[LogBlock]) -> tuple[Rows, Rows]:
+    """Decode a batch, of one log and epoch, into rows of readings and of events.
+
+    Samples whose series table is damaged, in all segments of the epoch up to here, are left out.
+    """
+    last = batch[-1]
+    origin = Origin(last.site, last.log_id.hex(), last.epoch)
     samples = [
-        SampleBlock(block.frame.seq, block.names, decode_samples(block.frame.unpack()))
+        SampleBlock(block.frame.seq, block.names, _named(block))
         for block in batch
         if block.frame.kind == FrameKind.SAMPLES
     ]
@@ -221,7 +247,12 @@ def rows_of(epoch: int, batch: Sequence[LogBlock]) -> tuple[Rows, Rows]:
         for block in batch
         if block.frame.kind == FrameKind.EVENTS
     ]
-    return readings_rows(epoch, samples), events_rows(epoch, events)
+    return readings_rows(origin, samples), events_rows(origin, events)
+
+
+def _named(block: LogBlock) -> list[Column]:
+    columns = decode_samples(block.frame.unpack())
+    return [column for column in columns if column.series < len(block.names)]
 
 
 def _ship_of(batch: Sequence[LogBlock]) -> Ship:
@@ -231,4 +262,6 @@ def _ship_of(batch: Sequence[LogBlock]) -> Ship:
 
 
 def _is_in(block: LogBlock, ship: Ship) -> bool:
-    return block.epoch == ship.epoch and ship.first <= block.frame.seq <= ship.last
+    if (block.log_id.hex(), block.epoch) != (ship.log, ship.epoch):
+        return False
+    return ship.first <= block.frame.seq <= ship.last

@@ -18,6 +18,7 @@ from grug.config.types import HouseConfig
 from grug.runtime.feed import Feed
 from grug.runtime.supervisor import Part, run_parts, supervise
 from grug.transport.process import DataProcess
+from grug.transport.tap import WireTap
 
 SAFE_OUTPUTS_S_MAX = 3.0
 """How long controllers may take to leave safe outputs behind."""
@@ -43,6 +44,8 @@ class DataSide:
     batch_s: float = 0.1
     """Pause between batches over the link; the display is this much late."""
     ship_at_end: bool = False
+    tap: WireTap | None = None
+    """Where what is on the wires is gathered; None keeps none of it."""
 
 
 async def run_house(
@@ -90,6 +93,7 @@ def _forwarder(house: House, data: DataSide, all_else_stopped: trio.Event) -> Pa
             stopping=all_else_stopped,
             batch_s=data.batch_s,
             ship_at_end=data.ship_at_end,
+            take_trace=data.tap.take if data.tap is not None else None,
         ),
     )
 

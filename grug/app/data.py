@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 import trio
 
-from grug.actors import console, logserver, query, recorder, shipper, view
+from grug.actors import console, logserver, query, recorder, shipper, tracer, view
 from grug.config.types import HouseConfig
 from grug.errors import LinkError
 from grug.messages import LogCounted, Noted, ShipCounted, StopRecording
@@ -25,7 +25,8 @@ from grug.runtime.clock import MonotonicClock, WallClock
 from grug.runtime.feed import Feed, Subscription
 from grug.runtime.supervisor import Part, supervise
 from grug.storage.series import About
-from grug.transport.clickhouse import SharedDatabase, embedded_url, socket_path
+from grug.transport.asking import embedded_url, socket_path
+from grug.transport.clickhouse import SharedDatabase
 from grug.transport.link import Link
 from grug.transport.logfiles import Synced
 from grug.transport.process import DataProcess, start_data_process
@@ -33,6 +34,8 @@ from grug.transport.process import DataProcess, start_data_process
 WAITING_MESSAGES_MAX = 200_000
 """Between two turns of the recorder: many times what the link hands over at once, so that nothing
 is ever dropped inside this process."""
+WAITING_TRACES_MAX = 1000
+"""Of up to a thousand records each: some minutes of a card that does not take anything."""
 SHIP_AT_STOP_S_MAX = 3.0
 """When the house stops, the rest of the log is shipped in this time or at the next start."""
 SERVE_AGAIN_S = 30.0
@@ -70,6 +73,7 @@ async def run(settings: DataSettings, link: Link) -> None:
     feed = Feed()
     synced = Synced()
     source = feed.subscribe("recorder", *recorder.KINDS, bound=WAITING_MESSAGES_MAX)
+    traced = feed.subscribe("tracer", *tracer.KINDS, bound=WAITING_TRACES_MAX)
     async with trio.open_nursery() as nursery:
         reports = feed.subscribe("report", *BACK, key=type)
         if settings.view:
@@ -83,6 +87,8 @@ async def run(settings: DataSettings, link: Link) -> None:
         async with trio.open_nursery() as keeping:
             if settings.config.log.serve and settings.wall_origin_s is None:
                 nursery.start_soon(_serve, settings, state, synced, feed)
+            if settings.config.log.frames:
+                keeping.start_soon(_trace, settings, state, traced, wall, feed)
             if settings.config.ship.to:
                 keeping.start_soon(_ship, settings, state, synced, feed)
             ships_at_end = await recorder.run(
@@ -103,6 +109,22 @@ async def run(settings: DataSettings, link: Link) -> None:
     with contextlib.suppress(LinkError):
         await link.send(reports.drain())
     await link.aclose()
+
+
+async def _trace(
+    settings: DataSettings, state: Path, traced: Subscription, wall: WallClock, feed: Feed
+) -> None:
+    """Keep what was on the wires; ends when the recording ends."""
+    keep = partial(
+        tracer.run,
+        traced,
+        directory=state / tracer.DIRECTORY,
+        settings=settings.config.log,
+        wall=wall,
+        feed=feed,
+        resume=settings.resume,
+    )
+    await supervise(Part("tracer", keep, is_vital=False), feed)
 
 
 async def _ship(settings: DataSettings, state: Path, synced: Synced, feed: Feed) -> None:

@@ -7,31 +7,39 @@ sources in place of these: all they have to do is publish the same messages and 
 
 from __future__ import annotations
 
+import datetime as dt
 import math
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from grug.actors import bus, commands, evse, fakemeter, offset, poller
+import trio
+
+from grug.actors import agenda, bus, commands, evse, fakemeter, offset, poller
 from grug.app.control import House
+from grug.app.writing import Writes
 from grug.codec.registers import RegisterMap
+from grug.config.checks.steering import LIMIT_REGISTER
 from grug.config.loads import group_name, line_schedule, spans_of, unit_traits
+from grug.config.schedule import entry_of
 from grug.config.types import DeviceConfig, GridConfig, HouseConfig
 from grug.control.ladder import LadderSettings
 from grug.control.offset import OffsetSettings, SteeredInverter
 from grug.control.wishes import WishLimits
-from grug.model import Priority
+from grug.model import Priority, Role, Wire, WireFraming
 from grug.planner.schedule import Ticks
-from grug.planner.units import VerdictStore
+from grug.planner.verdicts import VerdictStore
 from grug.protocol.ports import tcp_port
 from grug.protocol.rtu import character_bits
-from grug.runtime.calls import BusCaller, BusCalls, open_calls
+from grug.runtime.calls import BusCaller, BusCalls, WriteCaller, open_calls
+from grug.runtime.clock import WallClock, is_clock_set, wall_s
 from grug.runtime.supervisor import Part
 from grug.transport.line import LineOpener
 from grug.transport.maps import load_map
 from grug.transport.ports import port_framing, port_opener
+from grug.transport.tap import WireTap
 from grug.transport.verdicts import VerdictFile
 
 SILENCE_S_MIN = 120.0
@@ -75,6 +83,31 @@ def real_openers(config: HouseConfig) -> dict[str, LineOpener]:
     return {
         name: port_opener(line.port, line.baudrate, line.framing)
         for name, line in config.line.items()
+    }
+
+
+def tap_of(config: HouseConfig) -> WireTap | None:
+    """What gathers the frames of a house; None for one that keeps none."""
+    return WireTap() if config.log.frames else None
+
+
+def tapped(
+    config: HouseConfig, openers: Mapping[str, LineOpener], tap: WireTap | None
+) -> Mapping[str, LineOpener]:
+    """The same openers, with a tap on each line."""
+    if tap is None:
+        return openers
+    meter_lines = {meter.line for meter in config.fakemeter.values()}
+    return {
+        name: tap.tapped(
+            Wire(
+                name,
+                Role.SERVER if name in meter_lines else Role.CLIENT,
+                _wire_framing(config.line[name].port),
+            ),
+            open_line,
+        )
+        for name, open_line in openers.items()
     }
 
 
@@ -128,7 +161,7 @@ def wire_sources(
     return Sources(parts, buses)
 
 
-def controllers(house: House, maps: Maps, buses: Mapping[str, BusCaller]) -> list[Part]:
+def controllers(house: House, maps: Maps, writes: WriteCaller) -> list[Part]:
     """Everything that commands the house."""
     config = house.config
     parts = []
@@ -139,34 +172,59 @@ def controllers(house: House, maps: Maps, buses: Mapping[str, BusCaller]) -> lis
             house.feed,
             settings=settings,
             stopping=house.stopping,
-            memory=offset.OffsetMemory(),
+            memory=offset.OffsetMemory(house.feed),
         )
         parts.append(Part("offset", start))
     for name, charger in config.evse.items():
-        device = config.device[charger.device]
         charging = evse.EvseSettings(
             device=charger.device,
-            unit_id=device.unit,
-            register=maps[device.map]["current_limit"],
+            register=LIMIT_REGISTER,
             limit_a=charger.limit,
             resend_s=charger.resend,
             on_stop_a=charger.on_stop,
         )
-        start = partial(
-            evse.run, buses[device.line], house.feed, settings=charging, stopping=house.stopping
-        )
+        start = partial(evse.run, writes, house.feed, settings=charging, stopping=house.stopping)
         parts.append(Part(f"evse {name}", start))
     return parts
 
 
-def desk(house: House, maps: Maps) -> list[Part]:
+def desk(house: House, maps: Maps, gate: Writes) -> list[Part]:
     """Where other processes bring their wishes; only a house with real time has one."""
-    settings = offset_settings(house.config, maps)
-    if settings is None:
-        return []
     path = Path(house.config.site.state) / commands.SOCKET
-    start = partial(commands.run, house.feed, socket_path=path, settings=settings)
+    start = partial(
+        commands.run,
+        house.feed,
+        socket_path=path,
+        settings=offset_settings(house.config, maps),
+        writes=gate.caller,
+        values=gate.questions,
+    )
     return [Part("commands", start)]
+
+
+def schedule(
+    house: House,
+    wall: WallClock,
+    zone: dt.tzinfo,
+    is_set: Callable[[], bool] = is_clock_set,
+) -> list[Part]:
+    """What asks for the schedule's wishes.
+
+    Args:
+        house: what is configured.
+        wall: the clock that its times are on.
+        zone: the zone that its times are in.
+        is_set: whether that clock can be believed.
+    """
+    entries = [entry_of(name, entry) for name, entry in house.config.schedule.items()]
+    if not entries:
+        return []
+
+    def wall_now() -> dt.datetime:
+        return dt.datetime.fromtimestamp(wall.utc_ms(trio.current_time()) / 1000, zone)
+
+    start = partial(agenda.run, house.feed, entries=entries, wall_now=wall_now, is_clock_set=is_set)
+    return [Part("schedule", start)]
 
 
 def offset_settings(config: HouseConfig, maps: Maps) -> OffsetSettings | None:
@@ -273,9 +331,14 @@ def _bus(
     return caller, Part(f"bus {name}", start)
 
 
+def _wire_framing(port: str) -> WireFraming:
+    place = tcp_port(port)
+    return WireFraming.RTU if place is None or place.is_rtu else WireFraming.MBAP
+
+
 def verdicts_of(config: HouseConfig) -> VerdictStore:
     """Where a house keeps what its units refuse."""
-    return VerdictFile(Path(config.site.state) / "verdicts.json")
+    return VerdictFile(Path(config.site.state) / "verdicts.json", wall_s)
 
 
 def _silence_s_max(config: HouseConfig, line: str) -> float:
@@ -303,6 +366,7 @@ def _poll_groups(
             spans=spans_of(registers),
             priority=Priority(poll.priority),
             ticks=ticks.get((name, group_name(device, number))),
+            is_snapshot=poll.snapshot,
         )
 
 

@@ -15,9 +15,10 @@ from grug.app.about import about_series
 from grug.app.control import DataSide, House, run_house, stop_on_signals
 from grug.app.data import DataSettings, starter
 from grug.app.load import load_house, own_maps
+from grug.app.writing import open_gate
 from grug.codec.registers import RegisterMap
 from grug.config.types import HouseConfig
-from grug.runtime.clock import MonotonicClock
+from grug.runtime.clock import MonotonicClock, WallClock, local_zone
 from grug.runtime.supervisor import Part
 
 
@@ -63,18 +64,22 @@ async def _run(
     hours: float | None,
 ) -> None:
     house = House(config)
-    sources = parts.wire_sources(house, maps, parts.real_openers(config), parts.verdicts_of(config))
+    tap = parts.tap_of(config)
+    openers = parts.tapped(config, parts.real_openers(config), tap)
+    sources = parts.wire_sources(house, maps, openers, parts.verdicts_of(config))
+    gate = open_gate(house, maps, sources.buses, keeps=True)
     lines = list(sources.buses)
     around = [Part("watchdog", partial(watchdog.run, house.feed, lines=lines), is_vital=False)]
+    asking = [*parts.desk(house, maps, gate), *parts.schedule(house, WallClock(), local_zone())]
     async with trio.open_nursery() as nursery:
         nursery.start_soon(stop_on_signals, house)
         if hours is not None:
             nursery.start_soon(_stop_after, house, hours)
         await run_house(
             house,
-            sources=[*around, *parts.desk(house, maps), *sources.parts],
-            controllers=parts.controllers(house, maps, sources.buses),
-            data=DataSide(starter(data)),
+            sources=[*around, *asking, *sources.parts, gate.part],
+            controllers=parts.controllers(house, maps, gate.caller),
+            data=DataSide(starter(data), tap=tap),
         )
         nursery.cancel_scope.cancel()
 

@@ -12,7 +12,20 @@ from typing import Any, TypeAlias
 import asyncclick as click
 
 from grug.app.run import check_file, run_file
-from grug.cli import devices, history, log, maps, offset, plan, ship, sim, sql
+from grug.cli import (
+    devices,
+    frames,
+    history,
+    log,
+    maps,
+    offset,
+    plan,
+    ship,
+    sim,
+    solis,
+    sql,
+    writes,
+)
 from grug.demo import fast as fast_demo
 from grug.demo import live as live_demo
 from grug.demo.settings import DemoSettings
@@ -168,9 +181,12 @@ def house(
 
 cli.add_command(log.group)
 log.group.add_command(history.import_)
+log.group.add_command(frames.frames)
 cli.add_command(maps.group)
 cli.add_command(sim.group)
 cli.add_command(offset.command)
 cli.add_command(plan.command)
 cli.add_command(ship.ship)
+cli.add_command(solis.group)
+cli.add_command(writes.command)
 devices.add_to(cli)

@@ -8,18 +8,19 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import asyncclick as click
 import trio
 
+from grug.cli.states import open_ledger, own_state
 from grug.codec.guess import guesses_of, words_of
 from grug.codec.registers import Access, Kind, Register
 from grug.device.device import Device
 from grug.device.line import REPLY_TIMEOUT_S, DeviceLine, Port, find_map, open_line
 from grug.device.ports import SerialPort, list_ports
-from grug.device.readings import Reading, show_value
-from grug.device.writes import JoinedWrite
+from grug.device.readings import Reading
 from grug.errors import (
     BusError,
     EncodeError,
@@ -28,7 +29,10 @@ from grug.errors import (
     UnitOfflineError,
     UnknownRegisterError,
 )
+from grug.messages import WriteRecorded
 from grug.model import Quality, Value
+from grug.runtime.joined import JoinedWrite
+from grug.runtime.steps import show_value, shown
 
 Job: TypeAlias = Callable[[], int]
 
@@ -48,6 +52,8 @@ class Target:
     baudrate: int | None = None
     framing: str | None = None
     timeout_s: float = REPLY_TIMEOUT_S
+    state: Path | None = None
+    """Where the ledger of writes is; None keeps it in memory."""
 
     def prepare(self) -> tuple[DeviceLine, Device]:
         """The line, not yet open, and the device on it.
@@ -61,6 +67,7 @@ class Target:
             baudrate=self.baudrate or register_map.facts.baudrate,
             framing=self.framing or register_map.facts.framing,
             reply_timeout_s=self.timeout_s,
+            ledger=None if self.state is None else open_ledger(self.state),
         )
         return line, line.device(register_map, self.unit)
 
@@ -104,7 +111,7 @@ def _target_options(command: Callable[..., Job]) -> Callable[..., Job]:
     return command
 
 
-def _in_trio(job: Callable[..., Any], target: Target, *arguments: Any) -> int:
+def in_trio(job: Callable[..., Any], target: Target, *arguments: Any) -> int:
     """Run one command on a device; exit status 1 when the device or the line fails."""
     try:
         status: int = trio.run(job, target, *arguments)
@@ -129,7 +136,7 @@ def _in_trio(job: Callable[..., Any], target: Target, *arguments: Any) -> int:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def read(names: tuple[str, ...], as_json: bool, **options: Any) -> Job:
     """Read registers of the device on PORT by NAME; without names all that are safe to read."""
-    return partial(_in_trio, read_device, Target(**options), names, as_json)
+    return partial(in_trio, read_device, Target(**options), names, as_json)
 
 
 async def read_device(target: Target, names: Sequence[str], as_json: bool) -> int:
@@ -173,10 +180,15 @@ def _as_json(reading: Reading) -> dict[str, object]:
 @_target_options
 @click.argument("assignments", nargs=-1, required=True, metavar="NAME=VALUE...")
 @click.option("--why", required=True, help="The reason; it is part of every write.")
-@click.option("--force", is_flag=True, help="Write guarded registers, too.")
+@click.option(
+    "--force", is_flag=True, help="Write guarded registers, too, and beyond interval and budget."
+)
 @click.option("--ordered", is_flag=True, help="Keep the order given.")
 @click.option("--verify/--no-verify", default=True, help="Read back afterwards; the default.")
 @click.option("--dry-run", is_flag=True, help="Only show what would be sent.")
+@click.option(
+    "--state", type=click.Path(path_type=Path), help="Directory of the ledger that counts writes."
+)
 def write(
     assignments: tuple[str, ...],
     why: str,
@@ -184,6 +196,7 @@ def write(
     ordered: bool,
     verify: bool,
     dry_run: bool,
+    state: Path | None,
     **options: Any,
 ) -> Job:
     """Write registers of the device on PORT; VALUE is in the register's unit, or a label.
@@ -191,7 +204,8 @@ def write(
     One bit of a bit field is NAME:LABEL=on or off; its other bits stay as they are.
     """
     orders = WriteOrders(assignments, why, force, ordered, verify, dry_run)
-    return partial(_in_trio, write_device, Target(**options), orders)
+    target = Target(**options, state=state or own_state())
+    return partial(in_trio, write_device, target, orders)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,20 +239,33 @@ async def write_device(target: Target, orders: WriteOrders) -> int:
         sys.stdout.write("".join(f"{name}: {_shown_bits(bits[name])}\n" for name in bits))
         sys.stdout.write("nothing was sent\n")
         return 0
-    who = "grug write"
+    records: list[WriteRecorded] = []
+    why, who, force, verify = orders.why, "grug write", orders.force, orders.verify
     async with line:
-        before = await device.readings(*((*values, *bits) if orders.verify else ()))
-        await device.write(
-            values, why=orders.why, who=who, ordered=orders.ordered, verify=orders.verify
-        )
+        if values:
+            records += await device.write(
+                values, why=why, who=who, ordered=orders.ordered, verify=verify, force=force
+            )
         for name, each in bits.items():
-            await device.write_bits(name, each, why=orders.why, who=who, verify=orders.verify)
-    shown = {name: show_value(device.map[name], value) for name, value in values.items()}
-    shown |= {name: _shown_bits(each) for name, each in bits.items()}
-    for name, text in shown.items():
-        was = f" (was {before[name]})" if name in before else ""
-        sys.stdout.write(f"{name} = {text}{was}\n")
+            records += await device.write_bits(
+                name, each, why=why, who=who, verify=verify, force=force
+            )
+    texts = {name: show_value(device.map[name], value) for name, value in values.items()}
+    texts |= {name: _shown_bits(each) for name, each in bits.items()}
+    for record in records:
+        sys.stdout.write(f"{record.register} = {texts[record.register]}{_fate(device, record)}\n")
     return 0
+
+
+def _fate(device: Device, record: WriteRecorded) -> str:
+    """What became of a register, in brackets."""
+    facts = []
+    if record.old is not None:
+        register = device.map[record.register]
+        facts.append(f"was {shown(register, record.old)}")
+    if record.reason:
+        facts.append(record.reason)
+    return f" ({'; '.join(facts)})" if facts else ""
 
 
 def parse_bits(

@@ -11,7 +11,8 @@ from typing import TypeAlias
 import asyncclick as click
 
 from grug.errors import ShipError, StorageError
-from grug.transport.clickhouse import Database, embedded_url
+from grug.transport.asking import embedded_url
+from grug.transport.clickhouse import Database
 from grug.transport.history import Imported, import_file
 
 Job: TypeAlias = Callable[[], int]
@@ -26,7 +27,10 @@ Job: TypeAlias = Callable[[], int]
     help="State directory of the house whose embedded database it is; no house may run on it.",
 )
 @click.option("--strip", default="", metavar="PREFIX", help="Taken off topics, such as pv/.")
-def import_(files: tuple[Path, ...], url: str | None, state: Path | None, strip: str) -> Job:
+@click.option("--site", help="Whose history it is; by default the one that the database knows.")
+def import_(
+    files: tuple[Path, ...], url: str | None, state: Path | None, strip: str, site: str | None
+) -> Job:
     """Bring FILES into the database: JSON lines of [time, topic, payload], zstd or not.
 
     A file that was imported already, or in part, is not imported twice: only lines that it has more
@@ -34,10 +38,10 @@ def import_(files: tuple[Path, ...], url: str | None, state: Path | None, strip:
     """
     if (url is None) == (state is None):
         raise click.UsageError("say where to: either --to or --state")
-    return partial(_import, files, url or embedded_url(state or Path()), strip)
+    return partial(_import, files, url or embedded_url(state or Path()), strip, site)
 
 
-def _import(files: Sequence[Path], url: str, strip: str) -> int:
+def _import(files: Sequence[Path], url: str, strip: str, site: str | None) -> int:
     """Import files in the order of their names, which are times; exit status 1 if any fails."""
     try:
         database = Database(url)
@@ -46,9 +50,11 @@ def _import(files: Sequence[Path], url: str, strip: str) -> int:
         return 1
     status = 0
     try:
+        name = database.sole_site() if site is None else site
         for path in sorted(files):
+            tell = _progress(path)
             try:
-                _say(path, import_file(database, path, strip=strip, told=_progress(path)))
+                _say(path, import_file(database, path, strip=strip, site=name, told=tell))
             except StorageError as error:
                 sys.stderr.write(f"{error}\n")
                 status = 1

@@ -15,7 +15,7 @@ import asyncclick as click
 from grug.cli.sql import STATES
 from grug.errors import ShipError, StorageError
 from grug.storage.block import decode_samples
-from grug.storage.native import SampleBlock, readings_rows
+from grug.storage.native import Origin, SampleBlock, readings_rows
 from grug.storage.segment import FrameKind
 from grug.storage.show import (
     EVENTS_TITLE,
@@ -28,7 +28,8 @@ from grug.storage.show import (
     show_time,
 )
 from grug.storage.survey import Survey
-from grug.transport.clickhouse import write_parquet
+from grug.transport.capture import read_seen, write_capture
+from grug.transport.framereads import ring_beside
 from grug.transport.logfiles import LogReader
 from grug.transport.logreads import (
     Rows,
@@ -41,6 +42,7 @@ from grug.transport.logreads import (
     rows_of_block,
     survey_log,
 )
+from grug.transport.parquet import write_parquet
 
 Job: TypeAlias = Callable[[], int]
 
@@ -55,7 +57,7 @@ def group() -> None:
     """Look into the log, check it, take it elsewhere; also while a house is running."""
 
 
-_state_option = click.option(
+state_option = click.option(
     "--state",
     type=click.Path(path_type=Path),
     help="State directory of the house; by default the demo's latest, else /var/lib/grug.",
@@ -64,7 +66,8 @@ _events_option = click.option("--events", is_flag=True, help="Events instead of 
 _pattern_argument = click.argument("patterns", nargs=-1, metavar="[SERIES]...")
 
 
-def _range_options(command: Callable[..., Job]) -> Callable[..., Job]:
+def range_options(command: Callable[..., Job]) -> Callable[..., Job]:
+    """Give a command ``--since`` and ``--until``."""
     for name in ("--until", "--since"):
         command = click.option(
             name, metavar="TIME", help="2026-06-21T11:00 (UTC), or 2h before the log's end."
@@ -73,10 +76,10 @@ def _range_options(command: Callable[..., Job]) -> Callable[..., Job]:
 
 
 @group.command()
-@_state_option
+@state_option
 def ls(state: Path | None) -> Job:
     """List the segments: times, size, samples, bytes a sample."""
-    return partial(_on_log, state, _ls)
+    return partial(on_log, state, _ls)
 
 
 @group.command()
@@ -84,20 +87,20 @@ def ls(state: Path | None) -> Job:
 @click.option("-n", "--lines", type=click.IntRange(min=0), default=20, show_default=True)
 @click.option("-f", "--follow", is_flag=True, help="Go on while the house runs, until Ctrl-C.")
 @_events_option
-@_state_option
+@state_option
 def tail(
     patterns: tuple[str, ...], lines: int, follow: bool, events: bool, state: Path | None
 ) -> Job:
     """Show the last samples, of SERIES such as 'grid/*' or of all."""
-    return partial(_on_log, state, _tail, patterns, lines, follow, events)
+    return partial(on_log, state, _tail, patterns, lines, follow, events)
 
 
 @group.command()
 @_pattern_argument
-@_range_options
+@range_options
 @_events_option
 @click.option("--format", "style", type=click.Choice(["csv", "json"]), default="csv")
-@_state_option
+@state_option
 def cat(
     patterns: tuple[str, ...],
     since: str | None,
@@ -108,40 +111,47 @@ def cat(
 ) -> Job:
     """Write samples, of SERIES such as 'grid/*' or of all, to standard output."""
     return partial(
-        _on_log, state, _cat, patterns, (since, until), events, TextStyle(style), sys.stdout
+        on_log, state, _cat, patterns, (since, until), events, TextStyle(style), sys.stdout
     )
 
 
 @group.command()
-@_state_option
+@state_option
 def verify(state: Path | None) -> Job:
     """Check every block and say what is damaged; exit status 1 if anything is."""
-    return partial(_on_log, state, _verify)
+    return partial(on_log, state, _verify)
 
 
 @group.command()
 @click.argument("output", type=click.Path(path_type=Path))
 @_pattern_argument
-@_range_options
+@range_options
 @_events_option
-@_state_option
+@click.option("--pcap", is_flag=True, help="Frames for Wireshark; SERIES are lines then.")
+@state_option
 def export(
     output: Path,
     patterns: tuple[str, ...],
     since: str | None,
     until: str | None,
     events: bool,
+    pcap: bool,
     state: Path | None,
 ) -> Job:
-    """Write samples to OUTPUT: .csv, .jsonl (JSON lines) or .parquet, by its name."""
+    """Write samples to OUTPUT: .csv, .jsonl (JSON lines) or .parquet, by its name.
+
+    With --pcap, what was on the lines goes to OUTPUT as a capture, for Wireshark.
+    """
+    if pcap or output.suffix in (".pcap", ".pcapng"):
+        return partial(on_log, state, _capture, output, patterns, (since, until))
     if output.suffix not in (".csv", ".jsonl", ".parquet"):
-        raise click.BadParameter("give a .csv, .jsonl or .parquet file", param_hint="OUTPUT")
+        raise click.BadParameter("give a .csv, .jsonl, .parquet or .pcap file", param_hint="OUTPUT")
     if output.suffix == ".parquet" and events:
         raise click.BadParameter("events go to .csv or .jsonl", param_hint="--events")
-    return partial(_on_log, state, _export, output, patterns, (since, until), events)
+    return partial(on_log, state, _export, output, patterns, (since, until), events)
 
 
-def _on_log(state: Path | None, job: Callable[..., int], *arguments: Any) -> int:
+def on_log(state: Path | None, job: Callable[..., int], *arguments: Any) -> int:
     """Run a job on the log of a state directory; exit status 1 when that fails."""
     directory = find_log([state] if state else STATES)
     if directory is None:
@@ -221,7 +231,7 @@ def _missing_between(last: Survey | None, survey: Survey) -> int:
 def _tail(
     directory: Path, patterns: Sequence[str], lines: int, follow: bool, only_events: bool
 ) -> int:
-    wanted = _wanted(patterns)
+    wanted = wanted_by(patterns)
     rows, end = last_rows(directory, _kind(only_events), lines, wanted)
     _write_tail(rows, only_events)
     reader = LogReader(directory, end)
@@ -260,8 +270,8 @@ def _cat(
 ) -> int:
     if style is TextStyle.CSV:
         output.write(EVENTS_TITLE if only_events else SAMPLES_TITLE)
-    times = _times(directory, since_until)
-    for rows in read_rows(directory, _kind(only_events), times, _wanted(patterns)):
+    times = times_of(directory, since_until)
+    for rows in read_rows(directory, _kind(only_events), times, wanted_by(patterns)):
         output.write(
             events_text(rows.events, style) if only_events else samples_text(rows.samples, style)
         )
@@ -276,13 +286,26 @@ def _export(
     only_events: bool,
 ) -> int:
     if output.suffix == ".parquet":
-        times = _times(directory, since_until)
-        count = write_parquet(_native(directory, times, _wanted(patterns)), output)
+        times = times_of(directory, since_until)
+        count = write_parquet(_native(directory, times, wanted_by(patterns)), output)
         sys.stderr.write(f"{count} samples in {output}\n")
         return 0
     style = TextStyle.CSV if output.suffix == ".csv" else TextStyle.JSON
     with output.open("w", encoding="utf-8", newline="") as file:
         return _cat(directory, patterns, since_until, only_events, style, file)
+
+
+def _capture(
+    directory: Path,
+    output: Path,
+    patterns: Sequence[str],
+    since_until: tuple[str | None, str | None],
+) -> int:
+    ring = ring_beside(directory)
+    frames = read_seen(ring, times_of(ring, since_until), wanted_by(patterns))
+    count = write_capture(frames, output)
+    sys.stderr.write(f"{count} frames in {output}\n")
+    return 0
 
 
 def _native(directory: Path, times: TimeRange, wanted: Wanted) -> Iterator[bytes]:
@@ -296,12 +319,17 @@ def _native(directory: Path, times: TimeRange, wanted: Wanted) -> Iterator[bytes
         ]
         waiting.append(SampleBlock(block.frame.seq, [*block.names], columns))
         if len(waiting) >= _PARQUET_BLOCKS:
-            yield readings_rows(block.epoch, waiting).data
+            yield readings_rows(Origin(block.site, block.log_id.hex(), block.epoch), waiting).data
             waiting.clear()
-    yield readings_rows(0, waiting).data
+    yield readings_rows(Origin("", "", 0), waiting).data
 
 
-def _times(directory: Path, since_until: tuple[str | None, str | None]) -> TimeRange:
+def times_of(directory: Path, since_until: tuple[str | None, str | None]) -> TimeRange:
+    """What ``--since`` and ``--until`` mean in a log.
+
+    Raises:
+        StorageError: they are no times.
+    """
     newest = newest_ms(directory)
     everything = TimeRange()
     try:
@@ -314,7 +342,7 @@ def _times(directory: Path, since_until: tuple[str | None, str | None]) -> TimeR
     )
 
 
-def _wanted(patterns: Sequence[str]) -> Wanted:
+def wanted_by(patterns: Sequence[str]) -> Wanted:
     """Whether a name matches any of the patterns; each name is asked often, so it is remembered."""
     if not patterns:
         return lambda name: True

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import datetime
 import getpass
-import json
-import socket
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -14,20 +12,26 @@ from typing import Any, TypeAlias
 
 import asyncclick as click
 
-from grug.actors.commands import SOCKET
+from grug.cli.house import ask_house
 from grug.config.build import parse_duration
+from grug.model import Aim
 
 Job: TypeAlias = Callable[[], int]
-
-STATES = (Path("demo-state/live"), Path("/var/lib/grug"))
-"""Where houses that run keep their state by default; the first that answers is asked."""
-ANSWER_S_MAX = 5.0
 
 
 @click.command(name="offset", context_settings={"ignore_unknown_options": True})
 @click.argument("target", required=False)
 @click.argument("watts", type=float, required=False)
 @click.option("--for", "lasts", help="How long: 2h, 90min, 30s. 0s ends your earlier wish.")
+@click.option(
+    "--as",
+    "aim",
+    type=click.Choice([each.value.replace("_", "-") for each in Aim]),
+    default=Aim.OFFSET.value,
+    help="What WATTS are: an offset, the power at the grid (plus = import), into the batteries, or "
+    "the most that any offset may make the house export or import.",
+)
+@click.option("--per-soc", type=float, default=0.0, help="Watts more for each percent of charge.")
 @click.option("--why", default="", help="A word for the log.")
 @click.option("--show", is_flag=True, help="What was asked, and what holds now.")
 @click.option(
@@ -37,11 +41,20 @@ def command(
     target: str | None,
     watts: float | None,
     lasts: str | None,
+    aim: str,
+    per_soc: float,
     why: str,
     show: bool,
     state: Path | None,
 ) -> Job:
-    """Make TARGET (house, or an inverter) export WATTS more; less than 0 makes it absorb."""
+    r"""Make TARGET (house, or an inverter) export WATTS more; less than 0 makes it absorb.
+
+    \b
+    grug offset house -2000 --for 2h               the batteries absorb 2 kW more
+    grug offset solis1 1500 --as battery --for 1h  its battery charges by 1.5 kW
+    grug offset house -200 --as grid --for 3h      the house exports 200 W
+    grug offset house 3000 --as export-max --for 8h
+    """
     if show:
         return partial(ask_and_print, {"command": "show"}, state)
     if target is None or watts is None or lasts is None:
@@ -50,38 +63,20 @@ def command(
     if for_s is None:
         raise click.BadParameter(f"{lasts!r} is no duration such as 2h, 90min or 30s")
     request = {"command": "offset", "target": target, "power_w": watts, "for_s": for_s}
+    request |= {"aim": aim.replace("-", "_"), "per_soc_w": per_soc}
     return partial(ask_and_print, request | {"who": f"cli/{getpass.getuser()}", "why": why}, state)
 
 
 def ask_and_print(request: dict[str, Any], state: Path | None) -> int:
     """Send one command; exit status 2 when it is refused, 1 when nobody answers."""
-    paths = [each / SOCKET for each in ([state] if state else STATES)]
-    path = next((each for each in paths if each.exists()), None)
-    if path is None:
-        places = ", ".join(str(each.parent) for each in paths)
-        sys.stderr.write(f"no house runs in {places}; name its state directory by --state\n")
-        return 1
-    try:
-        answer = _ask(path, request)
-    except (OSError, ValueError) as error:
-        sys.stderr.write(f"no answer at {path}: {error}\n")
+    answer = ask_house(request, state)
+    if answer is None:
         return 1
     if "refused" in answer:
         sys.stderr.write(f"refused: {answer['refused']}\n")
         return 2
     sys.stdout.write(_text(answer))
     return 0
-
-
-def _ask(path: Path, request: dict[str, Any]) -> dict[str, Any]:
-    with socket.socket(socket.AF_UNIX) as asker:
-        asker.settimeout(ANSWER_S_MAX)
-        asker.connect(str(path))
-        with asker.makefile("rw") as lines:
-            lines.write(json.dumps(request) + "\n")
-            lines.flush()
-            answer: dict[str, Any] = json.loads(lines.readline())
-            return answer
 
 
 def _text(answer: dict[str, Any]) -> str:
@@ -97,4 +92,7 @@ def _text(answer: dict[str, Any]) -> str:
 def _wish_text(wish: dict[str, Any]) -> str:
     until = datetime.datetime.now().astimezone() + datetime.timedelta(seconds=wish["for_s"])
     why = f": {wish['why']}" if wish["why"] else ""
-    return f"{wish['target']} {wish['power_w']:g} W until {until:%a %H:%M:%S} by {wish['who']}{why}"
+    aim = "" if wish["aim"] == Aim.OFFSET else f" {wish['aim'].replace('_', ' ')}"
+    per_soc = f" + {wish['per_soc_w']:g} W per %" if wish["per_soc_w"] else ""
+    power = f"{wish['target']}{aim} {wish['power_w']:g} W{per_soc}"
+    return f"{power} until {until:%a %H:%M:%S} by {wish['who']}{why}"

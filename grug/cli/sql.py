@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from grug.errors import ShipError
-from grug.transport.clickhouse import ask_database, find_database
+from grug.transport.asking import ask_database, find_database
 
 STATES = (Path("demo-state/fast"), Path("demo-state/live"), Path("/var/lib/grug"))
 """Where houses keep their state by default; the one written last is asked."""

@@ -175,7 +175,9 @@ def allowed_range(register: Register) -> tuple[float, float]:
     """Smallest and largest value that can be encoded, in the register's unit."""
     if register.kind.is_float:
         largest = _F32_MAX if register.kind is Kind.F32 else sys.float_info.max
-        low, high = -largest, largest
+        offset, reach = float(register.offset), abs(largest * float(register.scale))
+        largest = sys.float_info.max
+        low, high = max(offset - reach, -largest), min(offset + reach, largest)
     else:
         numerator, offset, denominator = ratio_of(register.scale, register.offset)
         ends = [(raw * numerator + offset) / denominator for raw in register.kind.raw_range]

@@ -68,6 +68,10 @@ def label_faults(
     if identify and identify not in registers:
         hint = did_you_mean(identify, registers)
         yield "identify", f"identify: the map has no register {identify!r}{hint}"
+    for name in sidecar.facts.identity:
+        if name not in registers:
+            hint = did_you_mean(name, registers)
+            yield "identity", f"identity: the map has no register {name!r}{hint}"
     labelled = [("bits", name) for name in sidecar.bits]
     labelled += [("enums", name) for name in sidecar.choices]
     for section, name in labelled:

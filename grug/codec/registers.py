@@ -320,6 +320,9 @@ class DeviceFacts:
     """Name of the register that tells this model from others; empty when none does."""
     identify_values: tuple[int | str, ...] = ()
     """What that register reads on this model; empty when that is not known."""
+    identity: tuple[str, ...] = ()
+    """Names of registers that tell one unit of this model from another, and its firmware from an
+    older one: what was learned of a unit holds for as long as these read the same."""
     baudrate: int = 9600
     framing: str = "8N1"
     unit_id: int = 1

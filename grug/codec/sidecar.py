@@ -17,6 +17,8 @@
     identify = "model"              # the register that tells the model; or, with what it reads:
     identify = { register = "model", values = [101, 103] }
 
+    identity = ["serial_number"]    # registers that tell a unit, and its firmware, from another
+
     [barriers]                      # addresses, or first and last, never read on the way to others
     holding_register = [0x4103, [0x4105, 0x4108]]
 
@@ -51,7 +53,7 @@ _TEXTS = ("title", "manufacturer", "source", "verified")
 _KEYS = (
     *_TEXTS,
     *("words_max", "bits_max", "write_words_max", "gap", "holes", "mirrors", "write_function"),
-    *("functions", "identify", "barriers", "serial", "bits", "enums"),
+    *("functions", "identify", "identity", "barriers", "serial", "bits", "enums"),
 )
 _WORD_TABLES = (Table.HOLDING_REGISTER.value, Table.INPUT_REGISTER.value)
 _HOLES = ("learned", "never")
@@ -173,6 +175,7 @@ def _facts_of(root: dict[str, Any], reader: _Reader) -> DeviceFacts:
         functions=frozenset(reader.take(root, "functions", [], _are_functions, "a list of 22, 23")),
         identify=identify,
         identify_values=identify_values,
+        identity=tuple(reader.take(root, "identity", [], _are_names, "a list of register names")),
         baudrate=reader.take(serial, "baudrate", 9600, _is_whole(300, 921600), "a speed in baud"),
         framing=reader.take(serial, "framing", "8N1", _is_framing, "something like 8N1"),
         unit_id=reader.take(serial, "unit", 1, _is_whole(1, 247), "a number from 1 to 247"),
@@ -272,6 +275,10 @@ def _are_functions(value: Any) -> bool:
     return isinstance(value, list) and all(
         type(each) is int and each in _FUNCTIONS for each in value
     )
+
+
+def _are_names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
 
 
 def _is_framing(value: Any) -> bool:

@@ -6,6 +6,7 @@ as broken, and whoever asked refuses the whole file in the end. So one look show
 
 from __future__ import annotations
 
+import enum
 import math
 import re
 import types
@@ -115,7 +116,7 @@ def build(kind: Any, raw: object, path: KeyPath, report: Report) -> Any:
 
     Args:
         kind: a Struct, ``dict[str, Struct]``, ``tuple[X, ...]``, ``X | None``, ``Seconds``,
-            ``Priority``, ``str``, ``int`` or ``float``.
+            ``Priority``, a ``StrEnum``, ``str``, ``bool``, ``int`` or ``float``.
         raw: what tomllib made of it.
         path: where it is in the file.
         report: gets what is wrong.
@@ -182,6 +183,16 @@ def _build_scalar(kind: Any, raw: object, path: KeyPath, report: Report) -> Any:
         if isinstance(raw, str) and raw in PRIORITIES:
             return PRIORITIES[raw]
         wanted = f"one of {', '.join(map(quoted, PRIORITIES))}"
+    elif isinstance(kind, type) and issubclass(kind, enum.StrEnum):
+        if isinstance(raw, str) and raw in set(kind):
+            return kind(raw)
+        near = did_you_mean(raw, map(str, kind)) if isinstance(raw, str) else ""
+        report.refuse(path, f"{_key(path)} must be one of {', '.join(map(quoted, kind))}{near}")
+        return _placeholder(kind)
+    elif kind is bool:
+        if isinstance(raw, bool):
+            return raw
+        wanted = "true or false"
     elif kind is float:
         if isinstance(raw, int | float) and not isinstance(raw, bool) and math.isfinite(raw):
             return float(raw)
@@ -204,6 +215,8 @@ def _placeholder(kind: Any) -> Any:
     origin = typing.get_origin(kind) or kind
     if origin is Priority:
         return Priority.NORMAL
+    if isinstance(origin, type) and issubclass(origin, enum.Enum):
+        return next(iter(origin))
     return Seconds(0.0) if origin is Seconds else origin()
 
 

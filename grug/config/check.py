@@ -19,6 +19,7 @@ from grug.config.checks.devices import check_devices
 from grug.config.checks.keeping import check_keeping
 from grug.config.checks.lines import check_lines, check_loads
 from grug.config.checks.names import check_names, check_units
+from grug.config.checks.schedule import check_schedule
 from grug.config.checks.steering import check_steering
 from grug.config.toml_lines import line_of_syntax_error, locate
 from grug.config.types import HouseConfig
@@ -30,6 +31,7 @@ _PARTS = (
     check_units,
     check_devices,
     check_steering,
+    check_schedule,
     check_keeping,
 )
 

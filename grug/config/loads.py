@@ -10,9 +10,10 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from grug.codec.registers import Register, RegisterMap
-from grug.config.types import DeviceConfig, HouseConfig, LineConfig
+from grug.config.types import DeviceConfig, HouseConfig, LineConfig, PollConfig
+from grug.errors import LocalProtocolError
 from grug.model import Priority, Span, Table
-from grug.planner.plan import ReadCost, ReadLimits, plan_reads, plan_s
+from grug.planner.plan import ReadCost, ReadLimits, plan_reads, plan_s, whole_of
 from grug.planner.schedule import Group, LineSchedule, UnitLoad, schedule_line
 from grug.planner.units import UnitTraits, WireTiming
 from grug.protocol.rtu import character_bits, character_s, interframe_delay_s
@@ -68,13 +69,7 @@ def unit_loads(
             name,
             device.unit,
             tuple(
-                Group(
-                    group_name(device, number),
-                    poll.every,
-                    spans_of(known_registers(maps[device.map], poll.registers)),
-                    Priority(poll.priority),
-                )
-                for number, poll in enumerate(device.poll)
+                poll_group(device, number, maps[device.map]) for number in range(len(device.poll))
             ),
             unit_traits(house, maps, line_name, device.map),
         )
@@ -83,11 +78,51 @@ def unit_loads(
     )
 
 
+def poll_group(device: DeviceConfig, number: int, register_map: RegisterMap) -> Group:
+    """One of a device's poll groups, as the planner has it."""
+    poll = device.poll[number]
+    return Group(
+        group_name(device, number),
+        poll.every,
+        spans_of(known_registers(register_map, poll.registers)),
+        Priority(poll.priority),
+        poll.snapshot,
+    )
+
+
+def snapshot_problem(
+    house: HouseConfig, maps: Mapping[str, RegisterMap], device: DeviceConfig, number: int
+) -> str:
+    """Why a poll group of a device cannot be read in one request; empty where it can."""
+    group = poll_group(device, number, maps[device.map])
+    if not group.is_snapshot or not group.spans:
+        return ""
+    line = house.line[device.line]
+    traits = unit_traits(house, maps, device.line, device.map)
+    try:
+        whole = whole_of(group.spans, traits.limits)
+    except LocalProtocolError as error:
+        return str(error)
+    cost = traits.read_cost(wire_timing(line))
+    read_s = cost.read_s(whole.table, whole.count)
+    if read_s <= traits.transaction_s_max:
+        return ""
+    return (
+        f"a snapshot of {whole.table} {whole.address}+{whole.count} takes {1e3 * read_s:.0f} ms at"
+        f" {line.baudrate} baud, and the fastest poll of line '{device.line}' leaves a read"
+        f" {1e3 * traits.transaction_s_max:.0f} ms"
+    )
+
+
 def group_name(device: DeviceConfig, number: int) -> str:
     """How a device's poll group is called: by its period, and its number where that repeats."""
-    name = _duration(device.poll[number].every)
-    repeats = sum(_duration(poll.every) == name for poll in device.poll) > 1
+    name = _poll_name(device.poll[number])
+    repeats = sum(_poll_name(poll) == name for poll in device.poll) > 1
     return f"{name} ({number + 1})" if repeats else name
+
+
+def _poll_name(poll: PollConfig) -> str:
+    return f"{_duration(poll.every)} snapshot" if poll.snapshot else _duration(poll.every)
 
 
 def _duration(seconds: float) -> str:
@@ -131,6 +166,7 @@ def unit_traits(
         reads_holes=facts.holes != "never",
         writes_multiple=facts.write_function == "multiple",
         functions=facts.functions,
+        identity_spans=spans_of(known_registers(maps[model], facts.identity)),
     )
 
 
@@ -144,9 +180,9 @@ def _transaction_s_max(
         if device.line == line_name and device.map in maps:
             facts = maps[device.map].facts
             limits = ReadLimits(facts.words_max, facts.bits_max, forbidden=facts.barriers)
-            for poll in device.poll:
-                spans = spans_of(known_registers(maps[device.map], poll.registers))
-                reads = plan_reads(spans, cost, limits)
+            for number, poll in enumerate(device.poll):
+                values = _values(poll_group(device, number, maps[device.map]), limits)
+                reads = plan_reads(values, cost, limits)
                 needed_s = max((plan_s([read], cost) for read in reads), default=0.0)
                 longest_s = min(longest_s, max(poll.every * FAST_POLL_SHARE_MAX, needed_s))
     return longest_s
@@ -174,15 +210,26 @@ def _device_load(
     on_wire = UnitTraits(turnaround_s=TURNAROUND_S).read_cost(timing)
     planned = least = 0.0
     spans: set[Span] = set()
-    polls = sorted((poll for poll in device.poll if poll.every > 0), key=lambda poll: poll.every)
-    for number, poll in enumerate(polls):
-        spans.update(spans_of(known_registers(register_map, poll.registers)))
-        slower_per_s = 1 / polls[number + 1].every if number + 1 < len(polls) else 0.0
-        per_s = 1 / poll.every - slower_per_s
+    groups = [poll_group(device, number, register_map) for number in range(len(device.poll))]
+    groups = sorted((each for each in groups if each.period_s > 0), key=lambda each: each.period_s)
+    for number, group in enumerate(groups):
+        spans.update(_values(group, traits.limits))
+        slower_per_s = 1 / groups[number + 1].period_s if number + 1 < len(groups) else 0.0
+        per_s = 1 / group.period_s - slower_per_s
         if per_s > 0:  # How often all these are read, and no slower ones with them.
             planned += per_s * plan_s(plan_reads(spans, cost, traits.limits), on_wire)
             least += per_s * _least_s(spans, on_wire, traits.limits)
     return LineLoad(planned, least)
+
+
+def _values(group: Group, limits: ReadLimits) -> tuple[Span, ...]:
+    """What can be read by itself; of a snapshot that cannot be read at once, its parts."""
+    if group.is_snapshot and group.spans:
+        try:
+            whole_of(group.spans, limits)
+        except LocalProtocolError:
+            return group.spans
+    return group.values
 
 
 def _least_s(spans: Iterable[Span], cost: ReadCost, limits: ReadLimits) -> float:

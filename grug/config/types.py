@@ -9,7 +9,7 @@ from typing import NewType
 
 import msgspec
 
-from grug.model import Priority
+from grug.model import Aim, Priority
 
 Seconds = NewType("Seconds", float)
 """A duration; the file may say it as a text, see ``build.parse_duration``."""
@@ -52,6 +52,8 @@ class PollConfig(Struct, frozen=True):
     every: Seconds
     registers: tuple[str, ...]
     priority: Priority = Priority.NORMAL
+    snapshot: bool = False
+    """Whether all of them have to be of one moment, and so come in one request."""
 
 
 class DeviceConfig(Struct, frozen=True):
@@ -125,6 +127,30 @@ class OffsetConfig(Struct, frozen=True):
     """How many times over a large import is told to the inverters, so that they end it sooner."""
 
 
+class ScheduleConfig(Struct, frozen=True):
+    """A standing wish for certain hours of certain days, in the house's local time."""
+
+    start: str
+    """Time of day, ``HH:MM``."""
+    end: str
+    """Time of day, ``HH:MM`` up to ``24:00``; of the next day when it is not after ``start``."""
+    power: float
+    """In W; what its plus means is the aim's."""
+    aim: Aim = Aim.OFFSET
+    per_soc: float = 0.0
+    """W added to ``power`` for each percent of the batteries' state of charge."""
+    target: str = "house"
+    """The whole house, or one inverter."""
+    days: tuple[str, ...] = ()
+    """Weekdays on which it starts, ``mon`` to ``sun``; every day when there are none."""
+    first: str = ""
+    """The first date on which it starts, ``YYYY-MM-DD``; empty when there is no first."""
+    last: str = ""
+    """The last date on which it starts, ``YYYY-MM-DD``; empty when there is no last."""
+    why: str = ""
+    """A word for the log."""
+
+
 class EvseConfig(Struct, frozen=True):
     """One charger, held at a fixed limit."""
 
@@ -138,6 +164,19 @@ class EvseConfig(Struct, frozen=True):
     """Limit in A to leave behind when grug stops; None leaves the last one."""
 
 
+class WritesConfig(Struct, frozen=True):
+    """What may be written to registers that wear out, and how writes are checked."""
+
+    interval: Seconds = Seconds(10.0)
+    """Least time between two writes of one register that wears."""
+    per_year: int = 500
+    """Writes of one such register in 365 days."""
+    device_per_year: int = 3000
+    """Writes of all such registers of one device in 365 days."""
+    settle: Seconds = Seconds(0.2)
+    """Pause before a written register is read back."""
+
+
 class LogConfig(Struct, frozen=True):
     """The ring on disk."""
 
@@ -147,6 +186,10 @@ class LogConfig(Struct, frozen=True):
     max_age_days: float = 365.0
     reserve_bytes: int = 500_000_000
     """Free space that is always left to others."""
+    frames: bool = True
+    """Keep what was on the wires, too, in a ring of its own."""
+    frames_max_bytes: int = 200_000_000
+    """Of that ring: some two weeks of the example house."""
     serve: str = ""
     """Host and port for ``grug ship --from``; empty serves nobody."""
     token: str = ""
@@ -171,6 +214,8 @@ class HouseConfig(Struct, frozen=True):
     fakemeter: dict[str, FakeMeterConfig] = {}
     inverter: dict[str, InverterConfig] = {}
     offset: OffsetConfig = OffsetConfig()
+    schedule: dict[str, ScheduleConfig] = {}
     evse: dict[str, EvseConfig] = {}
+    writes: WritesConfig = WritesConfig()
     log: LogConfig = LogConfig()
     ship: ShipConfig = ShipConfig()

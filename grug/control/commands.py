@@ -4,9 +4,12 @@ The command socket, MQTT and the page all send the same object::
 
     {"command": "offset", "target": "solis1", "power_w": -2000, "for_s": 7200,
      "who": "cli", "why": "cheap hour"}
+    {"command": "offset", "target": "house", "aim": "battery", "power_w": 1500, "for_s": 3600,
+     "who": "cli"}
     {"command": "show"}
 
-A target of ``house`` is the whole house. Every wish has an end; there is none without.
+``aim`` and ``per_soc_w`` are those of ``SetOffset``. A target of ``house`` is the whole house.
+Every wish has an end; there is none without.
 """
 
 from __future__ import annotations
@@ -17,7 +20,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from grug.control.ladder import GRID_POWER_W_MAX
+from grug.control.wishes import SCHEDULE, problem_of
 from grug.messages import SetOffset
+from grug.model import Aim
 
 HOUSE = "house"
 """What the whole house is called; a wish for it has the target ``""``."""
@@ -25,7 +30,7 @@ FOR_S_MAX = 7 * 86400.0
 """Who wants an offset for longer than a week writes it into the config."""
 TEXT_MAX = 200
 """Of who and why: they go into the log."""
-_KEYS = {"command", "target", "power_w", "for_s", "who", "why"}
+_KEYS = {"command", "target", "power_w", "for_s", "who", "why", "aim", "per_soc_w"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +71,19 @@ def parse_offset(
     who, why = request.get("who", ""), request.get("why", "")
     if not isinstance(who, str) or not isinstance(why, str) or not who.strip():
         return Refused("who asks, and why, are texts; who is needed")
+    if who.strip().startswith(f"{SCHEDULE}/"):
+        return Refused(f"{who!r} is what the schedule's own wishes are called")
     if max(len(who), len(why)) > TEXT_MAX:
         return Refused(f"who and why have at most {TEXT_MAX} characters")
+    aim, per_soc_w = request.get("aim", Aim.OFFSET), _number(request.get("per_soc_w", 0.0))
+    if not isinstance(aim, str) or aim not in set(Aim):
+        return Refused(f"there is no aim {aim!r}; there are {', '.join(Aim)}")
+    if per_soc_w is None or abs(per_soc_w) > GRID_POWER_W_MAX:
+        return Refused(f"per_soc_w of {request['per_soc_w']!r} is no number of watts for a percent")
     of = "" if target == HOUSE else str(target)
-    return SetOffset(power_w, now_s + for_s, who.strip(), why.strip(), of)
+    wish = SetOffset(power_w, now_s + for_s, who.strip(), why.strip(), of, Aim(aim), per_soc_w)
+    problem = problem_of(wish)
+    return Refused(problem) if problem else wish
 
 
 def _number(value: object) -> float | None:

@@ -18,10 +18,12 @@ import trio
 from grug.app import parts
 from grug.app.control import House, run_house
 from grug.app.load import load_house
+from grug.app.writing import open_gate
 from grug.codec.registers import Storage
 from grug.config.types import DeviceConfig, HouseConfig, LineConfig, PollConfig, Seconds
 from grug.demo.settings import example_house
 from grug.messages import FakeMeterCounted, Message, MeterImage, Readings, WriteDone
+from grug.runtime.clock import WallClock
 from grug.runtime.feed import Feed
 from grug.runtime.supervisor import Part
 from grug.sim import baselines
@@ -137,8 +139,10 @@ async def _simulate(config: HouseConfig, run: Run) -> Score:
     for fault in run.scenario.fault_texts(run.hours):
         simulated.apply(fault)
     actors = SimActors(simulated, house.feed)
-    controllers = parts.controllers(house, maps, actors.buses)
+    gate = open_gate(house, maps, actors.buses, wall=WallClock(0.0))
+    controllers = parts.controllers(house, maps, gate.caller)
     sources = [Part("simulated actors", actors.run), Part("simulated house", simulated.run)]
+    sources.append(gate.part)
     if run.law in ("none", "seed"):
         law = baselines.NoControl() if run.law == "none" else baselines.SeedLaw()
         controllers = []

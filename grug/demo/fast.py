@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import sys
 import time
 from typing import Any
@@ -13,9 +14,11 @@ from grug.app import parts
 from grug.app.about import about_series
 from grug.app.control import DataSide, House, run_house
 from grug.app.data import DataSettings, starter
+from grug.app.writing import open_gate
 from grug.demo.record import open_record, sole_demo
 from grug.demo.settings import FAST_DAY, DemoSettings, demo_house
 from grug.demo.summary import Tally, summary_text
+from grug.runtime.clock import WallClock
 from grug.runtime.supervisor import Part
 from grug.sim.actors import SimActors
 from grug.sim.seeded import run_seeded
@@ -54,17 +57,23 @@ async def simulate(settings: DemoSettings) -> dict[str, Any]:
     for fault in settings.faults:
         simulated.apply(fault)
     tally = Tally(house.feed)
+    tap = None
     if settings.fidelity == "wire":
-        openers = {name: simulated.opener(name) for name in config.line}
+        tap = parts.tap_of(config)
+        simulated_openers = {name: simulated.opener(name) for name in config.line}
+        openers = parts.tapped(config, simulated_openers, tap)
         sources = parts.wire_sources(house, maps, openers)
     else:
         sources = _message_sources(house, simulated)
+    origin_s = FAST_DAY.timestamp() + settings.start_hour * 3600 - trio.current_time()
     data = DataSettings(
         config,
-        wall_origin_s=FAST_DAY.timestamp() + settings.start_hour * 3600 - trio.current_time(),
+        wall_origin_s=origin_s,
         resume=record.is_resumed,
         about=about_series(config, maps),
     )
+
+    gate = open_gate(house, maps, sources.buses, wall=WallClock(data.wall_origin_s))
 
     async def stop_in_time() -> None:
         await trio.sleep(hours * 3600)
@@ -76,11 +85,13 @@ async def simulate(settings: DemoSettings) -> dict[str, Any]:
             house,
             sources=[
                 *sources.parts,
+                *parts.schedule(house, WallClock(origin_s), dt.UTC, lambda: True),
+                gate.part,
                 Part("simulated house", simulated.run),
                 Part("tally", tally.run, is_vital=False),
             ],
-            controllers=parts.controllers(house, maps, sources.buses),
-            data=DataSide(starter(data), batch_s=BATCH_S, ship_at_end=True),
+            controllers=parts.controllers(house, maps, gate.caller),
+            data=DataSide(starter(data), batch_s=BATCH_S, ship_at_end=True, tap=tap),
         )
     return tally.summary(simulated.truth(), hours)
 

@@ -5,25 +5,35 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
-import msgspec
 import trio
 
 from grug.codec.block import BlockDecoder
 from grug.codec.hints import did_you_mean
 from grug.codec.image import RegisterImage
 from grug.codec.registers import Access, Register, RegisterMap
-from grug.device.readings import Reading, missing, show_value
-from grug.device.writes import JoinedWrite, join_writes
+from grug.device.readings import Reading, missing
 from grug.errors import (
     BadValueError,
     EncodeError,
+    GrugError,
+    NotAllowedError,
     NotTakenError,
     UnknownRegisterError,
     bus_error,
 )
-from grug.messages import ReadFailed, ReadRegisters, RegistersRead, WriteDone, WriteFailed
-from grug.model import FailureKind, Priority, Quality, Span, Value
+from grug.messages import (
+    ReadFailed,
+    ReadRegisters,
+    RegistersRead,
+    RegistersSet,
+    SetRegisters,
+    WriteRecorded,
+)
+from grug.model import FailureKind, Priority, Quality, Span, Value, WriteState
 from grug.runtime.calls import BusReply, BusRequest
+from grug.runtime.gate import Gate
+from grug.runtime.joined import JoinedWrite, join_writes
+from grug.runtime.steps import show_value, value_of
 from grug.runtime.writes import make_bits_write, make_write
 
 WRITE_PATIENCE_S = 10.0
@@ -45,12 +55,14 @@ class Device:
         ask: Callable[[BusRequest], Awaitable[BusReply]],
         register_map: RegisterMap,
         unit_id: int,
+        gate: Gate,
     ) -> None:
         """Make one; nothing is sent."""
         self.map = register_map
         self.unit_id = unit_id
         self._line_name = line_name
         self._ask = ask
+        self._gate = gate
         self._decoders: dict[tuple[str, ...], BlockDecoder] = {}
 
     def __str__(self) -> str:
@@ -148,41 +160,69 @@ class Device:
         who: str = "library",
         ordered: bool = False,
         verify: bool = False,
+        force: bool = False,
         **named: Value,
-    ) -> None:
+    ) -> tuple[WriteRecorded, ...]:
         """Write registers; neighbours go together in one write, and nothing between is touched.
 
-        Nothing is sent unless every value fits its register. Nothing is ever sent twice.
+        Nothing is sent unless every value fits its register and may be written now: the gate of all
+        writes (docs/writes.md) counts what wears the device. Nothing is ever sent twice.
 
         Args:
             values: by name, in the registers' units; for names that are no keywords.
             why: the reason, for the ledger of writes.
             who: whoever wants it, for the same.
             ordered: keep the order given; else the order is that of tables and addresses.
-            verify: read back what was written.
+            verify: leave out what the device holds already, and read back what was written.
+            force: the least interval between two writes and the yearly budget do not count.
             named: more values by name.
+
+        Returns:
+            What became of each register.
 
         Raises:
             UnknownRegisterError: a KeyError; names that the map does not have, all at once.
             EncodeError: a value does not fit, or the register is not to be written.
+            NotAllowedError: it was written too soon before, or too often this year.
             NotTakenError: with ``verify``: the device acknowledged but holds something else.
             BusError: the device refused, or did not acknowledge: then it may have taken it or not.
         """
         wanted = {**(values or {}), **named}
         scales = [each.scale_by.name for each in self._select(wanted) if each.scale_by is not None]
-        writes = self.plan_writes(
+        self.plan_writes(
             wanted, why=why, who=who, ordered=ordered, exponents=await self.read(*scales)
         )
-        unverified = []
-        for at, write in enumerate(writes):
-            reply = await self._ask(msgspec.structs.replace(write.request, reads_back=verify))
-            if isinstance(reply, WriteFailed):
-                raise bus_error(reply.kind, f"{self}: {_stopped(writes, at, reply)}")
-            # What came back at once may be what was there before: only the same is a proof.
-            if not isinstance(reply, WriteDone) or reply.read_back != write.request.block:
-                unverified.append(write)
-        if verify and unverified:
-            await self._verify(unverified)
+        reply = await self._gate.set(
+            SetRegisters(
+                str(self),
+                tuple(wanted.items()),
+                trio.current_time() + WRITE_PATIENCE_S,
+                who,
+                why,
+                is_ordered=ordered,
+                may_guarded=True,
+                is_forced=force,
+                verifies=verify,
+            )
+        )
+        if reply.reason:
+            raise self._failure(reply)
+        return reply.records
+
+    def _failure(self, reply: RegistersSet) -> GrugError:
+        """What a request that was not carried out is to its caller."""
+        for record in reply.records:
+            if record.kind is not None:
+                return bus_error(record.kind, f"{self}: {reply.reason}")
+        wrong = [
+            f"{record.register} is {show_value(self.map[record.register], record.read_back)}, "
+            f"not {show_value(self.map[record.register], record.new)}"
+            for record in reply.records
+            if record.state is WriteState.REFUSED and record.read_back is not None
+        ]
+        if wrong:
+            return NotTakenError(f"{self}: {'; '.join(wrong)}")
+        return NotAllowedError(f"{self}: {reply.reason}")
 
     async def write_bits(
         self,
@@ -193,7 +233,8 @@ class Device:
         why: str,
         who: str = "library",
         verify: bool = False,
-    ) -> None:
+        force: bool = False,
+    ) -> tuple[WriteRecorded, ...]:
         """Write some bits of a bit field; the others stay as they are.
 
         Where the device has function 22 it does that itself. Elsewhere the register is read and
@@ -203,26 +244,94 @@ class Device:
         Args:
             name: of a register with labelled bits in the map.
             bits: by label, whether it shall hold.
-            why: as of ``write``, like the two after it.
+            why: as of ``write``, like the three after it.
             who: likewise.
             verify: likewise.
+            force: likewise.
+
+        Returns:
+            What became of the register.
 
         Raises:
             UnknownRegisterError: a KeyError; the map has no such register.
             EncodeError: the register has no such label, or is not to be written.
+            NotAllowedError: as of ``write``.
             NotTakenError: with ``verify``: the device acknowledged but holds something else.
             BusError: as of ``write``.
         """
-        write = self.plan_bits(name, bits, why=why, who=who)
-        reply = await self._ask(write.request)
-        if isinstance(reply, WriteFailed):
-            raise bus_error(reply.kind, f"{self}: {_stopped((write,), 0, reply)}")
-        if verify:
-            (register,) = write.registers
-            held = register.labels_of((await self.read(name))[name])
+        request = self.plan_bits(name, bits, why=why, who=who).request
+        number, mask = (value_of(self.map[name], block) for block in (request.block, request.mask))
+        reply = await self._gate.set(
+            SetRegisters(
+                str(self),
+                ((name, number),),
+                request.deadline_s,
+                who,
+                why,
+                masks=((name, int(mask)),),
+                may_guarded=True,
+                is_forced=force,
+                verifies=verify,
+            )
+        )
+        if not reply.reason:
+            return reply.records
+        failure = self._failure(reply)
+        if isinstance(failure, NotTakenError):
+            held = self.map[name].labels_of(reply.records[0].read_back or 0)
             wrong = [label for label, holds in bits.items() if holds != (label in held)]
-            if wrong:
-                raise NotTakenError(f"{self}: {name}: not taken: {', '.join(wrong)}")
+            raise NotTakenError(f"{self}: {name}: not taken: {', '.join(wrong)}")
+        raise failure
+
+    async def change(
+        self,
+        values: Mapping[str, Value],
+        masks: Mapping[str, int] | None = None,
+        *,
+        why: str,
+        who: str = "library",
+        ordered: bool = False,
+        force: bool = False,
+        dry_run: bool = False,
+    ) -> tuple[WriteRecorded, ...]:
+        """Bring registers to values: what they hold already is not written, the rest read back.
+
+        Args:
+            values: by name, in the registers' units.
+            masks: of some of them, the bits that are meant; the others stay as they are.
+            why: as of ``write``, like those that follow.
+            who: likewise.
+            ordered: likewise; each step is seen to be taken before the next is sent.
+            force: likewise.
+            dry_run: send nothing; the records say what would be.
+
+        Returns:
+            What became of each register.
+
+        Raises:
+            UnknownRegisterError: a KeyError; names that the map does not have, all at once.
+            NotAllowedError: a value does not fit, or it must not be written now.
+            NotTakenError: the device acknowledged but holds something else.
+            BusError: as of ``write``.
+        """
+        self.check(values)
+        reply = await self._gate.set(
+            SetRegisters(
+                str(self),
+                tuple(values.items()),
+                trio.current_time() + WRITE_PATIENCE_S,
+                who,
+                why,
+                masks=tuple((masks or {}).items()),
+                is_ordered=ordered,
+                may_guarded=True,
+                is_forced=force,
+                is_dry_run=dry_run,
+            )
+        )
+        if reply.reason:
+            raise self._failure(reply)
+        return reply.records
 
     def plan_writes(
         self,
@@ -281,28 +390,6 @@ class Device:
             register, bits, unit_id=unit_id, who=who, why=why, deadline_s=deadline_s
         )
         return JoinedWrite(request, (register,))
-
-    async def _verify(self, writes: Sequence[JoinedWrite]) -> None:
-        spans = tuple(write.span for write in writes)
-        reply = await self._ask(ReadRegisters(self.unit_id, spans, math.inf))
-        if isinstance(reply, ReadFailed):
-            raise bus_error(reply.kind, f"{self}: written, but not read back: {reply.text}")
-        assert isinstance(reply, RegistersRead), "a read is answered by one of the two"
-        wrong = []
-        for write, block in zip(writes, reply.blocks, strict=True):
-            if block == write.request.block:
-                continue
-            span = (write.span,)
-            was = BlockDecoder(write.registers, span).decode((write.request.block,))[0]
-            now = BlockDecoder(write.registers, span).decode((block,))[0]
-            wrong += [
-                f"{register.name} is {show_value(register, holds)}, "
-                f"not {show_value(register, written)}"
-                for register, written, holds in zip(write.registers, was, now, strict=True)
-                if written != holds
-            ]
-        if wrong:
-            raise NotTakenError(f"{self}: {'; '.join(wrong)}")
 
     async def _read_span(self, span: Span, replies: dict[Span, BusReply]) -> None:
         replies[span] = await self._ask(
@@ -382,15 +469,3 @@ def _is_lost(reply: BusReply) -> bool:
     """Whether asking again may help."""
     lost = (FailureKind.NO_REPLY, FailureKind.GARBLED)
     return isinstance(reply, ReadFailed) and reply.kind in lost
-
-
-def _stopped(writes: Sequence[JoinedWrite], at: int, failed: WriteFailed) -> str:
-    """What a failed write left done and undone."""
-    text = f"{writes[at].names}: {failed.text}"
-    if failed.kind in (FailureKind.NO_REPLY, FailureKind.GARBLED):
-        text += "; whether it was taken is unknown"
-    if at:
-        text += f"; written before: {', '.join(write.names for write in writes[:at])}"
-    if at + 1 < len(writes):
-        text += f"; not written: {', '.join(write.names for write in writes[at + 1 :])}"
-    return text

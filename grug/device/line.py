@@ -20,6 +20,7 @@ import trio
 
 from grug.actors import bus
 from grug.codec.registers import DeviceFacts, RegisterMap
+from grug.control.writes import WriteRules
 from grug.device.device import Device
 from grug.errors import LineError, MapError, Problem
 from grug.messages import ReadFailed, ReadRegisters, WriteFailed
@@ -28,7 +29,10 @@ from grug.protocol.framing import RtuFraming
 from grug.protocol.ports import tcp_port
 from grug.protocol.rtu import character_bits
 from grug.runtime.calls import CALLS_WAITING_MAX, BusCaller, BusReply, BusRequest, Call, Caller
+from grug.runtime.clock import WallClock
 from grug.runtime.feed import Feed
+from grug.runtime.gate import Gate, GateUnit, unit_key
+from grug.storage.ledger import Ledger, MemoryLedger
 from grug.transport.line import Line, LineOpener
 from grug.transport.maps import load_map
 from grug.transport.ports import port_framing, port_opener
@@ -55,6 +59,8 @@ def open_line(
     gap_s: float | None = None,
     settle_s: float = 0.0,
     feed: Feed | None = None,
+    ledger: Ledger | None = None,
+    rules: WriteRules | None = None,
 ) -> DeviceLine:
     """Give a line to be opened by ``async with``.
 
@@ -68,6 +74,9 @@ def open_line(
             Modbus TCP.
         settle_s: pause after opening, for adapters that need it.
         feed: gets what happens on the line: every write, lost lines, silent units, counters.
+        ledger: where writes are kept and counted, such as ``LedgerFile(directory)``; None counts
+            those of this line, as long as it is open.
+        rules: how often registers that wear out may be written; None is as docs/writes.md says.
 
     Raises:
         ValueError: there is no such framing or port.
@@ -82,7 +91,15 @@ def open_line(
         silence_s_max=SILENCE_S_MAX if isinstance(port, str) and tcp_port(port) else math.inf,
         framing=port_framing(port) if isinstance(port, str) else RtuFraming,
     )
-    return DeviceLine(port_name(port), opener_of(port, baudrate, framing), timing, feed or Feed())
+    opener = opener_of(port, baudrate, framing)
+    gate = Gate(
+        (),
+        rules=rules or WriteRules(),
+        ledger=MemoryLedger() if ledger is None else ledger,
+        wall=WallClock(),
+        publish=(feed := feed or Feed()).publish,
+    )
+    return DeviceLine(port_name(port), opener, timing, feed, gate)
 
 
 def opener_of(port: Port, baudrate: int, framing: str) -> LineOpener:
@@ -128,7 +145,7 @@ class DeviceLine:
     """One line and the devices on it; an async context manager, used once."""
 
     def __init__(
-        self, name: str, open_line: LineOpener, timing: bus.LineTiming, feed: Feed
+        self, name: str, open_line: LineOpener, timing: bus.LineTiming, feed: Feed, gate: Gate
     ) -> None:
         """Prepare; ``open_line`` makes these."""
         self.name = name
@@ -142,6 +159,7 @@ class DeviceLine:
         """The line as opened by ``async with``, until the bus owner takes it over."""
         self._bus = _Bus()
         self._is_closed = False
+        self._gate = gate
 
     def device(self, model: MapLike, unit: int | None = None) -> Device:
         """A device on this line; nothing is sent yet.
@@ -161,7 +179,10 @@ class DeviceLine:
         traits = _traits_of(register_map.facts)
         known = self._units.get(unit_id)
         self._units[unit_id] = traits if known is None else _strictest(known, traits)
-        return Device(self.name, self.ask, register_map, unit_id)
+        device = Device(self.name, self.ask, register_map, unit_id, self._gate)
+        key = unit_key(self.name, unit_id)
+        self._gate.add(GateUnit(str(device), key, unit_id, register_map, self.ask))
+        return device
 
     async def ask(self, request: BusRequest) -> BusReply:
         """Put a request to the bus; a line that is closed or lost is a failed reply, too."""

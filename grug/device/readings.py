@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from grug.codec.registers import Register
 from grug.model import Quality, Value
+from grug.runtime.steps import show_value
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,19 +35,6 @@ class Reading:
             return f"{self.quality}: {self.problem}"
         text = show_value(self.register, self.value)
         return f"{text} ({', '.join(self.labels)})" if self.labels else text
-
-
-def show_value(register: Register, value: Value) -> str:
-    """A value as a person reads it, with its unit."""
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    exponent = register.scale.as_tuple().exponent
-    decimals = register.decimals or (max(0, -exponent) if isinstance(exponent, int) else 0)
-    if isinstance(value, float) and (decimals or value.is_integer()):
-        text = f"{value:.{decimals}f}"
-    else:
-        text = str(value)
-    return f"{text} {register.unit}".rstrip()
 
 
 def missing(register: Register, problem: str) -> Reading:

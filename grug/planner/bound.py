@@ -8,7 +8,8 @@ unit passes values by a read, which costs, or passes a single one for nothing, w
 do as often as the value is not needed; reads may overlap, so that flowing back is free.
 
 It would be easier to sum, over all j, the cheapest plan of all that is needed j times or more. That
-is the same where reads may have any length; but not with a limit: of two slow values on the two
+is the same where reads may have any length (and it counts values within each other, which the flow
+cannot); but not with a limit: of two slow values on the two
 sides of a fast one, which no read can bring together, each may ride with the fast one, in turns.
 """
 
@@ -20,7 +21,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from grug.model import Span, Table
-from grug.planner.plan import ReadCost, ReadLimits, legal_ends
+from grug.planner.plan import ReadCost, ReadLimits, hull_of, legal_ends, plan_reads, plan_s
 
 ROUND_S = 1e-12
 """Differences of path lengths below this are rounding."""
@@ -42,7 +43,37 @@ def least_s(values: Iterable[Needed], cost: ReadCost, limits: ReadLimits) -> flo
     for table in Table:
         needed = [Needed(span, number) for span, number in times.items() if span.table is table]
         if needed:
-            total_s += _Flow(_in_line(needed), cost, limits).least_s()
+            line = _in_line(needed)
+            table_s = _Flow(line, cost, limits).least_s()
+            if len(line) < len(needed) and _may_be_any(needed, cost, limits):
+                table_s = max(table_s, _in_layers_s(needed, cost, limits))
+            total_s += table_s
+    return total_s
+
+
+def _may_be_any(needed: Sequence[Needed], cost: ReadCost, limits: ReadLimits) -> bool:
+    """Whether no read of some of these words would be too long."""
+    whole = hull_of([span for span, _ in needed])
+    return (
+        not whole.table.is_bits
+        and whole.count <= limits.words_max
+        and cost.read_s(whole.table, whole.count) <= limits.transaction_s_max
+    )
+
+
+def _in_layers_s(needed: Sequence[Needed], cost: ReadCost, limits: ReadLimits) -> float:
+    """The sum over all j of the cheapest plan of what is needed j times or more.
+
+    No set of reads costs less where reads may have any length, values within values included: of
+    two reads that overlap, their union and what they share cost the same together and bring each
+    value as often; when no two overlap any more unless one lies in the other, the outermost reads
+    bring all that is needed, the next ones all that is needed twice, and so on.
+    """
+    total_s, before = 0.0, 0
+    for times in sorted({number for _, number in needed}):
+        spans = [span for span, number in needed if number >= times]
+        total_s += (times - before) * plan_s(plan_reads(spans, cost, limits), cost)
+        before = times
     return total_s
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import lru_cache
@@ -110,7 +110,7 @@ def plan_reads(
     members: dict[Span, set[Span]] = {}
     for snapshot in snapshots:
         if snapshot:
-            whole = _whole_of(snapshot, limits)
+            whole = whole_of(snapshot, limits)
             members.setdefault(whole, set()).update(snapshot)
     if members:
         members = {
@@ -129,27 +129,47 @@ def plan_reads(
     return tuple(_with_members(each, members) for each in plan) if members else plan
 
 
-def _whole_of(snapshot: Sequence[Span], limits: ReadLimits) -> Span:
+def hull_of(spans: Collection[Span]) -> Span:
+    """From the first address of several spans to their last, in the table of one of them."""
+    start = min(span.address for span in spans)
+    table = next(iter(spans)).table
+    return Span(table, start, max(span.end for span in spans) - start)
+
+
+def whole_of(snapshot: Sequence[Span], limits: ReadLimits) -> Span:
     """The span that a snapshot is read with.
 
     Raises:
-        LocalProtocolError: no single transaction can read it.
+        LocalProtocolError: no single transaction can read it; the text says why, with numbers.
     """
-    start, end = min(span.address for span in snapshot), max(span.end for span in snapshot)
-    whole = Span(snapshot[0].table, start, end - start)
+    whole = hull_of(snapshot)
+    problem = _why_apart(snapshot, whole, limits)
+    if problem:
+        what = f"a snapshot of {whole.table} {whole.address}+{whole.count}"
+        raise LocalProtocolError(f"{what} cannot be read at once: {problem}")
     check_span(whole, limits)
-    if whole in snapshot:
-        return whole
-    within = {address for span in snapshot for address in range(span.address, span.end)}
-    if (
-        any(span.table is not whole.table for span in snapshot)
-        or _Stops(whole.table, limits).end_max(start) < end
-        or (not limits.has_holes and len(within) < whole.count)
-    ):
-        raise LocalProtocolError(
-            f"a snapshot of {whole.table} {start}+{whole.count} cannot be read at once"
-        )
     return whole
+
+
+def _why_apart(snapshot: Sequence[Span], whole: Span, limits: ReadLimits) -> str:
+    """Why no single transaction can read these; empty where one can."""
+    tables = sorted({span.table for span in snapshot})
+    if len(tables) > 1:
+        return f"it is of {len(tables)} tables ({', '.join(tables)})"
+    is_bits = whole.table.is_bits
+    count_max = limits.bits_max if is_bits else limits.words_max
+    if whole.count > count_max:
+        return f"it has {whole.count} {'bits' if is_bits else 'words'}, and a read {count_max}"
+    if whole in snapshot:
+        return ""
+    reached = _Stops(whole.table, limits).end_max(whole.address)
+    if reached < whole.end:
+        return f"no read goes over address {reached}"
+    within = {address for span in snapshot for address in range(span.address, span.end)}
+    if not limits.has_holes and len(within) < whole.count:
+        holes = whole.count - len(within)
+        return f"it has {holes} addresses between its registers, and holes are not read here"
+    return ""
 
 
 def _with_members(

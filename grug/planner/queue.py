@@ -26,15 +26,16 @@ from grug.planner.plan import (
     Transaction,
     check_span,
     data_bytes,
+    whole_of,
 )
 from grug.planner.units import (
     Unit,
     UnitTraits,
-    VerdictStore,
     WireTiming,
     look_of_read,
     look_of_write,
 )
+from grug.planner.verdicts import VerdictStore
 from grug.planner.waiting import (
     Asker,
     Job,
@@ -196,10 +197,18 @@ class BusQueue:
                 urgent = read
         if urgent is None:
             return None
-        transaction = self._transaction_for(urgent)
-        if urgent.unit.may_mistake(look_of_read(transaction.span), now_s):
+        try:
+            transaction = self._transaction_for(urgent)
+        except LocalProtocolError:
+            self._fail_snapshots(urgent.unit, now_s)
+            return self.pick(now_s)
+        unit = urgent.unit
+        first = unit.identity_read
+        if unit.may_mistake(look_of_read((first or transaction).span), now_s):
             return self._clearing(urgent, now_s, transaction.span)
-        return ReadJob(urgent.unit, transaction)
+        if first is not None:
+            return ReadJob(unit, first, transaction.span, is_for_identity=True)
+        return ReadJob(unit, transaction)
 
     @staticmethod
     def _clearing(
@@ -222,19 +231,30 @@ class BusQueue:
             span = spans[urgent.missing[0]]
             return Transaction(span, (span,))
         reads = [read for read in self._reads if read.unit is unit]
+        snapshots = frozenset([read.snapshot for read in reads if read.is_whole])
         if len(reads) == 1 and len(urgent.missing) == len(spans):
-            plan = unit.plan(spans)
+            plan = unit.plan(spans, snapshots)
         else:
-            plan = unit.plan(
-                frozenset([read.request.spans[at] for read in reads for at in read.missing])
-            )
+            wanted = frozenset([read.request.spans[at] for read in reads for at in read.missing])
+            plan = unit.plan(wanted, snapshots)
         if len(plan) == 1:
             return plan[0]
         missing = {spans[at] for at in urgent.missing}
         for transaction in plan:
-            if not missing.isdisjoint(transaction.covers):
+            if urgent.is_whole:
+                if missing.issubset(transaction.covers):
+                    return transaction
+            elif not missing.isdisjoint(transaction.covers):
                 return transaction
         raise AssertionError("a plan covers everything that is wanted")
+
+    def _fail_snapshots(self, unit: Unit, now_s: float) -> None:
+        """Answer those for whom no single transaction can do any more, by what has been learned."""
+        for read in [read for read in self._reads if read.unit is unit and read.is_whole]:
+            try:
+                whole_of(read.snapshot, unit.limits)
+            except LocalProtocolError as error:
+                self._fail_reads([read], FailureKind.REFUSED, str(error), now_s)
 
     def _is_live_write(self, write: WaitingWrite, now_s: float) -> bool:
         if write.asker.is_abandoned:
@@ -267,6 +287,8 @@ class BusQueue:
             job.asker.reply(done)
             self._publish(done)
             return
+        if job.is_for_identity:
+            job.unit.identity_took(block)
         if job.blocked is not None:
             return  # It has served its purpose: those who wait still do.
         unit = job.unit
@@ -311,6 +333,8 @@ class BusQueue:
         elif job.blocked is not None:
             if not is_refusal:
                 self._fail_blocked(unit, job.blocked, error, ended_s)
+            elif job.is_for_identity:
+                unit.identity_took(b"")
         elif isinstance(error, ExceptionReply) and error.code in ILLEGAL_CODES:
             self._refused_address(job, error, ended_s)
         else:
@@ -339,7 +363,9 @@ class BusQueue:
         """
         span = job.transaction.span
         if job.unit.refused(job.transaction, error.code, now_s):
-            return  # Those who wait still do, and the next plan has it in pieces.
+            # Those who wait still do, and the next plan has it in pieces.
+            self._refused_snapshots(job, error, now_s)
+            return
         text = f"{error} for {span.table} {span.address}+{span.count}"
         failed, done = [], []
         for read in self._reads:
@@ -349,12 +375,26 @@ class BusQueue:
                 failed.append(read)
                 continue
             read.do_without(span, error.code)
-            if not read.missing:
+            if read.is_done():
                 read.answer(now_s)
                 done.append(read)
         self._fail_reads(failed, error.kind, text, now_s, error.code)
         if done:
             self._reads = [read for read in self._reads if read not in done]
+
+    def _refused_snapshots(self, job: ReadJob, error: ExceptionReply, now_s: float) -> None:
+        """What had to be read at once was not: its pieces may tell why, once."""
+        covers = job.transaction.covers
+        failed = [
+            read
+            for read in self._reads
+            if read.unit is job.unit
+            and read.is_whole
+            and set(read.snapshot).issubset(covers)
+            and not read.scout()
+        ]
+        text = f"{error} for a snapshot of which the unit has each part"
+        self._fail_reads(failed, error.kind, text, now_s, error.code)
 
     def _latency_s(self, job: Job, elapsed_s: float) -> float:
         """How long the unit took, without the time of the characters."""
@@ -421,6 +461,8 @@ class BusQueue:
 
     def counted(self, now_s: float) -> LineCounted:
         """The line's counters; utilisation is that since the last call of this."""
+        for unit in self._units.values():
+            unit.grow_older(now_s)
         elapsed_s = now_s - self._counted_s
         busy_pct = 100 * self._busy_s / elapsed_s if elapsed_s > 0 else 0.0
         self._busy_s = 0.0

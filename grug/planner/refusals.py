@@ -64,6 +64,10 @@ class Refusals:
         """Take over what was known in an earlier run; a read that goes well still refutes it."""
         self._guilty.update(guilty)
 
+    def forget(self, guilty: Iterable[Suspect]) -> None:
+        """Nothing is known of these any more; the next read that goes over them tells."""
+        self._guilty.difference_update(guilty)
+
     def proved(self, read: Span) -> bool:
         """A read went well.
 

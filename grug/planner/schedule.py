@@ -20,7 +20,14 @@ from typing import NamedTuple
 from grug.messages import Message, ReadFailed, ReadRegisters, RegistersRead, WriteDone, WriteFailed
 from grug.model import Priority, Span
 from grug.planner.bound import Needed, least_s
-from grug.planner.plan import ReadCost, ReadLimits, Transaction, plan_reads, plan_s
+from grug.planner.plan import (
+    ReadCost,
+    ReadLimits,
+    Transaction,
+    hull_of,
+    plan_reads,
+    plan_s,
+)
 from grug.planner.queue import BusQueue, ReadJob
 from grug.planner.units import UnitTraits, WireTiming
 
@@ -48,6 +55,13 @@ class Group:
     period_s: float
     spans: tuple[Span, ...]
     priority: Priority = Priority.NORMAL
+    is_snapshot: bool = False
+    """Whether all of them have to come in one transaction."""
+
+    @property
+    def values(self) -> tuple[Span, ...]:
+        """What can be read by itself: of a snapshot only all of it."""
+        return (hull_of(self.spans),) if self.is_snapshot and self.spans else self.spans
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +151,7 @@ def lower_bound(groups: Sequence[Group], cost: ReadCost, limits: ReadLimits) -> 
     values = [
         Needed(span, cycle_us // _microseconds(group.period_s))
         for group in groups
-        for span in group.spans
+        for span in group.values
     ]
     return least_s(values, cost, limits) / (cycle_us / 1e6)
 
@@ -155,7 +169,7 @@ def one_by_one(groups: Iterable[Group], cost: ReadCost) -> float:
     return sum(
         cost.read_s(span.table, span.count) / group.period_s
         for group in groups
-        for span in group.spans
+        for span in group.values
     )
 
 
@@ -216,7 +230,7 @@ def _levels(groups: Iterable[Group]) -> list[tuple[float, frozenset[Span]]]:
     spans: frozenset[Span] = frozenset()
     in_order = sorted((group for group in groups if group.spans), key=lambda each: each.period_s)
     for group in in_order:
-        spans = spans.union(group.spans)
+        spans = spans.union(group.values)
         if levels and levels[-1][0] == group.period_s:
             levels.pop()
         levels.append((group.period_s, spans))
@@ -341,7 +355,9 @@ class _Asked:
     def __init__(self, unit: UnitLoad, group: Group, due_s: float) -> None:
         self.unit = unit
         self.group = group
-        self.request = ReadRegisters(unit.unit_id, group.spans, due_s, group.priority)
+        self.request = ReadRegisters(
+            unit.unit_id, group.spans, due_s, group.priority, is_snapshot=group.is_snapshot
+        )
         self.is_abandoned = False
         self.answer: RegistersRead | ReadFailed | None = None
 

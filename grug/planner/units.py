@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from grug.messages import Message, UnitChanged, WriteRegisters
 from grug.model import Span, Table, UnitHealth
@@ -22,6 +22,7 @@ from grug.planner.plan import (
     plan_reads,
 )
 from grug.planner.refusals import Refusals
+from grug.planner.verdicts import Memory, VerdictStore
 from grug.planner.writes import READ_WRITE, write_function
 
 OFFLINE_FAILURES = 3
@@ -66,6 +67,12 @@ PLANS_MAX = 1000
 Look: TypeAlias = tuple[Table, int, int]
 """What tells one reply of a unit from another: table, address and length. A reply to a read does
 not say its address (-1 or -2 here), which makes late ones dangerous."""
+
+
+PlanKey: TypeAlias = (
+    tuple[Span, ...] | frozenset[Span] | tuple[Collection[Span], frozenset[tuple[Span, ...]]]
+)
+"""What is wanted, and which of it at once."""
 
 
 def look_of_read(span: Span) -> Look:
@@ -114,6 +121,8 @@ class UnitTraits:
     """Which it has of those that few units have; see ``planner.writes``."""
     identity: str = ""
     """What the verdicts on its addresses are kept under; empty keeps none."""
+    identity_spans: tuple[Span, ...] = ()
+    """Where it says which unit it is, with which firmware: that is part of the identity then."""
 
     def rest_s(self, timing: WireTiming) -> float:
         """Silence after a frame of this unit beyond the line's own."""
@@ -134,34 +143,6 @@ class UnitTraits:
             forbidden=self.forbidden,
             has_holes=self.reads_holes,
         )
-
-
-class Verdicts(NamedTuple):
-    """What a unit has refused: worth keeping, since each refusal costs a transaction."""
-
-    guilty: tuple[Span, ...] = ()
-    """Holes and values that it does not have; without length, borders that no read may cross."""
-
-
-class VerdictStore(Protocol):
-    """Where verdicts survive a restart."""
-
-    def load(self, identity: str) -> Verdicts:
-        """What is known; empty when that is nothing."""
-
-    def save(self, identity: str, verdicts: Verdicts) -> None:
-        """Keep this in place of what was known."""
-
-
-class NoVerdicts:
-    """A store that keeps nothing; see ``VerdictStore``."""
-
-    def load(self, identity: str) -> Verdicts:
-        """See ``VerdictStore.load``."""
-        return Verdicts()
-
-    def save(self, identity: str, verdicts: Verdicts) -> None:
-        """See ``VerdictStore.save``."""
 
 
 class _Refused(NamedTuple):
@@ -193,8 +174,7 @@ class Unit:
         self._line = line
         self._timing = timing
         self._publish = publish
-        self._store = store or NoVerdicts()
-        self._plans: dict[tuple[Span, ...] | frozenset[Span], tuple[Transaction, ...]] = {}
+        self._plans: dict[PlanKey, tuple[Transaction, ...]] = {}
         self._failures = 0
         self._has_answered = False
         """Since the start; the first answer is news to those who knew it offline before."""
@@ -210,33 +190,71 @@ class Unit:
         """The same of the round of replies before this one."""
         self._fresh: dict[Span, tuple[bytes, float]] = {}
         self._lacking: set[int] = set()
-        self._identity = ""
-        self._verdicts = Verdicts()
-        """As they are kept."""
+        self._memory = Memory(store)
         self.take_traits(traits)
 
     def take_traits(self, traits: UnitTraits) -> None:
         """Go by these from now on, and by what was learned of a unit of that identity."""
-        is_another = traits.identity != self._identity
-        self._identity = traits.identity
         self.traits = traits
+        self._forget_costs()
+        if self._memory.expect(traits.identity, self._plan_of_identity()):
+            self._refusals.believe(self._memory.spans)
+        self._learn()
+
+    def _plan_of_identity(self) -> tuple[Transaction, ...]:
+        cost = self.traits.read_cost(self._timing)
+        return plan_reads(self.traits.identity_spans, cost, self.traits.limits)
+
+    def _forget_costs(self) -> None:
+        traits, timing = self.traits, self._timing
         self.limits = traits.limits
         self._lacking.clear()
-        self._learned = LearnedCost(traits.read_cost(self._timing), traits.rest_s(self._timing))
-        if is_another:
-            self._verdicts = self._store.load(traits.identity)
-            self._refusals.believe(self._verdicts.guilty)
-        self._learn()
+        self._learned = LearnedCost(traits.read_cost(timing), traits.rest_s(timing))
+
+    # Which unit it is
+
+    @property
+    def identity_read(self) -> Transaction | None:
+        """What to read next to know which unit this is; None when that is known, or unknowable."""
+        reads = self._memory.reads
+        return reads[0] if reads and not self.is_offline else None
+
+    def identity_took(self, block: bytes) -> None:
+        """That read brought this, or nothing where the unit refuses to say.
+
+        Of another unit than before nothing is believed that was learned of that one.
+        """
+        if self._memory.took(block):
+            self._refusals = Refusals()
+            self._quarantine.clear()
+            self._fresh.clear()
+            self._forget_costs()
+            self._refusals.believe(self._memory.spans)
+            self._learn()
+
+    def grow_older(self, now_s: float) -> None:
+        """Time has passed: verdicts that are too old are not believed any longer."""
+        expired = self._memory.expired(now_s)
+        if expired:
+            self._refusals.forget(expired)
+            self._learn()
+            self._keep()
 
     # Plans
 
-    def plan(self, spans: tuple[Span, ...] | frozenset[Span]) -> tuple[Transaction, ...]:
-        """The cheapest reads of these spans, remembered."""
-        plan = self._plans.get(spans)
+    def plan(
+        self,
+        spans: tuple[Span, ...] | frozenset[Span],
+        snapshots: frozenset[tuple[Span, ...]] = frozenset(),
+    ) -> tuple[Transaction, ...]:
+        """The cheapest reads of these spans, remembered; each snapshot in one of them."""
+        key: PlanKey = (spans, snapshots) if snapshots else spans
+        plan = self._plans.get(key)
         if plan is None:
             if len(self._plans) >= PLANS_MAX:
                 self._plans.clear()
-            plan = self._plans[spans] = plan_reads(spans, self._learned.cost, self.limits)
+            plan = plan_reads(spans, self._learned.cost, self.limits, snapshots)
+            self._plans[key] = plan
         return plan
 
     def refused(self, transaction: Transaction, code: int, now_s: float) -> bool:
@@ -280,16 +298,12 @@ class Unit:
         self._quarantine.pop(span, None)
         if self._refusals.proved(span):
             self._learn()
-        if len(self._refusals.guilty) != len(self._verdicts.guilty):
+        if len(self._refusals.guilty) != len(self._memory.spans):
             self._keep()
 
     def _keep(self) -> None:
         """Store the verdicts if there are new ones."""
-        verdicts = Verdicts(tuple(sorted(self._refusals.guilty)))
-        if verdicts != self._verdicts:
-            self._verdicts = verdicts
-            if self._identity:
-                self._store.save(self._identity, verdicts)
+        self._memory.keep(self._refusals.guilty)
 
     def _learn(self) -> None:
         forbidden, barriers = self._refusals.avoided()
@@ -402,6 +416,7 @@ class Unit:
 
     def line_opened(self, now_s: float) -> None:
         """A new adapter, perhaps a mended cable: what is offline may be tried at once."""
+        self._memory.doubt()
         self.ready_s = now_s
         self._probe_s = now_s
         self._probe_delay_s = PROBE_S_FIRST
@@ -450,6 +465,7 @@ class Unit:
         self._probe_delay_s = min(2 * self._probe_delay_s, PROBE_S_MAX)
         if not self.is_offline:
             self.is_offline = True
+            self._memory.doubt()  # It may be another unit that comes back, or a newer firmware.
             self._changed(UnitHealth.OFFLINE, cause, now_s)
 
     def _changed(self, health: UnitHealth, cause: str, now_s: float) -> None:

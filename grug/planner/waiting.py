@@ -16,7 +16,7 @@ from grug.messages import (
 )
 from grug.model import FailureKind, Span
 from grug.planner.cuts import cut_of, lies_within
-from grug.planner.plan import Transaction
+from grug.planner.plan import Transaction, hull_of
 from grug.planner.units import Look, Unit, look_of_read, look_of_write
 from grug.planner.writes import BASE_AGE_S_MAX, masked
 
@@ -39,7 +39,18 @@ class Asker(Protocol):
 class WaitingRead:
     """A read that waits, and what of it has been read already."""
 
-    __slots__ = ("asker", "blocks", "missing", "read_s", "refused", "request", "unit", "urgency")
+    __slots__ = (
+        "_has_scouted",
+        "asker",
+        "blocks",
+        "is_whole",
+        "missing",
+        "read_s",
+        "refused",
+        "request",
+        "unit",
+        "urgency",
+    )
 
     def __init__(self, asker: Asker, request: ReadRegisters, unit: Unit, order: int) -> None:
         self.asker = asker
@@ -50,6 +61,33 @@ class WaitingRead:
         self.blocks = [b""] * len(request.spans)
         self.read_s = math.inf
         self.refused: list[tuple[int, int]] = []
+        self.is_whole = request.is_snapshot
+        """Whether all that is missing has to come in one transaction."""
+        self._has_scouted = False
+
+    @property
+    def snapshot(self) -> tuple[Span, ...]:
+        """What has to come in one transaction; empty where nothing has."""
+        return tuple([self.request.spans[at] for at in self.missing]) if self.is_whole else ()
+
+    def scout(self) -> bool:
+        """The snapshot was refused: see by reading its pieces what of it the unit does not have.
+
+        Returns:
+            False when that is known already, and yet it was refused once more.
+        """
+        if self._has_scouted:
+            return False
+        self._has_scouted = True
+        self.is_whole = False
+        return True
+
+    def _begin_anew(self) -> None:
+        """The pieces have been read one after the other; what there is of them is read at once."""
+        lost = {at for at, _ in self.refused}
+        self.missing = [at for at in range(len(self.blocks)) if at not in lost]
+        self.read_s = math.inf
+        self.is_whole = True
 
     def take(self, span: Span, block: bytes, read_s: float) -> bool:
         """Keep what serves this read of a block just read; tells whether that completes it."""
@@ -61,16 +99,32 @@ class WaitingRead:
             self.refused.clear()
             self.read_s = read_s
             return True
+        if self.is_whole and not set(served).issuperset(self.missing):
+            return False
         for at, piece in zip(served, pieces(block), strict=True):
             if at in self.missing:
                 self.missing.remove(at)
                 self.blocks[at] = piece
                 self.read_s = min(self.read_s, read_s)
-        return not self.missing
+        return self.is_done()
+
+    def is_done(self) -> bool:
+        """Whether nothing is missing; a snapshot is not done with having been read in pieces."""
+        if self.missing:
+            return False
+        if self.request.is_snapshot and not self.is_whole and len(self.refused) < len(self.blocks):
+            self._begin_anew()
+            return False
+        return True
 
     def take_fresh(self, now_s: float) -> None:
         """Use what was read recently enough."""
         since_s = now_s - self.request.max_age_s
+        if self.is_whole:
+            whole = hull_of(self.snapshot)
+            if (at_once := self.unit.fresh(whole, since_s)) is not None:
+                self.take(whole, *at_once)
+            return
         still: list[int] = []
         for at in self.missing:
             known = self.unit.fresh(self.request.spans[at], since_s)
@@ -140,7 +194,7 @@ class WaitingWrite:
 class ReadJob:
     """One read for the wire."""
 
-    __slots__ = ("base_of", "blocked", "transaction", "unit")
+    __slots__ = ("base_of", "blocked", "is_for_identity", "transaction", "unit")
 
     def __init__(
         self,
@@ -148,9 +202,13 @@ class ReadJob:
         transaction: Transaction,
         blocked: Span | WaitingWrite | None = None,
         base_of: WaitingWrite | None = None,
+        *,
+        is_for_identity: bool = False,
     ) -> None:
         self.unit = unit
         self.transaction = transaction
+        self.is_for_identity = is_for_identity
+        """Whether it is to tell which unit this is, which comes before what was asked."""
         self.base_of = base_of
         """The write of some bits that has to know the others first."""
         self.blocked = blocked

@@ -46,6 +46,9 @@ class _Stream:
     def frames(self, data: bytes) -> list[tuple[int, bytes]]:
         """Numbers and contents (from the unit id on) of the frames that are complete now.
 
+        A frame that broke off swallows the beginning of the next one. What follows then begins
+        nowhere, so that nothing that came together with it is believed.
+
         Raises:
             RemoteProtocolError: this is not Modbus TCP.
         """
@@ -65,7 +68,7 @@ class _Stream:
             found.append((number, buffer[at + HEADER.size : end]))
             at = end
         self.buffer = buffer[at:]
-        if self.is_lost and not found:
+        if self.is_lost:
             raise RemoteProtocolError("what comes is not Modbus TCP")
         return found
 

@@ -10,9 +10,13 @@ from typing import Generic, TypeAlias, TypeVar
 import trio
 
 from grug.messages import (
+    GetRegisters,
     ReadFailed,
     ReadRegisters,
+    RegistersGot,
     RegistersRead,
+    RegistersSet,
+    SetRegisters,
     WriteDone,
     WriteFailed,
     WriteRegisters,
@@ -82,3 +86,9 @@ BusRequest: TypeAlias = ReadRegisters | WriteRegisters
 BusReply: TypeAlias = RegistersRead | ReadFailed | WriteDone | WriteFailed
 BusCaller: TypeAlias = Caller[BusRequest, BusReply]
 BusCalls: TypeAlias = trio.MemoryReceiveChannel[Call[BusRequest, BusReply]]
+WriteCaller: TypeAlias = Caller[SetRegisters, RegistersSet]
+"""How everybody but the gate writes."""
+WriteCalls: TypeAlias = trio.MemoryReceiveChannel[Call[SetRegisters, RegistersSet]]
+ValueCaller: TypeAlias = Caller[GetRegisters, RegistersGot]
+"""How registers are asked for by name."""
+ValueCalls: TypeAlias = trio.MemoryReceiveChannel[Call[GetRegisters, RegistersGot]]

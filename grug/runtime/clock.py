@@ -7,9 +7,14 @@ which the machine was suspended counts: a reading from before that is old.
 
 from __future__ import annotations
 
+import ctypes
+import datetime as dt
 import math
+import os
 import time
 from dataclasses import dataclass
+from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import trio
 
@@ -34,6 +39,11 @@ def boot_s() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
+def wall_s() -> float:
+    """UTC in seconds since 1970, as the system's clock has it: it may be wrong, and be set."""
+    return time.time()
+
+
 SLACK_MS = 0.05
 """Less than this before a whole millisecond counts as it: sums of floats are not exact."""
 
@@ -56,5 +66,36 @@ class WallClock:
 
     def utc_ms(self, monotonic_s: float) -> int:
         """UTC in milliseconds at a moment of the monotonic clock."""
-        origin_s = time.time() - boot_s() if self.origin_s is None else self.origin_s
+        origin_s = wall_s() - boot_s() if self.origin_s is None else self.origin_s
         return round((origin_s + monotonic_s) * 1000)
+
+
+LOCAL_ZONE = Path("/etc/localtime")
+_TIMEX_BYTES = 1024
+"""More than ``struct timex`` has on any machine; all zero, it asks and changes nothing."""
+_TIME_ERROR = 5
+"""Source: adjtimex(2): the system clock is not synchronised to a reliable server."""
+
+
+def is_clock_set() -> bool:
+    """Whether something trusted, as a rule NTP, keeps the wall clock right.
+
+    A machine without a battery-backed clock starts with the time at which it was switched off.
+    """
+    adjtimex = getattr(ctypes.CDLL(None), "adjtimex", None)
+    if adjtimex is None:
+        return True  # Not Linux: a desktop, which keeps its clock.
+    state: int = adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))
+    return 0 <= state < _TIME_ERROR
+
+
+def local_zone() -> dt.tzinfo:
+    """The system's time zone, with its summer times; UTC where none is set."""
+    name = os.environ.get("TZ", "").lstrip(":")
+    try:
+        if name:
+            return ZoneInfo(name)
+        with LOCAL_ZONE.open("rb") as file:
+            return ZoneInfo.from_file(file, "local")
+    except (ZoneInfoNotFoundError, OSError, ValueError):
+        return dt.UTC

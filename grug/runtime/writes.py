@@ -71,12 +71,33 @@ def make_bits_write(
     new = sum(
         1 << places[label].bit for label, holds in bits.items() if holds != places[label].active_low
     )
-    words = replace(register, minimum=None, maximum=None, invalid=frozenset())
+    return make_mask_write(
+        register, new, mask, unit_id=unit_id, who=who, why=why, deadline_s=deadline_s
+    )
+
+
+def make_mask_write(
+    register: Register,
+    number: int,
+    mask: int,
+    *,
+    unit_id: int,
+    who: str,
+    why: str,
+    deadline_s: float,
+) -> WriteRegisters:
+    """Make the request to write those bits of a register that are 1 in ``mask``; others stay.
+
+    Raises:
+        EncodeError: the register is never to be written, or has not so many bits.
+    """
+    require_writable(register)
+    words = replace(register, minimum=None, maximum=None, invalid=frozenset(), choices=(), bits=())
     return WriteRegisters(
         unit_id,
         register.table,
         register.address,
-        encode(words, new),
+        encode(words, number & mask),
         deadline_s,
         who,
         why,

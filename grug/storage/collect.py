@@ -17,7 +17,7 @@ from grug.messages import (
     ReadingsMissing,
     SetOffset,
 )
-from grug.model import Quality, Value
+from grug.model import Aim, Quality, Value
 from grug.storage.block import Poll, encode_samples
 from grug.storage.segment import (
     Event,
@@ -134,6 +134,10 @@ class Collector:
                 self._add_change(source, "missing", f"{message.kind}: {message.text}", time_ms)
             case SetOffset():
                 text = f"{message.power_w:g} W by {message.who}: {message.why}"
+                if message.per_soc_w:
+                    text = f"{message.per_soc_w:g} W per % + {text}"
+                if message.aim is not Aim.OFFSET:
+                    text = f"{message.aim} {text}"
                 if message.target:
                     text = f"{message.target}: {text}"
                 self._add_event(Event(time_ms, "offset", "set_offset", text))

@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 
 from grug.storage.block import Poll, decode_samples, encode_samples
-from grug.storage.native import Rows, SampleBlock, events_rows, readings_rows
+from grug.storage.native import Origin, Rows, SampleBlock, events_rows, readings_rows
 from grug.storage.segment import Event
 
 _TIME_NAMES = ("ts", "time", "timestamp", "t")
@@ -76,14 +76,14 @@ class History:
             else:
                 self._add_number(name, value, time_ms)
 
-    def cut(self, epoch: int, seq: int) -> tuple[Rows, Rows]:
+    def cut(self, origin: Origin, seq: int) -> tuple[Rows, Rows]:
         """Give what waits as rows of readings and of events; nothing waits afterwards."""
         polls = [poll for poll in self._polls.values() if poll.times]
         blocks = []
         if polls:
             columns = decode_samples(encode_samples(polls, self._kinds))
             blocks.append(SampleBlock(seq, self._names, columns))
-        rows = readings_rows(epoch, blocks), events_rows(epoch, [(seq, self._events)])
+        rows = readings_rows(origin, blocks), events_rows(origin, [(seq, self._events)])
         for poll in polls:
             poll.times.clear()
             poll.rows.clear()

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from grug.storage.block import Column
-from grug.storage.segment import Event
+from grug.storage.segment import Event, SeriesFacts
 
 
 class SampleBlock(NamedTuple):
@@ -28,6 +28,27 @@ class SampleBlock(NamedTuple):
     columns: Sequence[Column]
 
 
+class Origin(NamedTuple):
+    """Where rows come from."""
+
+    site: str
+    """Name of the house."""
+    log: str
+    """Id of the log, hexadecimal."""
+    epoch: int
+    """Start of the log's writer."""
+
+
+class Series(NamedTuple):
+    """What the log says of one series."""
+
+    site: str
+    name: str
+    facts: SeriesFacts
+    seen_ms: int
+    """UTC; the newest word counts."""
+
+
 class Rows(NamedTuple):
     """Rows ready to be inserted."""
 
@@ -36,7 +57,7 @@ class Rows(NamedTuple):
     data: bytes
 
 
-def readings_rows(epoch: int, blocks: Iterable[SampleBlock]) -> Rows:
+def readings_rows(origin: Origin, blocks: Iterable[SampleBlock]) -> Rows:
     """Lay out samples as rows of ``readings``, series by series, which the database likes best."""
     by_series: dict[str, list[tuple[int, Column]]] = defaultdict(list)
     for block in blocks:
@@ -65,28 +86,46 @@ def readings_rows(epoch: int, blocks: Iterable[SampleBlock]) -> Rows:
     return _rows(
         count,
         (
+            ("site", "String", [_text(origin.site) * count]),
             ("series", "String", names),
             ("ts", "DateTime64(3, 'UTC')", times),
+            ("log", "String", [_text(origin.log) * count]),
             ("e", "Int8", exponents),
             ("m", "Int64", integers),
             ("seq", "UInt64", seqs),
-            ("epoch", "UInt32", [epoch.to_bytes(4, "little") * count]),
+            ("epoch", "UInt32", [_uint32(origin.epoch) * count]),
         ),
     )
 
 
-def events_rows(epoch: int, blocks: Iterable[tuple[int, Sequence[Event]]]) -> Rows:
+def events_rows(origin: Origin, blocks: Iterable[tuple[int, Sequence[Event]]]) -> Rows:
     """Lay out events, given with their block's number, as rows of ``events``."""
     rows = [(seq, event) for seq, events in blocks for event in events]
     return _rows(
         len(rows),
         (
+            ("site", "String", [_text(origin.site) * len(rows)]),
             ("source", "String", [_text(event.source) for _, event in rows]),
             ("ts", "DateTime64(3, 'UTC')", [_int64(event.time_ms) for _, event in rows]),
             ("kind", "String", [_text(event.kind) for _, event in rows]),
             ("text", "String", [_text(event.text) for _, event in rows]),
+            ("log", "String", [_text(origin.log) * len(rows)]),
             ("seq", "UInt64", [_int64(seq) for seq, _ in rows]),
-            ("epoch", "UInt32", [epoch.to_bytes(4, "little") * len(rows)]),
+            ("epoch", "UInt32", [_uint32(origin.epoch) * len(rows)]),
+        ),
+    )
+
+
+def series_rows(series: Sequence[Series]) -> Rows:
+    """Lay out what is known of series as rows of ``series``."""
+    return _rows(
+        len(series),
+        (
+            ("site", "String", [_text(each.site) for each in series]),
+            ("series", "String", [_text(each.name) for each in series]),
+            ("unit", "String", [_text(each.facts.unit) for each in series]),
+            ("decimals", "Int8", [each.facts.decimals.to_bytes(1, signed=True) for each in series]),
+            ("seen", "DateTime64(3, 'UTC')", [_int64(each.seen_ms) for each in series]),
         ),
     )
 
@@ -105,6 +144,10 @@ def _text(text: str) -> bytes:
 
 def _int64(number: int) -> bytes:
     return number.to_bytes(8, "little", signed=True)
+
+
+def _uint32(number: int) -> bytes:
+    return number.to_bytes(4, "little")
 
 
 def _varint(number: int) -> bytes:

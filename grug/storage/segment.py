@@ -51,6 +51,8 @@ class FrameKind(enum.IntEnum):
     SAMPLES = 1
     SERIES = 2
     EVENTS = 3
+    WIRE = 4
+    """In the ring of frames alone; see ``grug.storage.frames``."""
 
 
 class Codec(enum.IntEnum):

@@ -28,6 +28,7 @@ from grug.messages import (
     UnitChanged,
     WriteDone,
     WriteFailed,
+    WriteRecorded,
     WriteRegisters,
 )
 from grug.storage.segment import SeriesFacts
@@ -79,6 +80,7 @@ LOGGED_KINDS = (
     SetOffset,
     WriteDone,
     WriteFailed,
+    WriteRecorded,
     FakeMeterCounted,
     FakeMeterChanged,
     LineCounted,
@@ -150,6 +152,14 @@ def _write_failed(message: WriteFailed) -> TextEvent:
     return TextEvent(message.failed_s, f"line/{message.line}", "write_failed", text)
 
 
+def _write_recorded(message: WriteRecorded) -> TextEvent:
+    was = "" if message.old is None else f"{message.old} -> "
+    reason = f"; {message.reason}" if message.reason else ""
+    text = f"{message.state}: {was}{message.new} by {message.who}: {message.why}{reason}"
+    source = f"{message.device}/{message.register}"
+    return TextEvent(message.recorded_s, source, "register", text)
+
+
 def _line_changed(message: LineChanged) -> TextEvent:
     text = _with_cause("up" if message.is_up else "down", message.cause)
     return TextEvent(message.changed_s, f"line/{message.line}", "line", text)
@@ -181,6 +191,7 @@ def _with_cause(text: str, cause: str) -> str:
 _EVENTS: dict[type[Message], Callable[..., TextEvent]] = {
     WriteDone: _write_done,
     WriteFailed: _write_failed,
+    WriteRecorded: _write_recorded,
     LineChanged: _line_changed,
     UnitChanged: _unit_changed,
     FakeMeterChanged: _fakemeter_changed,
@@ -196,6 +207,7 @@ _TIMES: dict[type[Message], str] = {
     Decided: "decided_s",
     WriteDone: "done_s",
     WriteFailed: "failed_s",
+    WriteRecorded: "recorded_s",
     FakeMeterCounted: "counted_s",
     FakeMeterChanged: "changed_s",
     LineCounted: "counted_s",

@@ -19,6 +19,7 @@ import zstandard
 
 from grug.errors import StorageError
 from grug.storage.history import History, is_whole
+from grug.storage.native import Origin
 from grug.transport.clickhouse import Database, Ship
 
 LINES_PER_BATCH = 100_000
@@ -48,6 +49,7 @@ def import_file(
     path: Path,
     *,
     strip: str = "",
+    site: str = "",
     told: Callable[[int], None] = lambda lines: None,
 ) -> Imported:
     """Bring one file into the database. Blocks.
@@ -56,6 +58,7 @@ def import_file(
         database: where the rows go.
         path: JSON lines, compressed with zstd or not.
         strip: taken off the beginning of topics.
+        site: name of the house that it is the history of.
         told: called with the number of lines after each batch.
 
     Raises:
@@ -68,7 +71,7 @@ def import_file(
     if first is None:
         return Imported(0, 0, 0, 0, problems[0] if problems else "")
     digest = hashlib.sha256(first).digest()
-    importer = _Importer(database, path, digest, History(strip=strip))
+    importer = _Importer(database, path, digest, History(strip=strip), site)
     for line in chain((first,), lines):
         importer.add(line)
         if not importer.history.lines:
@@ -86,18 +89,20 @@ def import_file(
 class _Importer:
     """Lines between the file and the database."""
 
-    def __init__(self, database: Database, path: Path, digest: bytes, history: History) -> None:
+    def __init__(
+        self, database: Database, path: Path, digest: bytes, history: History, site: str
+    ) -> None:
         self.history = history
         self.lines = 0
         self.rows = 0
         self._database = database
         self._path = path
-        self._log = digest[:16].hex()
-        self._epoch = _IMPORTED_EPOCHS | int.from_bytes(digest[16:20], "big") >> 1
-        done = database.last_ship(f"{self._log}.done")
+        epoch = _IMPORTED_EPOCHS | int.from_bytes(digest[16:20], "big") >> 1
+        self._origin = Origin(site, digest[:16].hex(), epoch)
+        done = database.last_ship(f"{self._origin.log}.done")
         self.old_lines = done.last + 1 if done is not None else 0
         """Lines that have arrived."""
-        doubtful = database.last_ship(self._log)
+        doubtful = database.last_ship(self._origin.log)
         if doubtful is not None and doubtful.last < self.old_lines:
             doubtful = None
         self._doubtful = doubtful
@@ -112,7 +117,7 @@ class _Importer:
         elif self.lines == self.old_lines or (
             self.lines < self.old_lines and self.history.lines >= LINES_PER_BATCH
         ):
-            self.history.cut(0, 0)
+            self.history.cut(self._origin, 0)
 
     def finish(self) -> None:
         """Send what is left.
@@ -127,14 +132,14 @@ class _Importer:
 
     def _send(self) -> None:
         first = self.lines - self.history.lines
-        ship = Ship(self._log, self._epoch, first, self.lines - 1, self.history.crc)
+        ship = Ship(self._origin.log, self._origin.epoch, first, self.lines - 1, self.history.crc)
         if self._doubtful is not None and ship != self._doubtful:
             raise StorageError(f"{self._path} is not what was imported before under its first line")
-        readings, events = self.history.cut(self._epoch, first)
+        readings, events = self.history.cut(self._origin, first)
         if self._doubtful is None:
             self._database.announce(ship)
         self._database.insert(ship, readings=readings, events=events)
-        self._database.announce(ship._replace(log=f"{self._log}.done"))
+        self._database.announce(ship._replace(log=f"{self._origin.log}.done"))
         self._doubtful = None
         self.rows += readings.entries + events.entries
         self._end = self._next_end(self.lines)

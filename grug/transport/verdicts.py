@@ -8,33 +8,58 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
-from grug.planner.units import Verdicts
+from grug.model import Span
+from grug.planner.verdicts import VERDICT_S_MAX, Verdict
+
+
+class _Kept(NamedTuple):
+    """One verdict on disk."""
+
+    suspect: Span
+    learned_s: float
+    """Wall time, in seconds since 1970."""
 
 
 class VerdictFile:
     """A file for all units of a house; see ``VerdictStore``."""
 
-    def __init__(self, path: Path) -> None:
-        """Read what is there."""
+    def __init__(self, path: Path, wall_s: Callable[[], float]) -> None:
+        """Read what is there.
+
+        Args:
+            path: of the file.
+            wall_s: tells the time of day, by which verdicts grow old over restarts.
+        """
         self._path = path
-        self._known: dict[str, Verdicts] = {}
+        self._wall_s = wall_s
+        self._known: dict[str, tuple[_Kept, ...]] = {}
         with contextlib.suppress(OSError, msgspec.DecodeError):
-            self._known = msgspec.json.decode(path.read_bytes(), type=dict[str, Verdicts])
+            kind = dict[str, tuple[_Kept, ...]]
+            self._known = msgspec.json.decode(path.read_bytes(), type=kind)
 
-    def load(self, identity: str) -> Verdicts:
-        """See ``VerdictStore.load``."""
-        return self._known.get(identity, Verdicts())
+    def load(self, identity: str) -> tuple[Verdict, ...]:
+        """See ``VerdictStore.load``; a clock that was set back makes none younger than new."""
+        now_s = self._wall_s()
+        return tuple(
+            Verdict(each.suspect, max(0.0, now_s - each.learned_s))
+            for each in self._known.get(identity, ())
+        )
 
-    def save(self, identity: str, verdicts: Verdicts) -> None:
+    def save(self, identity: str, verdicts: tuple[Verdict, ...]) -> None:
         """See ``VerdictStore.save``: a reader finds the old file or the new one, never a part."""
-        if verdicts == Verdicts():
-            self._known.pop(identity, None)
-        else:
-            self._known[identity] = verdicts
+        now_s = self._wall_s()
+        self._known[identity] = tuple(_Kept(each.suspect, now_s - each.age_s) for each in verdicts)
+        self._known = {  # Of units that were here once, too.
+            other: kept
+            for other, kept in self._known.items()
+            if any(now_s - each.learned_s <= VERDICT_S_MAX for each in kept)
+        }
         beside = self._path.with_suffix(".new")
         with contextlib.suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)

@@ -18,7 +18,8 @@ from grug.config.types import LogConfig, Seconds
 from grug.messages import Decided, Message, Readings, StopRecording
 from grug.runtime.clock import WallClock
 from grug.runtime.feed import Feed
-from grug.transport.clickhouse import SharedDatabase, embedded_url
+from grug.transport.asking import embedded_url
+from grug.transport.clickhouse import SharedDatabase
 from grug.transport.logfiles import Synced
 
 POLLS = 30_000

@@ -72,7 +72,7 @@ async def test_no_answer_is_older_than_its_limit_and_the_meter_comes_back(
         with trio.CancelScope() as scope:
             task_status.started(scope)
             await offset.run(
-                feed, settings=SETTINGS, stopping=trio.Event(), memory=offset.OffsetMemory()
+                feed, settings=SETTINGS, stopping=trio.Event(), memory=offset.OffsetMemory(feed)
             )
 
     async with trio.open_nursery() as nursery:

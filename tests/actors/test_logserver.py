@@ -21,7 +21,8 @@ from grug.messages import Readings
 from grug.runtime.feed import Feed
 from grug.storage.segment import Frame, SegmentHeader
 from grug.storage.stream import StreamDecoder
-from grug.transport.clickhouse import Database, embedded_url
+from grug.transport.asking import embedded_url
+from grug.transport.clickhouse import Database
 from grug.transport.http import get
 from grug.transport.logfiles import START, LogReader, Position, Synced
 from grug.transport.mirror import Mirror

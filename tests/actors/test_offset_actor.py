@@ -45,7 +45,7 @@ class House:
         self.stopping = trio.Event()
         self.heard = self.feed.subscribe("test", MeterImage, Decided, Noted)
         self.is_done = False
-        self.memory = offset.OffsetMemory()
+        self.memory = offset.OffsetMemory(self.feed)
 
     async def run(self) -> None:
         await offset.run(
@@ -259,6 +259,22 @@ async def test_a_restarted_controller_remembers_wishes_and_who_is_away(autojump_
         await trio.testing.wait_all_tasks_blocked()
         house.feed.publish(Readings("grid", trio.current_time(), ("hertz",), (50.0,)))
         assert served(await house.read(3000.0)) == before
+        nursery.cancel_scope.cancel()
+
+
+async def test_wishes_asked_for_while_the_controller_is_away_are_obeyed(autojump_clock) -> None:
+    house = House()
+    house.feed.publish(SetOffset(-1000.0, trio.current_time() + 1e3, "schedule/night", ""))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(house.run)
+        await trio.testing.wait_all_tasks_blocked()
+        assert [wish.power_w for wish in house.memory.state.wishes] == [-1000.0]
+        nursery.cancel_scope.cancel()
+    house.feed.publish(SetOffset(-500.0, trio.current_time() + 1e3, "cli", ""))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(house.run)
+        await trio.testing.wait_all_tasks_blocked()
+        assert [wish.power_w for wish in house.memory.state.wishes] == [-1000.0, -500.0]
         nursery.cancel_scope.cancel()
 
 

@@ -232,3 +232,12 @@ async def test_a_register_that_the_unit_refuses_is_missing_alone(
         assert isinstance(fact, Readings)
         assert fact.values[0] == (4 * 65536 + 5) / 2
         assert fact.qualities == (Quality.GOOD, Quality.MISSING)
+
+
+async def test_a_snapshot_is_asked_for_as_one(
+    bus: ScriptedBus, autojump_clock: trio.testing.MockClock
+) -> None:
+    whole = replace(group(1, POWER, VOLTAGE), is_snapshot=True)
+    await poll_for(3, bus, whole, group(0.5, VOLTAGE))
+    assert {request.is_snapshot for _, request in bus.asked if len(request.spans) == 2} == {True}
+    assert {request.is_snapshot for _, request in bus.asked if len(request.spans) == 1} == {False}

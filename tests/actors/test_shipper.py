@@ -19,14 +19,9 @@ from grug.errors import ShipError
 from grug.messages import Decided, Message, Noted, Readings, ShipCounted, StopRecording
 from grug.runtime.clock import WallClock
 from grug.runtime.feed import Feed, Subscription
-from grug.transport.clickhouse import (
-    AGGREGATES,
-    Database,
-    SharedDatabase,
-    ask_database,
-    embedded_url,
-    socket_path,
-)
+from grug.storage.schema import AGGREGATES
+from grug.transport.asking import ask_database, embedded_url, socket_path
+from grug.transport.clickhouse import Database, SharedDatabase
 from grug.transport.logfiles import LogReader, Synced
 
 pytestmark = pytest.mark.slow

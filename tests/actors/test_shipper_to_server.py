@@ -16,7 +16,8 @@ from grug.actors import shipper
 from grug.errors import ShipError
 from grug.messages import Readings, ShipCounted
 from grug.runtime.feed import Feed
-from grug.transport.clickhouse import AGGREGATES, SharedDatabase
+from grug.storage.schema import AGGREGATES
+from grug.transport.clickhouse import SharedDatabase
 from grug.transport.logfiles import Synced
 
 pytestmark = pytest.mark.slow

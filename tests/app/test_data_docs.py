@@ -13,7 +13,8 @@ from grug.demo.fast import simulate
 from grug.demo.settings import DemoSettings
 from grug.sim.seeded import run_seeded
 from grug.storage.segment import FRAME_HEADER_BYTES, FRAME_MAGIC, SEGMENT_HEADER_BYTES
-from grug.transport.clickhouse import Database, embedded_url
+from grug.transport.asking import embedded_url
+from grug.transport.clickhouse import Database
 
 DOCS = (Path(__file__).parent.parent.parent / "docs" / "data.md").read_text(encoding="utf-8")
 QUESTIONS: dict[str, str] = dict(re.findall(r"^([^\n]+\?)\n\n```sql\n([^`]*)```", DOCS, re.M))

@@ -117,6 +117,14 @@ def test_a_block_decodes_as_its_registers_one_by_one(
             assert values[index] == naive_value(register, own)
 
 
+def test_a_scaled_float_reaches_as_far_as_its_scale() -> None:
+    watts = register_of(Kind.F32, scale=Decimal(10))
+    block = struct.pack(">f", 4.25e37)
+    assert encode(watts, 4.25e38) == block
+    with pytest.raises(EncodeError, match="outside"):
+        encode(watts, 3.5e39)
+
+
 @given(numbers(), st.data())
 def test_what_is_encoded_decodes_to_the_same(register: Register, data: st.DataObject) -> None:
     size = 2 * register.words
@@ -244,7 +252,11 @@ def test_a_block_of_another_length_is_a_bug_that_says_so() -> None:
         ({"kind": Kind.F32}, math.nan, "not a finite number"),
         ({"kind": Kind.F32}, "x", "not a finite number"),
         ({"kind": Kind.F32, "minimum": Decimal(0)}, -1.0, r"outside 0\.\."),
-        ({"kind": Kind.F32, "scale": Decimal("0.01")}, 3e38, "too large for f32"),
+        (
+            {"kind": Kind.F32, "scale": Decimal("0.01")},
+            3e38,
+            "outside -3.4028235e.36..3.4028235e.36 W",
+        ),
         ({"invalid": frozenset({65535})}, 65535, "mark for no value"),
         ({"kind": Kind.F32, "invalid": frozenset({0x42280000})}, 42.0, "mark for no value"),
         ({"kind": Kind.BOOL}, 2, "neither true nor false"),

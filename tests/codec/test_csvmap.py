@@ -226,6 +226,7 @@ mirrors = ["holding_register"]
 write_function = "multiple"
 functions = [22, 23]
 identify = { register = "status", values = [3, 4] }
+identity = ["status"]
 bits_max = 64
 write_words_max = 10
 
@@ -251,6 +252,7 @@ def test_a_sidecar_is_read_as_it_says() -> None:
     assert facts.mirrored == (Table.HOLDING_REGISTER,)
     assert (facts.write_function, facts.identify) == ("multiple", "status")
     assert facts.functions == {22, 23}
+    assert facts.identity == ("status",)
     assert (facts.bits_max, facts.write_words_max, facts.identify_values) == (64, 10, (3, 4))
     addresses = {address for _, address in facts.barriers}
     assert addresses == {0x10, 0x20, 0x21, 0x22}
@@ -278,6 +280,11 @@ def test_without_a_sidecar_the_defaults_hold() -> None:
         ("mirrors = ['coil']", "meter.toml:1: mirrors: ['coil'] is not a list of"),
         ("mirrors = ['input_register']", "meter.toml: mirrors: the map has registers of its own"),
         ("identify = 'staus'", "meter.toml:1: identify: the map has no register 'staus'; did you"),
+        ("identity = 'status'", "meter.toml:1: identity: 'status' is not a list of register names"),
+        (
+            "identity = ['staus']",
+            "meter.toml:1: identity: the map has no register 'staus'; did you",
+        ),
         ("serial = 3", "meter.toml:1: serial: 3 is not a table"),
         ("[serial]\nframing = '9X1'", "meter.toml:2: framing: '9X1' is not something like 8N1"),
         ("[serial]\nbaud = 9600", "meter.toml:2: unknown key 'baud' in [serial]; did you mean"),

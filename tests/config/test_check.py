@@ -169,6 +169,8 @@ def test_all_problems_come_at_once_in_the_order_of_the_file() -> None:
     assert "0..32" in problems[5].text
 
 
+FAST_CAR = 'every = "150ms", registers = ["current"] }'
+
 # One wrong thing each: what to change, the line that is blamed, words of the complaint.
 WRONG = {
     "unknown table": ("[grid]", "[gird]", "[gird]", "did you mean 'grid'?"),
@@ -195,6 +197,12 @@ WRONG = {
     "number in a list of names": ('"pv_power",', "33057,", "33057", "element 1 of 'registers'"),
     "bad duration": ("every = 1\n", 'every = "1 day"\n', "1 day", "'200ms'"),
     "no time at all": ("every = 1\n", "every = 0\n", "every = 0", "longer than 0 s"),
+    "text for a flag": (
+        'priority = "background"',
+        'snapshot = "yes"',
+        "snapshot",
+        "'snapshot' must be true or false, not 'yes'",
+    ),
     "bad priority": ('"background"', '"write"', "priority", "'control', 'normal', 'background'"),
     "odd baudrate": ("19200", "19000", "19000", "did you mean 19200?"),
     "seven data bits": (
@@ -298,6 +306,38 @@ WRONG = {
         "'chdb:'",
     ),
 }
+
+
+@pytest.mark.parametrize(
+    ("count", "more", "words"),
+    [
+        (62, "", ""),
+        (63, "", "it has 126 words, and a read 125"),
+        (20, "", ""),
+        (40, FAST_CAR, "ms at 9600 baud, and the fastest poll of line 'com' leaves a read 75 ms"),
+        (8, FAST_CAR, ""),
+    ],
+)
+def test_a_snapshot_that_cannot_be_is_refused_with_the_numbers(
+    count: int, more: str, words: str
+) -> None:
+    names = ", ".join(f'"r{number}"' for number in (0, count - 1))
+    text = (
+        HOUSE.replace('map = "inverter"', 'map = "large"')
+        .replace('    "pv_power",\n    "battery_power",', names)
+        .replace('priority = "background"', "snapshot = true")
+        .replace(
+            'every = "1s", registers = ["current"] }',
+            more or 'every = "1s", registers = ["current"] }',
+        )
+    )
+    if not words:
+        house = parse_house(text, "house.toml", MAPS)
+        assert [poll.snapshot for poll in house.device["sun"].poll] == [True]
+        return
+    (problem,) = problems_of(text)
+    assert words in problem.text
+    assert problem.line == line_with(text, "snapshot = true")
 
 
 @pytest.mark.parametrize(("old", "new", "blamed", "words"), WRONG.values(), ids=WRONG.keys())

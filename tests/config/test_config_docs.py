@@ -48,8 +48,12 @@ def meaning_of(text: str) -> object:
     """What a documented default stands for; None for a key that must be there."""
     if text in ("", "none"):
         return None
+    if text in ("true", "false"):
+        return text == "true"
     if text.startswith('"'):
         return PRIORITIES.get(text.strip('"'), text.strip('"'))
+    if text in ("true", "false"):
+        return text == "true"
     return parse_duration(float(text.replace("_", "")))
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from grug.control.commands import Refused, parse_offset
 from grug.messages import SetOffset
+from grug.model import Aim
 
 INVERTERS = ("solis1", "solis2")
 GOOD = {"command": "offset", "target": "solis1", "power_w": -2000, "for_s": 7200, "who": "cli"}
@@ -25,6 +26,12 @@ def test_wish_for_the_house_has_no_target() -> None:
     wish = parse_offset(GOOD | {"target": "house"}, INVERTERS, 0.0)
     assert isinstance(wish, SetOffset)
     assert wish.target == ""
+
+
+def test_aim_may_be_a_battery() -> None:
+    wish = parse_offset(GOOD | {"aim": "battery", "power_w": 1500}, INVERTERS, 0.0)
+    assert isinstance(wish, SetOffset)
+    assert (wish.aim, wish.power_w) == (Aim.BATTERY, 1500.0)
 
 
 @pytest.mark.parametrize(
@@ -44,6 +51,11 @@ def test_wish_for_the_house_has_no_target() -> None:
         ({"who": ""}, "who is needed"),
         ({"why": "x" * 300}, "at most 200"),
         ({"watts": 5}, "unknown key 'watts'"),
+        ({"aim": "moon"}, "there is no aim 'moon'; there are offset, grid, battery"),
+        ({"aim": []}, "there is no aim []"),
+        ({"aim": "export_max", "target": "house"}, "a bound"),
+        ({"per_soc_w": "lots"}, "no number of watts for a percent"),
+        ({"who": "schedule/night"}, "what the schedule's own wishes are called"),
     ],
 )
 def test_bad_wish_is_refused_with_its_reason(change: dict[str, Any], reason: str) -> None:
@@ -55,7 +67,7 @@ def test_bad_wish_is_refused_with_its_reason(change: dict[str, Any], reason: str
 JSON = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
 
 
-@given(st.dictionaries(st.sampled_from(sorted({*GOOD, "why"})), JSON))
+@given(st.dictionaries(st.sampled_from(sorted({*GOOD, "why", "aim", "per_soc_w"})), JSON))
 def test_whatever_comes_is_a_sane_wish_or_refused(change: dict[str, Any]) -> None:
     wish = parse_offset(GOOD | change, INVERTERS, 50.0)
     if isinstance(wish, SetOffset):

@@ -34,7 +34,8 @@ def tried_s(values: list[Needed], limits: ReadLimits) -> float:
     reads: dict[tuple[int, ...], float] = {}
     for size in range(1, len(spans) + 1):
         for chosen in itertools.combinations(spans, size):
-            start, end = chosen[0].address, max(span.end for span in chosen)
+            start = min(span.address for span in chosen)
+            end = max(span.end for span in chosen)
             if end - start > limits.words_max:
                 continue
             inside = tuple(int(start <= span.address and span.end <= end) for span in spans)
@@ -74,6 +75,28 @@ def test_no_set_of_reads_of_any_length_is_cheaper(values: list[Needed]) -> None:
     assert bound_s == pytest.approx(aligned_s(values, limits))
 
 
+crowds = st.lists(
+    st.builds(value, st.integers(0, 12), st.integers(1, 3), st.integers(1, 9)),
+    min_size=1,
+    max_size=4,
+    unique_by=lambda each: each.span,
+)
+
+
+@settings(deadline=None)
+@given(crowds)
+def test_values_within_each_other_count_all(values: list[Needed]) -> None:
+    limits = ReadLimits()
+    assert least_s(values, COST, limits) == pytest.approx(tried_s(values, limits))
+
+
+@settings(deadline=None)
+@given(crowds, st.sampled_from([9, 12]))
+def test_with_a_limit_the_bound_is_still_one(values: list[Needed], words_max: int) -> None:
+    limits = ReadLimits(words_max=words_max)
+    assert least_s(values, COST, limits) <= tried_s(values, limits) + 1e-9
+
+
 @settings(deadline=None)
 @given(lines, st.sampled_from([4, 8, 14]))
 def test_with_a_limit_neither(values: list[Needed], words_max: int) -> None:
@@ -95,7 +118,10 @@ def test_slow_values_on_both_sides_of_a_fast_one_may_ride_in_turns() -> None:
 def test_of_values_within_each_other_the_one_needed_more_often_counts() -> None:
     limits = ReadLimits()
     outer, inner = value(0, 1, 10), value(2, 3, 2)
-    assert least_s([outer, inner], COST, limits) == 3 * COST.read_s(HOLDING, 2)
+    together_s = COST.read_s(HOLDING, 10) + 2 * COST.read_s(HOLDING, 2)
+    assert least_s([outer, inner], COST, limits) == pytest.approx(together_s)
+    short = ReadLimits(transaction_s_max=COST.read_s(HOLDING, 9))
+    assert least_s([outer, inner], COST, short) == pytest.approx(3 * COST.read_s(HOLDING, 2))
     often = [value(0, 3, 10), value(2, 1, 2), value(0, 3, 10)]
     assert least_s(often, COST, limits) == pytest.approx(3 * COST.read_s(HOLDING, 10))
 

@@ -72,3 +72,18 @@ def test_estimates_of_the_check_and_of_the_schedule_agree() -> None:
     assert line.line == "one"
     assert line.schedule.utilisation == pytest.approx(line_loads(house, maps)["one"].planned)
     assert {group for _, group in line.schedule.ticks} == {"500 ms", "5 s (2)", "5 s (3)"}
+
+
+def test_a_snapshot_is_one_read_and_named_so(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    text = EXAMPLE.read_text(encoding="utf-8")
+    grid = text.index("[[device.grid.poll]]")
+    path = tmp_path / "house.toml"
+    marked = text[grid:].replace("every =", "snapshot = true\nevery =", 1)
+    path.write_text(text[:grid] + marked, encoding="utf-8")
+    assert plan_file(path, as_json=True, svg=None) == 0
+    line = json.loads(capsys.readouterr().out)["lines"][0]
+    reads = [read for unit in line["units"] for read in unit["reads"]]
+    assert any("200 ms snapshot" in read["brings"] for read in reads)
+    assert line["late"] == []

@@ -16,7 +16,6 @@ from grug.planner.units import (
     QUARANTINE_S_FIRST,
     TIMEOUT_S_MIN,
     UnitTraits,
-    Verdicts,
     WireTiming,
 )
 
@@ -139,35 +138,6 @@ def test_refusals_carry_their_code() -> None:
     assert isinstance(read.answer, ReadFailed)
     assert isinstance(write.answer, WriteFailed)
     assert (write.answer.code, read.answer.code) == (6, 4)
-
-
-class Store:
-    def __init__(self) -> None:
-        self.kept: dict[str, Verdicts] = {}
-
-    def load(self, identity: str) -> Verdicts:
-        return self.kept.get(identity, Verdicts())
-
-    def save(self, identity: str, verdicts: Verdicts) -> None:
-        self.kept[identity] = verdicts
-
-
-def test_what_was_refused_is_known_after_a_restart() -> None:
-    store = Store()
-    traits = {1: UnitTraits(identity="meter com/1")}
-    reads = []
-    for _ in range(2):
-        bench = Bench()
-        bench.queue = BusQueue("line", TIMING, traits, bench.facts.append, store)
-        bench.queue.line_opened(0.0)
-        ask(bench, span(0, 4), span(8, 4))
-        reads.append(answer_all(bench, 0.0, frozenset({5})))
-    assert reads == [[span(0, 12), span(0, 4), span(8, 4)], [span(0, 4), span(8, 4)]]
-    other = Bench()
-    other.queue = BusQueue("line", TIMING, {}, other.facts.append, store)
-    other.queue.line_opened(0.0)
-    ask(other, span(0, 4), span(8, 4))
-    assert answer_all(other, 0.0) == [span(0, 12)]
 
 
 def test_traits_may_become_known_at_any_time() -> None:

@@ -9,6 +9,7 @@ from configs import small_house
 
 from grug.app import parts
 from grug.app.control import House
+from grug.app.writing import open_gate
 from grug.config.types import HouseConfig, OffsetConfig
 from grug.messages import FakeMeterChanged, Message
 from grug.sim.actors import SimActors
@@ -39,7 +40,8 @@ async def live(
             actors = SimActors(simulated, house.feed)
             nursery.start_soon(actors.run)
             buses = actors.buses
-        for part in parts.controllers(house, maps, buses):
+        gate = open_gate(house, maps, buses)
+        for part in [gate.part, *parts.controllers(house, maps, gate.caller)]:
             nursery.start_soon(part.start)
         await trio.sleep(seconds)
         nursery.cancel_scope.cancel()

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grug.storage.history import History
+from grug.storage.native import Origin
 
 T0 = 1_700_000_000
 
@@ -18,7 +19,7 @@ def rows_of(*lines: object, strip: str = "") -> tuple[int, int, int]:
     history = History(strip=strip)
     for line in lines:
         history.add(line if isinstance(line, bytes) else json.dumps(line).encode())
-    readings, events = history.cut(1, 0)
+    readings, events = history.cut(Origin("", "", 1), 0)
     return readings.entries, events.entries, history.bad_lines
 
 
@@ -76,7 +77,7 @@ def test_messages_of_one_moment_all_stay() -> None:
     history = History()
     for value in range(5):
         history.add(json.dumps([T0 + 0.01, "a", str(value)]).encode())
-    readings, _ = history.cut(1, 0)
+    readings, _ = history.cut(Origin("", "", 1), 0)
     assert readings.entries == 5
     times = {(T0 * 1000 + 10 + index).to_bytes(8, "little") for index in range(5)}
     assert all(time in readings.data for time in times)
@@ -85,7 +86,7 @@ def test_messages_of_one_moment_all_stay() -> None:
 def test_prefix_is_taken_off() -> None:
     history = History(strip="pv/")
     history.add(json.dumps([T0, "pv/grid/power", "1"]).encode())
-    readings, _ = history.cut(1, 0)
+    readings, _ = history.cut(Origin("", "", 1), 0)
     assert b"\x0agrid/power" in readings.data
     assert b"pv/" not in readings.data
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from grug.errors import StorageError
@@ -91,7 +91,10 @@ def test_flipped_bit_costs_one_frame_at_most() -> None:
 @given(st.integers(0, len(DATA)), st.binary(max_size=300) | st.just(bytes(4096)))
 def test_garbage_after_the_end_is_never_a_frame(length: int, garbage: bytes) -> None:
     complete = sum(end <= length for end in ENDS)
-    found = payloads(scan_frames(DATA[:length] + garbage, seq_after=9).frames)
+    data = DATA[:length] + garbage
+    for end in ENDS[complete : complete + 1]:
+        assume(not data.startswith(DATA[:end]))  # Garbage may be the very bytes that are missing.
+    found = payloads(scan_frames(data, seq_after=9).frames)
     assert found == PAYLOADS[:complete]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from grug.errors import ShipError
-from grug.transport.clickhouse import (
+from grug.transport.asking import (
     ONLY_READS,
     ask_database,
     embedded_url,

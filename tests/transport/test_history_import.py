@@ -13,8 +13,10 @@ import zstandard
 
 from grug.cli import main
 from grug.errors import ShipError, StorageError
+from grug.storage.schema import AGGREGATES
 from grug.transport import history
-from grug.transport.clickhouse import AGGREGATES, Database, Ship, embedded_url
+from grug.transport.asking import embedded_url
+from grug.transport.clickhouse import Database, Ship
 from grug.transport.history import import_file
 
 pytestmark = pytest.mark.slow

@@ -36,7 +36,7 @@ def test_the_seeds_devices_and_more_are_all_there() -> None:
         "eastron_sdm630": 85,
         "eastron_sdm72dm_v2": 49,
         "fronius_ts100a": 14,
-        "solis_s5_eh1p": 370,
+        "solis_s5_eh1p": 386,
         "sunspec_101": 54,
         "sunspec_103": 54,
         "sunspec_201": 83,

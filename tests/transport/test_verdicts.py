@@ -1,35 +1,66 @@
-"""What units refuse survives a restart, and a bad file does no harm."""
+"""What units refuse survives a restart, grows old, and a bad file does no harm."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from grug.model import Span, Table
-from grug.planner.units import Verdicts
+from grug.planner.verdicts import VERDICT_S_MAX, Verdict
 from grug.transport.verdicts import VerdictFile
 
 HOLDING = Table.HOLDING_REGISTER
-SOME = Verdicts((Span(HOLDING, 1, 2), Span(Table.COIL, 9, 1), Span(HOLDING, 7, 0)))
+SUSPECTS = (Span(HOLDING, 1, 2), Span(Table.COIL, 9, 1), Span(HOLDING, 7, 0))
+SOME = tuple(Verdict(suspect, 0.0) for suspect in SUSPECTS)
+NOW_S = 1.8e9
+
+
+def at(path: Path, now_s: float = NOW_S) -> VerdictFile:
+    return VerdictFile(path, lambda: now_s)
 
 
 def test_verdicts_are_there_again_after_a_restart(tmp_path: Path) -> None:
     path = tmp_path / "state" / "verdicts.json"
-    VerdictFile(path).save("meter com/1", SOME)
-    VerdictFile(path).save("meter com/2", Verdicts())
-    assert VerdictFile(path).load("meter com/1") == SOME
-    assert VerdictFile(path).load("meter com/2") == VerdictFile(path).load("new") == Verdicts()
+    at(path).save("meter com/1", SOME)
+    at(path).save("meter com/2", ())
+    assert at(path).load("meter com/1") == SOME
+    assert at(path).load("meter com/2") == at(path).load("new") == ()
     assert [each.name for each in path.parent.iterdir()] == ["verdicts.json"]
+
+
+def test_they_are_as_old_as_they_are_whatever_was_saved_since(tmp_path: Path) -> None:
+    path = tmp_path / "verdicts.json"
+    at(path).save("meter", (Verdict(SUSPECTS[0], 100.0), Verdict(SUSPECTS[1], 0.0)))
+    later = at(path, NOW_S + 50).load("meter")
+    assert [age_s for _, age_s in later] == pytest.approx([150.0, 50.0])
+    at(path, NOW_S + 50).save("meter", later)
+    assert [age_s for _, age_s in at(path, NOW_S + 60).load("meter")] == pytest.approx([160, 60])
+
+
+def test_a_clock_set_back_makes_none_younger_than_new(tmp_path: Path) -> None:
+    path = tmp_path / "verdicts.json"
+    at(path).save("meter", SOME)
+    assert at(path, 100.0).load("meter") == SOME
+
+
+def test_units_that_were_here_once_are_forgotten(tmp_path: Path) -> None:
+    path = tmp_path / "verdicts.json"
+    at(path).save("gone", SOME)
+    at(path, NOW_S + VERDICT_S_MAX + 1).save("new", SOME)
+    assert b"gone" not in path.read_bytes()
 
 
 def test_a_file_that_is_no_such_file_counts_as_empty(tmp_path: Path) -> None:
     path = tmp_path / "verdicts.json"
-    for content in (b"", b"{", b'{"meter": 5}', b'{"meter": [[["coil", "x", 1]]]}', b"\xff"):
+    contents = (b"", b"{", b'{"meter": 5}', b'{"meter": [[["coil", "x", 1], 3]]}', b"\xff")
+    for content in (*contents, b'{"meter": [[["coil", 5, 1]]]}'):  # The last is of an older grug.
         path.write_bytes(content)
-        assert VerdictFile(path).load("meter") == Verdicts()
+        assert at(path).load("meter") == ()
 
 
 def test_where_nothing_can_be_written_it_is_done_without(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("a file, no directory")
-    verdicts = VerdictFile(tmp_path / "state" / "verdicts.json")
+    verdicts = at(tmp_path / "state" / "verdicts.json")
     verdicts.save("meter", SOME)
     assert verdicts.load("meter") == SOME

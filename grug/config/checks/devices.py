@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from grug.config.build import quoted
 from grug.config.checks.context import HouseCheck
+from grug.config.loads import snapshot_problem
 from grug.config.toml_lines import KeyPath
 from grug.config.types import DeviceConfig
 
@@ -31,3 +32,14 @@ def _device(check: HouseCheck, name: str, device: DeviceConfig) -> None:
                 text = f"{quoted(register)} of {quoted(name)} is polled twice"
                 check.report.warn((*here, "registers", i), text)
             seen.add(register)
+        if poll.snapshot and check.report.is_usable(*here) and _is_line_known(check, device):
+            problem = snapshot_problem(check.house, check.maps, device, index)
+            check.within((*here, "snapshot"), not problem, f"is not possible: {problem}")
+
+
+def _is_line_known(check: HouseCheck, device: DeviceConfig) -> bool:
+    """Whether it is known how long a character takes."""
+    path = ("line", device.line)
+    return device.line in check.house.line and all(
+        check.report.is_usable(*path, key) for key in ("baudrate", "framing")
+    )

@@ -16,7 +16,7 @@ UNIT_ID_MAX = 247
 def check_names(check: HouseCheck) -> None:
     """Names that can be part of a series' name, and mean one thing."""
     house = check.house
-    for table in ("line", "device", "fakemeter", "inverter", "evse"):
+    for table in ("line", "device", "fakemeter", "inverter", "schedule", "evse"):
         for name in getattr(house, table):
             if not _NAME.fullmatch(name):
                 text = f"{quoted(name)}: names are made of letters, digits, _ and -"

@@ -1,0 +1,207 @@
+"""Tracer actor: keeps what was on the wires in a ring of its own, smaller than the log.
+
+In:    WireTraced, StopRecording
+Out:   Noted when the ring cannot be kept, and when it can again
+Owns:  the ring's directory
+Stops: at StopRecording, after the last block
+
+It is for finding out later what a device really said, and for replay. So it may lose its end at a
+power cut: blocks are left to the kernel, which brings them to the card together with others, within
+half a minute. Waiting for the card at every block would wear it as much as the log does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+import trio
+
+from grug.errors import StorageError
+from grug.messages import Message, Noted, StopRecording, WireTraced
+from grug.model import WireRecord
+from grug.runtime.clock import WallClock
+from grug.runtime.feed import Feed, Subscription
+from grug.storage.frames import RECORDS_MAX, decode_wire, encode_wire
+from grug.storage.segment import FrameKind, SeriesTable, encode_frame, encode_series
+from grug.transport.logfiles import blocks_of, list_segments
+from grug.transport.logwriter import Limits, LogWriter
+
+KINDS: tuple[type[Message], ...] = (WireTraced, StopRecording)
+"""What to subscribe to for ``run``."""
+DIRECTORY = "frames"
+"""Within a house's state directory."""
+BLOCK_S = 30.0
+"""12 MB a day for the example house with 60 s, 15 with 30 s, 23 with 10 s."""
+BLOCK_BYTES_MAX = 1 << 20
+_RECORD_BYTES = 100
+_DAY_MS = 86_400_000
+
+
+class RingSettings(Protocol):
+    """The part of the configuration that is about the ring; see ``config.types.LogConfig``."""
+
+    @property
+    def frames_max_bytes(self) -> int:
+        """Of all segments."""
+
+    @property
+    def max_age_days(self) -> float:
+        """Of a segment."""
+
+    @property
+    def reserve_bytes(self) -> int:
+        """Free space left to others."""
+
+
+async def run(
+    source: Subscription,
+    *,
+    directory: Path,
+    settings: RingSettings,
+    wall: WallClock,
+    feed: Feed,
+    resume: bool = False,
+) -> None:
+    """Keep what comes until StopRecording.
+
+    Args:
+        source: a queued subscription to ``KINDS``.
+        directory: of the ring.
+        settings: its limits.
+        wall: gives UTC.
+        feed: where Noted goes.
+        resume: the run repeats exactly what an earlier one did: what the ring has already is not
+            written again.
+    """
+    limits = Limits(
+        settings.frames_max_bytes, round(settings.max_age_days * _DAY_MS), settings.reserve_bytes
+    )
+    ring = _Ring(partial(LogWriter, directory, limits, is_durable=False), wall, feed, resume)
+    try:
+        while True:
+            messages: list[Message] = []
+            with trio.move_on_after(BLOCK_S):
+                messages = await source.receive_batch()
+            for message in messages:
+                if isinstance(message, StopRecording):
+                    await ring.write_block()
+                    return
+                if isinstance(message, WireTraced) and ring.take(message):
+                    await ring.write_block()
+            if not messages:
+                await ring.write_block()
+    finally:
+        ring.close()
+
+
+class _Ring:
+    """The state between two messages."""
+
+    def __init__(
+        self, open_ring: Callable[[], LogWriter], wall: WallClock, feed: Feed, resume: bool
+    ) -> None:
+        self._open_ring = open_ring
+        self._wall = wall
+        self._feed = feed
+        self._resume = resume
+        self._writer: LogWriter | None = None
+        self._wires: tuple[str, ...] = ()
+        self._listed = 0
+        self._records: list[WireRecord] = []
+        self._bytes = 0
+        self._lost = 0
+        self._had_us = -1
+        """Up to here the ring has what an earlier run did."""
+
+    def take(self, message: WireTraced) -> bool:
+        """Gather; says whether a block is complete."""
+        self._wires = message.wires
+        self._records += message.records
+        self._bytes += sum([len(record.data) + _RECORD_BYTES for record in message.records])
+        return (
+            self._bytes >= BLOCK_BYTES_MAX
+            or self._records[-1].at_us - self._records[0].at_us >= BLOCK_S * 1e6
+        )
+
+    async def write_block(self) -> None:
+        """Write what waits, in a thread; what cannot be written is counted and reported."""
+        if not self._records:
+            return
+        count = len(self._records)
+        try:
+            await trio.to_thread.run_sync(self._append)
+        except StorageError as error:
+            if not self._lost:
+                self._note(f"{error}; frames are being lost until it can")
+            self._lost += count
+        else:
+            if self._lost:
+                self._note(f"the ring of frames is written again; {self._lost} were lost")
+            self._lost = 0
+        self._records = []
+        self._bytes = 0
+
+    def close(self) -> None:
+        """Let go of the ring."""
+        if self._writer is not None:
+            self._writer.close()
+
+    def _append(self) -> None:
+        writer = self._writer
+        if writer is None:
+            writer = self._writer = self._open_ring()
+            self._had_us = _last_us(writer) if self._resume else -1
+        records = [record for record in self._records if record.at_us > self._had_us]
+        while records:
+            self._append_block(writer, records[:RECORDS_MAX])
+            del records[:RECORDS_MAX]
+
+    def _append_block(self, writer: LogWriter, records: list[WireRecord]) -> None:
+        first_ms, last_ms = (
+            self._wall.utc_ms(record.at_us / 1e6) for record in (records[0], records[-1])
+        )
+        last_ms = max(first_ms, last_ms)
+
+        def table(seq: int, first: int = 0) -> bytes:
+            names = self._wires[first:]
+            self._listed = len(self._wires)
+            return encode_frame(
+                FrameKind.SERIES,
+                encode_series(SeriesTable(first, writer.boot_id, names)),
+                seq=seq,
+                count=len(names),
+                t_min_ms=first_ms,
+                t_max_ms=first_ms,
+                monotonic_ms=records[0].at_us // 1000,
+            )
+
+        def frames(seq: int) -> list[bytes]:
+            tables = [table(seq, self._listed)] if self._listed < len(self._wires) else []
+            block = encode_frame(
+                FrameKind.WIRE,
+                encode_wire(records),
+                seq=seq + len(tables),
+                count=len(records),
+                t_min_ms=first_ms,
+                t_max_ms=last_ms,
+                monotonic_ms=records[-1].at_us // 1000,
+            )
+            return [*tables, block]
+
+        writer.append(frames, table, now_ms=last_ms)
+
+    def _note(self, text: str) -> None:
+        self._feed.publish(Noted("tracer", text, trio.current_time()))
+
+
+def _last_us(writer: LogWriter) -> int:
+    """The time of the last record in the ring; -1 while there is none."""
+    for segment, header in reversed(list(list_segments(writer.directory))):
+        blocks = [] if header is None else blocks_of(writer.directory, segment, header)
+        for block in reversed(blocks):
+            if block.frame.kind == FrameKind.WIRE:
+                return decode_wire(block.frame.unpack())[-1].at_us
+    return -1

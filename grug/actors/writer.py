@@ -1,0 +1,79 @@
+"""Writer actor: the one gate that every write of the house passes.
+
+In:    calls with SetRegisters and GetRegisters, from controllers and the command desk; Readings
+Out:   RegistersSet or RegistersGot, exactly one per call; WriteRecorded for whatever becomes known
+       of a written register, then and later; Noted when the ledger cannot be written
+Owns:  the ledger, and what is known of registers that were written
+Stops: when cancelled, which is after all controllers have stopped
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import trio
+
+from grug.messages import Message, Noted, Readings, RegistersSet, SetRegisters
+from grug.runtime.calls import Call, ValueCalls, WriteCalls
+from grug.runtime.feed import Feed
+from grug.runtime.gate import Gate
+
+NAME = "writer"
+_ONLY_RAM = "only registers in RAM are written until that is mended"
+LOOK_EVERY_S = 5.0
+"""How often it is seen whether a written register is due to be looked at."""
+
+
+async def run(
+    calls: WriteCalls, questions: ValueCalls, feed: Feed, *, make_gate: Callable[[Feed], Gate]
+) -> None:
+    """Answer calls until cancelled."""
+    gate = make_gate(feed)
+    if gate.problem:
+        feed.publish(Noted(NAME, f"{gate.problem}: {_ONLY_RAM}", trio.current_time()))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_watch, gate, feed)
+        nursery.start_soon(_look, gate)
+        nursery.start_soon(_answer_questions, gate, questions)
+        async for call in calls:
+            if not call.is_abandoned:
+                nursery.start_soon(_answer, gate, feed, call)
+
+
+async def _answer_questions(gate: Gate, questions: ValueCalls) -> None:
+    async for call in questions:
+        if not call.is_abandoned:
+            call.reply(await gate.get(call.request))
+
+
+async def _answer(gate: Gate, feed: Feed, call: Call[SetRegisters, RegistersSet]) -> None:
+    was_recorded = gate.is_recorded
+    call.reply(await gate.set(call.request))
+    if gate.is_recorded is not was_recorded:
+        text = "the ledger of writes works again"
+        text = text if gate.is_recorded else f"the ledger cannot be written: {_ONLY_RAM}"
+        feed.publish(Noted(NAME, text, trio.current_time()))
+
+
+async def _watch(gate: Gate, feed: Feed) -> None:
+    """Compare what is polled anyway with what was written."""
+
+    def is_news(message: Message) -> bool:
+        # Nearly all readings are not, and they shall wake nobody.
+        return isinstance(message, Readings) and gate.differs(
+            message.device, message.names, message.values
+        )
+
+    with feed.subscribe(NAME, Readings, wanted=is_news) as news:
+        while True:
+            for message in await news.receive_batch():
+                if isinstance(message, Readings) and not message.qualities:
+                    await gate.take_values(
+                        message.device, message.names, message.values, message.read_s
+                    )
+
+
+async def _look(gate: Gate) -> None:
+    while True:
+        await trio.sleep_until(max(gate.next_look_s(), trio.current_time() + LOOK_EVERY_S))
+        await gate.look()

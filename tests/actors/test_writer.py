@@ -1,0 +1,127 @@
+"""The gate as an actor: everybody's writes, what polls show later, and a ledger that is full."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+import trio
+import trio.testing
+from pump import PUMP, Clock, Watched, open_cellar, pump
+
+from grug.actors import writer
+from grug.control.writes import WriteRules
+from grug.errors import StorageError
+from grug.messages import GetRegisters, Noted, Readings, SetRegisters, WriteRecorded
+from grug.model import Value
+from grug.runtime.calls import ValueCaller, WriteCaller, open_calls
+from grug.runtime.clock import WallClock
+from grug.runtime.feed import Feed
+from grug.runtime.gate import Gate, GateUnit
+from grug.storage.ledger import LedgerEntry, MemoryLedger
+
+
+class House:
+    """The writer with a pump behind it."""
+
+    def __init__(self, ledger: MemoryLedger) -> None:
+        self.feed = Feed()
+        self.told = self.feed.subscribe("test", WriteRecorded, Noted)
+        self.ledger = ledger
+        self.unit: Watched
+        self.writes: WriteCaller
+        self.questions: ValueCaller
+
+    def wish(self, *values: tuple[str, Value]) -> SetRegisters:
+        deadline_s = trio.current_time() + 10.0
+        return SetRegisters("pump", values, deadline_s, "me", "test", may_guarded=True)
+
+    def states(self) -> list[str]:
+        told = self.told.drain()
+        return [each.state.value for each in told if isinstance(each, WriteRecorded)]
+
+
+@asynccontextmanager
+async def running(ledger: MemoryLedger | None = None) -> AsyncIterator[House]:
+    house = House(ledger or MemoryLedger())
+    house.unit, line = pump()
+    house.writes, calls = open_calls()
+    house.questions, questions = open_calls()
+    async with open_cellar(line) as bus:
+
+        def make_gate(feed: Feed) -> Gate:
+            unit = GateUnit("pump", "cellar#7", 7, PUMP, bus.ask)
+            wall = WallClock(1e9)
+            return Gate(
+                [unit],
+                rules=WriteRules(),
+                ledger=house.ledger,
+                wall=wall,
+                publish=feed.publish,
+            )
+
+        async with trio.open_nursery() as nursery:
+            run = partial(writer.run, make_gate=make_gate)
+            nursery.start_soon(run, calls, questions, house.feed)
+            await trio.testing.wait_all_tasks_blocked()
+            yield house
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_write_is_answered_told_and_readable(autojump_clock: Clock) -> None:
+    async with running() as house:
+        assert (await house.writes.ask(house.wish(("mode", 3)))).is_applied
+        assert house.states() == ["applied"]
+        asked = GetRegisters("pump", ("mode", "level"), trio.current_time() + 5, "me")
+        assert (await house.questions.ask(asked)).values == (3, 0.0)
+        wrong = GetRegisters("pump", ("moed",), trio.current_time() + 5, "me")
+        assert "did you mean 'mode'" in (await house.questions.ask(wrong)).reason
+
+
+async def test_a_poll_that_shows_something_else_is_a_revert(autojump_clock: Clock) -> None:
+    async with running() as house:
+        await house.writes.ask(house.wish(("mode", 3)))
+        await trio.sleep(1)
+        for value in (3, 2, 2):
+            house.feed.publish(Readings("pump", trio.current_time(), ("mode",), (value,)))
+            await trio.testing.wait_all_tasks_blocked()
+        assert house.states() == ["applied", "reverted"]
+
+
+async def test_a_revert_that_nobody_polls_is_found_within_a_minute(autojump_clock: Clock) -> None:
+    async with running() as house:
+        await house.writes.ask(house.wish(("mode", 3)))
+        house.unit.image.set("mode", 1)
+        await trio.sleep(70)
+        assert house.states() == ["applied", "reverted"]
+
+
+async def test_a_ledger_that_fails_and_works_again_is_told_once_each(autojump_clock: Clock) -> None:
+    class Card(MemoryLedger):
+        is_full = True
+
+        async def add(self, entry: LedgerEntry, *, is_durable: bool) -> None:
+            if self.is_full:
+                raise StorageError("disk full")
+
+    card = Card()
+    async with running(card) as house:
+        for mode in (1, 2):
+            assert (await house.writes.ask(house.wish(("mode", mode)))).is_applied
+            await trio.sleep(700)
+        card.is_full = False
+        await house.writes.ask(house.wish(("mode", 3)))
+        notes = [each.text for each in house.told.drain() if isinstance(each, Noted)]
+        assert [note.partition(":")[0] for note in notes] == [
+            "the ledger cannot be written",
+            "the ledger of writes works again",
+        ]
+
+
+async def test_a_question_while_a_write_is_under_way_waits_for_it(autojump_clock: Clock) -> None:
+    async with running() as house, trio.open_nursery() as nursery:
+        nursery.start_soon(house.writes.ask, house.wish(("mode", 3)))
+        await trio.sleep(0.001)
+        asked = GetRegisters("pump", ("mode",), trio.current_time() + 5, "me")
+        assert (await house.questions.ask(asked)).values == (3,)

@@ -1,0 +1,139 @@
+"""The ledger's file: what survives a kill, a torn tail, a second writer, and an unreadable file."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import trio
+
+from grug.errors import StorageError
+from grug.model import WriteState
+from grug.storage.ledger import LedgerEntry
+from grug.transport.ledgerfile import LEDGER, LedgerFile, read_ledger
+
+NOW_MS = 1_800_000_000_000
+YEAR_MS = 365 * 86_400_000
+
+
+def entry(name: str, utc_ms: int = NOW_MS) -> LedgerEntry:
+    return LedgerEntry(
+        name,
+        utc_ms,
+        "port#1",
+        "solis1",
+        "limit",
+        "me",
+        "test",
+        5.0,
+        WriteState.APPLIED,
+        wears=True,
+    )
+
+
+async def test_entries_are_there_after_a_restart(tmp_path: Path) -> None:
+    ledger = LedgerFile(tmp_path / "state", NOW_MS)
+    for name in "abc":
+        await ledger.add(entry(name), is_durable=True)
+    again = LedgerFile(tmp_path / "state", NOW_MS)
+    assert [each.id for each in again.entries()] == ["a", "b", "c"]
+
+
+async def test_a_torn_tail_does_not_spoil_the_next_line(tmp_path: Path) -> None:
+    ledger = LedgerFile(tmp_path, NOW_MS)
+    await ledger.add(entry("a"), is_durable=True)
+    await ledger.add(entry("b"), is_durable=True)
+    whole = ledger.path.read_bytes()
+    ledger.path.write_bytes(whole[:-9])
+    await LedgerFile(tmp_path, NOW_MS).add(entry("c"), is_durable=False)
+    entries, bad = read_ledger(ledger.path)
+    assert [each.id for each in entries] == ["a", "c"]
+    assert bad == 1
+
+
+async def test_two_processes_may_append_to_one_ledger(tmp_path: Path) -> None:
+    one, other = LedgerFile(tmp_path, NOW_MS), LedgerFile(tmp_path, NOW_MS)
+    for number in range(6):
+        await (one, other)[number % 2].add(entry(str(number)), is_durable=False)
+    assert [each.id for each in read_ledger(one.path)[0]] == list("012345")
+
+
+async def test_what_is_older_than_a_year_is_left_out(tmp_path: Path) -> None:
+    ledger = LedgerFile(tmp_path, NOW_MS)
+    await ledger.add(entry("old", NOW_MS - YEAR_MS - 1), is_durable=True)
+    await ledger.add(entry("new"), is_durable=True)
+    assert [each.id for each in LedgerFile(tmp_path, NOW_MS).entries()] == ["new"]
+    assert len(ledger.path.read_bytes().splitlines()) == 1
+
+
+async def test_a_ledger_that_cannot_be_read_takes_nothing(tmp_path: Path) -> None:
+    (tmp_path / LEDGER).mkdir()
+    ledger = LedgerFile(tmp_path, NOW_MS)
+    assert LEDGER in ledger.problem
+    assert ledger.entries() == []
+    with pytest.raises(StorageError):
+        await ledger.add(entry("a"), is_durable=True)
+
+
+WRITER = """
+import sys, trio
+from pathlib import Path
+from test_ledgerfile import NOW_MS, entry
+from grug.transport.ledgerfile import LedgerFile
+
+async def write():
+    ledger = LedgerFile(Path(sys.argv[1]), NOW_MS)
+    for number in range(100_000):
+        await ledger.add(entry(str(number)), is_durable=True)
+        print(number, flush=True)
+
+trio.run(write)
+"""
+
+
+@pytest.mark.slow
+def test_every_durable_entry_survives_a_kill(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parent,
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if int(line) >= 50:
+                process.send_signal(signal.SIGKILL)
+                break
+        said = [50, *map(int, process.stdout)]
+    entries = LedgerFile(tmp_path, NOW_MS).entries()
+    assert [each.id for each in entries] == [str(number) for number in range(len(entries))]
+    assert len(entries) > max(said)
+
+
+def test_the_event_loop_goes_on_while_the_disk_is_slow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(descriptor: int) -> None:
+        time.sleep(0.05)
+
+    monkeypatch.setattr("os.fsync", slow)
+    turns = 0
+
+    async def turn() -> None:
+        nonlocal turns
+        while True:
+            await trio.sleep(0.001)
+            turns += 1
+
+    async def run() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(turn)
+            await LedgerFile(tmp_path, NOW_MS).add(entry("a"), is_durable=True)
+            nursery.cancel_scope.cancel()
+
+    trio.run(run)
+    assert turns > 5
