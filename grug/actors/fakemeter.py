@@ -1,7 +1,8 @@
 """Fake meter actor: answers an inverter on its meter port, in the meter's place.
 
 In:    MeterImage with its name; the inverter's requests on the line
-Out:   replies on the line; FakeMeterChanged, FakeMeterCounted, LineChanged, Noted
+Out:   replies on the line; FakeMeterChanged, FakeMeterCounted, LineChanged, Noted, and Readings of
+       when it answered
 Owns:  the line; nobody else touches it
 Stops: when cancelled
 
@@ -21,12 +22,14 @@ from grug.codec.image import RegisterImage
 from grug.codec.registers import RegisterMap
 from grug.errors import EncodeError, LineError
 from grug.messages import (
+    ANSWERS,
     FakeMeterChanged,
     FakeMeterCounted,
     LineChanged,
     Message,
     MeterImage,
     Noted,
+    Readings,
 )
 from grug.protocol.rtu import interframe_delay_s
 from grug.protocol.server import (
@@ -37,6 +40,7 @@ from grug.protocol.server import (
     exception_reply,
     read_reply,
 )
+from grug.runtime.clock import whole_ms
 from grug.runtime.feed import Feed
 from grug.transport.line import Line, LineOpener
 
@@ -158,6 +162,8 @@ class _Meter:
         self._problem = ""
         self._answered = self._silent_stale = self._refused = self._foreign = 0
         self._age_s = math.nan
+        self._answered_s = -math.inf
+        """When the last answer was given."""
 
     async def take_images(self) -> None:
         """Encode every image as it comes."""
@@ -172,7 +178,7 @@ class _Meter:
     async def count(self) -> None:
         """Publish the counters once a second, and notice silence also when nobody asks."""
         due_s = trio.current_time()
-        before = 0
+        before, told_s = 0, -math.inf
         while True:
             due_s += COUNT_EVERY_S
             await trio.sleep_until(due_s)
@@ -180,6 +186,10 @@ class _Meter:
             self._check_live(now_s)
             rate = (self.queries - before) / (now_s - due_s + COUNT_EVERY_S)
             before, due_s = self.queries, now_s
+            if self._answered_s > told_s:
+                told_s = self._answered_s
+                answers = Readings(self._name, whole_ms(told_s), ANSWERS, (self._answered,))
+                self._feed.publish(answers)
             self._feed.publish(
                 FakeMeterCounted(
                     self._name,
@@ -220,6 +230,7 @@ class _Meter:
             self._refused += 1
         else:
             self._answered += 1
+            self._answered_s = now_s
         return reply.adu
 
     def _is_mine(self, message: Message) -> bool:

@@ -25,8 +25,11 @@ from grug.config.checks.steering import LIMIT_REGISTER
 from grug.config.loads import group_name, line_schedule, spans_of, unit_traits
 from grug.config.schedule import entry_of
 from grug.config.types import DeviceConfig, GridConfig, HouseConfig
+from grug.control.circulation import CirculationSettings
 from grug.control.ladder import LadderSettings
 from grug.control.offset import OffsetSettings, SteeredInverter
+from grug.control.plant import Plant
+from grug.control.steering import DriveSettings
 from grug.control.wishes import WishLimits
 from grug.model import Priority, Role, Wire, WireFraming
 from grug.planner.schedule import Ticks
@@ -250,6 +253,7 @@ def offset_settings(config: HouseConfig, maps: Maps) -> OffsetSettings | None:
                 unit_id=device.unit,
                 device=inverter.device,
                 meter=inverter.meter,
+                plant=Plant(inverter.gain, inverter.dead_time, inverter.lag),
             )
         )
     grid = config.device[config.grid.device]
@@ -272,6 +276,12 @@ def offset_settings(config: HouseConfig, maps: Maps) -> OffsetSettings | None:
             import_w_max=_bound_w(config.offset.import_max),
         ),
         slew_w_per_s=config.offset.slew,
+        drive=DriveSettings(
+            reserve_w=config.offset.reserve,
+            circulation=CirculationSettings(
+                config.offset.circulation, config.offset.circulation_time
+            ),
+        ),
         voltage_register=_first_of(polled, "phase_1_line_to_neutral_volts", "voltage"),
         frequency_register=_first_of(polled, "frequency"),
         import_energy_register=_first_of(polled, "total_import_kwh", "import_active_energy"),

@@ -57,6 +57,8 @@ class InverterFacts(msgspec.Struct, frozen=True):
     """When the AC power was read."""
     asking: Asking | None = None
     """When it asks its meter; None when it does not ask regularly."""
+    is_off_grid: bool = False
+    """It feeds its own output alone: what its meter says does not move it."""
 
     @property
     def charging_w(self) -> float | None:
@@ -76,6 +78,11 @@ class Following(msgspec.Struct, frozen=True):
 
 
 NEW = Following()
+
+
+def off_grid_of(facts: Mapping[str, InverterFacts]) -> frozenset[str]:
+    """Those that are not connected to the house's grid."""
+    return frozenset(name for name, fact in facts.items() if fact.is_off_grid)
 
 
 def free_of(names: Sequence[str], following: Mapping[str, Following], now_s: float) -> list[str]:

@@ -9,14 +9,17 @@ from functools import lru_cache
 from msgspec.structs import replace
 
 from grug.control.balance import InverterFacts
-from grug.control.plant import Asking
 from grug.control.offset import SteeredInverter
-from grug.messages import Readings
+from grug.control.plant import Asking
+from grug.messages import ANSWERS, Readings
 from grug.model import Quality
 
 PV, AC, SOC, VOLTAGE = "pv_power", "active_power", "bms_battery_soc", "bms_battery_voltage"
 CHARGE, DISCHARGE = "bms_battery_charge_current_limit", "bms_battery_discharge_current_limit"
 """Registers by the names that the maps have for them; one that a map lacks is not known."""
+MODE, GRID_FAULTS = "energy_storage_mode", "fault_status_1_grid"
+_OFF_GRID_BIT, _NO_GRID_BIT = 1 << 2, 1 << 0
+"""Bits of the two. Source: maps/solis_s5_eh1p.toml."""
 NEWS = (
     (SOC, "soc_pct"),
     (VOLTAGE, "battery_v"),
@@ -24,10 +27,8 @@ NEWS = (
     (DISCHARGE, "discharge_a_max"),
 )
 """Registers, and the facts that they are."""
-_WANTED = frozenset((PV, AC, SOC, VOLTAGE, CHARGE, DISCHARGE))
+_WANTED = frozenset((PV, AC, SOC, VOLTAGE, CHARGE, DISCHARGE, MODE, GRID_FAULTS))
 
-ANSWERS = "answers"
-"""How often a fake meter has answered, published now and then with the time of its last answer."""
 ASKING_S = (0.02, 1.0)
 """Shortest and longest time between two questions of an inverter that asks regularly."""
 ASKING_S_MAX = 3.0
@@ -50,6 +51,8 @@ class FactsBook:
         """By inverter: (time, count) of its meter's answers as published last."""
         self.devices = frozenset((*self._by_device, *self._by_meter, *self._by_fakemeter))
         """Whose readings matter."""
+        self._off_grid: dict[tuple[str, str], bool] = {}
+        """By inverter and register that says so."""
         self._pv_s: dict[str, float] = {}
         self._ac_s: dict[str, float] = {}
 
@@ -66,8 +69,7 @@ class FactsBook:
                 self._note(
                     by_meter.name, readings.read_s, self._ac_s, ac_w=-power_w, ac_s=readings.read_s
                 )
-
-        elif readings.device in self._by_fakemeter and readings.names == (ANSWERS,):
+        elif readings.device in self._by_fakemeter and readings.names == ANSWERS:
             count, read_s = float(readings.values[0]), readings.read_s
             self._take_answers(self._by_fakemeter[readings.device].name, count, read_s)
 
@@ -88,6 +90,12 @@ class FactsBook:
             self._note(name, readings.read_s, self._ac_s, ac_w=numbers[AC], ac_s=readings.read_s)
         if PV in numbers:
             self._note(name, readings.read_s, self._pv_s, pv_w=numbers[PV])
+        for register, bit in ((MODE, _OFF_GRID_BIT), (GRID_FAULTS, _NO_GRID_BIT)):
+            if register in numbers:
+                self._off_grid[name, register] = bool(int(numbers[register]) & bit)
+                is_off = any(self._off_grid.get((name, each)) for each in (MODE, GRID_FAULTS))
+                fact = self.facts.get(name, InverterFacts())
+                self.facts[name] = replace(fact, is_off_grid=is_off)
         news = {field: numbers[register] for register, field in NEWS if register in numbers}
         if news:
             self.facts[name] = replace(self.facts.get(name, InverterFacts()), **news)

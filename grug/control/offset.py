@@ -19,11 +19,23 @@ from grug.control.balance import (
     BalanceSettings,
     Following,
     InverterFacts,
+    off_grid_of,
 )
+from grug.control.circulation import NONE as NO_CIRCULATION
+from grug.control.circulation import Circulation
+from grug.control.hunting import QUIET, Hunting
 from grug.control.ladder import GridReading, LadderSettings, problem_of_reading
 from grug.control.plant import Motion, Plant
-from grug.control.steering import DriveSettings, Inputs, Steered, Told, reserve_w, steer
-from grug.control.wishes import Known, Wanted, WishLimits, wanted, without_expired
+from grug.control.steering import (
+    PERIOD_S_MAX,
+    DriveSettings,
+    Inputs,
+    Steered,
+    Told,
+    reserve_w,
+    steer,
+)
+from grug.control.wishes import Known, Wanted, WishLimits, bounds_w, wanted, without_expired
 from grug.messages import Decided, MeterImage, SetOffset
 
 VOLTAGE_V_MAX = 1000.0
@@ -41,8 +53,9 @@ PLANT = Plant()
 SLEW_STEP_S_MAX = 1.0
 """A pause between readings counts as this at most, so that the offset does not jump after it."""
 
-QUICK_STEP_S_MAX = 0.5
-"""Readings that come more slowly than this tell the plain power: what is under way is not seen."""
+SURGE_S_MAX = 0.6
+"""What is told to move an inverter quickly is told for no longer than this after its reading: then
+the fake meter is silent, until somebody has decided anew."""
 
 NO_FACTS: Mapping[str, InverterFacts] = MappingProxyType({})
 
@@ -150,6 +163,10 @@ class OffsetState(msgspec.Struct, frozen=True):
     """By inverter: whether it does what it is told."""
     motions: Mapping[str, Motion] = msgspec.field(default_factory=dict)
     """By inverter: what it was told lately, and what its AC port did."""
+    hunting: Hunting = QUIET
+    """Whether the loop swings."""
+    circulation: Circulation = NO_CIRCULATION
+    """What goes from battery to battery, and who is held back for that."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -200,12 +217,22 @@ def decide(
     problem = problem or ("" if settings.inverters else "no inverter to steer")
     if problem:
         return _silent(settings, state, grid, now_s, f"no image: {problem}; {reason}")
-    told = _told(
-        settings, state, grid.power_w + state.offset_w, facts, asked.shifts_w, now_s, step_s
+    # A surge is worked out from what is under way by now, so it needs a reading of now.
+    is_fresh = not ramp and now_s - grid.read_s <= PERIOD_S_MAX
+    wanted_w = grid.power_w + state.offset_w
+    told = _told(settings, state, wanted_w, facts, asked.shifts_w, now_s, step_s if is_fresh else 0)
+    state = replace(
+        state,
+        following=told.following,
+        motions=told.motions,
+        circulation=told.circulation,
+        hunting=told.hunting,
     )
-    state = replace(state, following=told.following, motions=told.motions)
-    gone = dict.fromkeys(state.offline, 0.0)
-    return _serve(settings, state, grid, others, now_s, reason, {**gone, **told.told_w})
+    reason = f"{reason}; {told.reason}" if told.reason else reason
+    still = {inverter.name: 0.0 for inverter in settings.inverters}
+    return _serve(
+        settings, state, grid, others, now_s, reason, still | dict(told.told_w), told.surging
+    )
 
 
 def decide_stop(
@@ -293,8 +320,9 @@ def _serve(
     now_s: float,
     reason: str,
     told: Mapping[str, float],
+    surging: Collection[str] = (),
 ) -> Outcome:
-    """Make the images of what each inverter is told."""
+    """Make the images of what each inverter is told; those of a surge hold for a moment only."""
     known = _known_others(others)
     images: list[MeterImage] = []
     served: list[float] = []
@@ -303,7 +331,10 @@ def _serve(
         power_w = min(max(asked_w, inverter.power_w_min), inverter.power_w_max)
         if power_w != asked_w:
             reason = f"{reason}; {inverter.fakemeter} limited to what its register carries"
-        valid_until_s = grid.read_s + inverter.max_age_s
+        max_age_s = inverter.max_age_s
+        if inverter.name in surging:
+            max_age_s = min(max_age_s, SURGE_S_MAX)
+        valid_until_s = grid.read_s + max_age_s
         if now_s > valid_until_s:
             reason = f"{reason}; reading too old for {inverter.fakemeter}"
             served.append(math.nan)
@@ -327,13 +358,23 @@ def _told(
     step_s: float,
 ) -> Told:
     """What each inverter is told, by name, before its register's limits."""
-    there = [
-        Steered(inverter.name, inverter.share, inverter.plant)
-        for inverter in settings.inverters
-        if inverter.name not in state.offline
-    ]
-    wanted_w += reserve_w(settings.drive, facts)
-    inputs = Inputs(wanted_w, facts, shifts_w, state.following, state.motions, step_s)
+    away = state.offline | off_grid_of(facts)
+    every = [Steered(inv.name, inv.share, inv.plant) for inv in settings.inverters]
+    # When all are away, nothing is known that tells them apart.
+    there = [one for one in every if one.name not in away] or every
+    if not state.wishes:
+        room_w = bounds_w(settings.limits, ())[1] - state.offset_w
+        wanted_w += min(reserve_w(settings.drive, facts), max(0.0, room_w))
+    inputs = Inputs(
+        wanted_w,
+        facts,
+        shifts_w,
+        state.following,
+        state.motions,
+        state.circulation,
+        state.hunting,
+        step_s,
+    )
     return steer(settings.drive, settings.balance, there, inputs, now_s)
 
 

@@ -1,9 +1,9 @@
 """How an inverter answers to what its meter says, and what of that is still to come. Pure.
 
-An inverter moves its AC power by ``gain_per_s`` of what its meter shows, for as long as it shows it;
-that is seen after a dead time, with a lag. So what was told and is not seen yet is known: it is
-*under way*. What the AC port did beyond that, it did by itself (a cloud, a rescan of its trackers,
-a limit): its battery takes most of that back within a moment, and so it is a *passing* power.
+An inverter moves its AC power by ``gain_per_s`` of what its meter shows, for as long as that is
+shown; the AC port follows after a dead time, with a lag. So what was told and is not seen yet is
+known: it is *under way*. What the AC port did beyond that, it did by itself (a cloud, a rescan of
+its trackers, a limit): its battery takes most of that back within a moment, and so it is *passing*.
 Both are kept apart from what the house does, which is what has to be answered.
 """
 
@@ -124,6 +124,12 @@ def under_way_w(plant: Plant, motion: Motion, now_s: float, asking: Asking | Non
     for at_s, moves_w in motion.moves:
         total_w += moves_w * (1.0 - done(plant, now_s - at_s))
     return total_w
+
+
+def recent(plant: Plant, motion: Motion, now_s: float) -> float:
+    """W that were set going so lately that they might not be seen yet, were it twice as slow."""
+    oldest_s = now_s - 2.0 * (plant.dead_s + plant.lag_s)
+    return sum(moves_w for at_s, moves_w in motion.moves if at_s >= oldest_s)
 
 
 def passing_w(plant: Plant, motion: Motion, now_s: float) -> float:

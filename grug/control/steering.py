@@ -9,15 +9,16 @@ The law, at each reading of the grid's power:
    what shall be moved at once is divided by gain and time: a surge. A small rest is told plainly.
    Imports are ended sooner than exports since they cost money. A jump that is larger than what
    households switch on is rather a motor's inrush, over before anything could answer it.
-3. *By whom.* By share, the quick ones before the slow ones, none beyond what its battery can do, and
-   none that does not follow; the balance of the batteries comes on top.
+3. *By whom.* By share, the quick ones before the slow ones, none beyond what its battery can do,
+   and none that does not follow; the balance of the batteries and the guard against power that goes
+   from one to the other (see ``circulation``) come on top.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -30,10 +31,23 @@ from grug.control.balance import (
     follow,
     free_of,
 )
-from grug.control.plant import STILL, Motion, Plant, heard, passing_w, see, tell, under_way_w
+from grug.control.circulation import Circulation, CirculationSettings, guarded, watch
+from grug.control.hunting import Hunting, HuntingSettings, is_gentle, note
+from grug.control.plant import (
+    STILL,
+    Motion,
+    Plant,
+    heard,
+    passing_w,
+    recent,
+    see,
+    tell,
+    under_way_w,
+)
 
 PERIOD_S_MAX = 0.5
-"""Readings that come more slowly tell the plain power: too little is known of what is under way."""
+"""Readings that come more slowly tell the plain power, as a meter would, and so does a house where
+it is not seen what the inverters do: too little is known then of what is under way."""
 
 UNKNOWN = InverterFacts()
 
@@ -63,6 +77,8 @@ class DriveSettings:
     """No inverter is ever told more than this to make it quick."""
     reserve_w: float = 90.0
     """Exported on purpose while a battery is nearly full and the sun gives more than is used."""
+    hunting: HuntingSettings = field(default_factory=HuntingSettings)
+    circulation: CirculationSettings = field(default_factory=CirculationSettings)
     full_pct: tuple[float, float] = (90.0, 95.0)
     """State of charge from which on there is a reserve, and from which on all of it."""
 
@@ -85,6 +101,8 @@ class Inputs(msgspec.Struct, frozen=True):
     """What single inverters shall export more than their part."""
     following: Mapping[str, Following]
     motions: Mapping[str, Motion]
+    circulation: Circulation
+    hunting: Hunting
     step_s: float
     """Since the last decision."""
 
@@ -95,6 +113,10 @@ class Told(msgspec.Struct, frozen=True):
     told_w: Mapping[str, float]
     following: Mapping[str, Following]
     motions: Mapping[str, Motion]
+    circulation: Circulation
+    hunting: Hunting
+    surging: frozenset[str]
+    """Those that are told more than plainly."""
     reason: str
     """Only what is out of the ordinary; empty when nothing is."""
 
@@ -118,18 +140,29 @@ def steer(
     facts = {one.name: inputs.facts.get(one.name, UNKNOWN) for one in there}
     motions = {one.name: _seen(one, inputs.motions, facts[one.name]) for one in there}
     names = [one.name for one in there]
-    free = set(free_of(names, inputs.following, now_s))
+    charging = charging_of(facts, now_s, balance.facts_max_age_s)
+    circulation = watch(drive.circulation, inputs.circulation, charging, now_s)
+    names_free = free_of(names, inputs.following, now_s)
+    free = {name for name in names_free if name not in circulation.held} or set(names_free)
     able = [one for one in there if one.name in free]
-    if 0.0 < inputs.step_s <= PERIOD_S_MAX:
+    oldest_s = now_s - balance.facts_max_age_s
+    is_seen = all(facts[one.name].ac_s >= oldest_s for one in able)
+    hunting = note(drive.hunting, inputs.hunting, inputs.wanted_w, now_s)
+    if is_gentle(hunting, now_s):
+        told = shared(inputs.wanted_w, {one.name: one.share for one in able}, {})
+        reason = f"hunting: told plainly for {hunting.gentle_until_s - now_s:.0f} s more"
+    elif 0.0 < inputs.step_s <= PERIOD_S_MAX and is_seen:
         told, reason = _quick(drive, able, there, facts, motions, inputs, now_s)
     else:
-        told, reason = _plain(drive, able, inputs.wanted_w), ""
+        told, reason = shared(inputs.wanted_w, {one.name: one.share for one in able}, {}), ""
     if len(free) > 1 and inputs.facts:
         shares = {one.name: one.share for one in able}
         more = corrections_w(balance, shares, inputs.facts, inputs.shifts_w, now_s)
         told = {name: told_w + more.get(name, 0.0) for name, told_w in told.items()}
     # One that does not follow hears its plain part: it takes up its work as soon as it can.
     told |= {name: inputs.wanted_w / len(names) for name in names if name not in free}
+    gains = {one.name: one.plant.gain_per_s for one in there}
+    told, guarding = guarded(drive.circulation, circulation, told, charging, gains)
     return Told(
         told,
         {
@@ -142,24 +175,28 @@ def steer(
             )
             for one in there
         },
-        reason,
+        circulation,
+        hunting,
+        frozenset(told) if "surge" in reason else frozenset(),
+        "; ".join(text for text in (reason, guarding) if text),
     )
+
+
+def charging_of(
+    facts: Mapping[str, InverterFacts], now_s: float, max_age_s: float
+) -> dict[str, float]:
+    """What goes into each battery, of those where that is known and not old."""
+    return {
+        name: fact.charging_w
+        for name, fact in facts.items()
+        if fact.charging_w is not None and now_s - fact.read_s <= max_age_s
+    }
 
 
 def _seen(one: Steered, motions: Mapping[str, Motion], fact: InverterFacts) -> Motion:
     """What it was told and did, with its AC power as read last."""
     motion = motions.get(one.name, STILL)
     return motion if fact.ac_w is None else see(one.plant, motion, fact.ac_w, fact.ac_s)
-
-
-def _plain(drive: DriveSettings, able: Sequence[Steered], wanted_w: float) -> dict[str, float]:
-    """Each its share, at the plain speed, whatever is under way."""
-    total = sum(one.share for one in able)
-    per_s = drive.plain_per_s / 2.0
-    return {
-        one.name: _told(drive, one, wanted_w * per_s * (one.share / total if total else 0.0))
-        for one in able
-    }
 
 
 def _told(drive: DriveSettings, one: Steered, moves_w_per_s: float) -> float:
@@ -183,8 +220,10 @@ def _quick(
         under_way_w(one.plant, motions[one.name], now_s, facts[one.name].asking) for one in there
     )
     passes_w = sum(passing_w(one.plant, motions[one.name], now_s) for one in there)
-    left_w = wanted_w - coming_w + (passes_w if passes_w > 0.0 else drive.trust * passes_w)
-    surge_w = surge_of(drive, left_w, coming_w)
+    passes_w = passes_w if passes_w > 0.0 else drive.trust * passes_w
+    left_w = surer(wanted_w + passes_w, wanted_w + passes_w - coming_w)
+    recent_w = sum(recent(one.plant, motions[one.name], now_s) for one in there)
+    surge_w = surge_of(drive, left_w, coming_w, recent_w)
     plain = shared(left_w * drive.plain_per_s, {one.name: one.share for one in able}, {})
     rooms = {one.name: room_w(facts[one.name], surge_w > 0.0) for one in able}
     # Twice as slow is four times less of a step: it comes when the quick one has done most of it.
@@ -198,21 +237,32 @@ def _quick(
     return told, f"surge of {surge_w:.0f} W" if surge_w else ""
 
 
-def surge_of(drive: DriveSettings, left_w: float, coming_w: float) -> float:
+def surer(seen_w: float, left_w: float) -> float:
+    """What is to be done for sure, if what is under way may come sooner or later than thought.
+
+    Args:
+        seen_w: by what is seen alone.
+        left_w: less what is under way.
+    """
+    return left_w if seen_w * left_w >= 0.0 else min(seen_w, left_w, key=abs)
+
+
+def surge_of(drive: DriveSettings, left_w: float, coming_w: float, recent_w: float) -> float:
     """What is set going at once, in W, plus = more export.
 
     Args:
         drive: how hard.
         left_w: what is still to be done.
         coming_w: what is under way.
+        recent_w: what was set going so lately that it might not be seen yet.
     """
     if left_w >= 0.0:
         most_w = drive.surge_w if left_w + coming_w < drive.inrush_w else drive.inrush_surge_w
         asked_w = drive.import_part * max(0.0, left_w - drive.plain_w)
-        return min(asked_w, max(0.0, most_w - max(0.0, coming_w)))
-    asked_w = drive.export_part * min(0.0, left_w + drive.plain_w)
-    asked_w -= drive.cancel_part * max(0.0, min(-left_w, coming_w))
-    return max(asked_w, -drive.surge_w)
+        return min(asked_w, max(0.0, most_w - max(0.0, coming_w, recent_w)))
+    asked_w = drive.export_part * max(0.0, -left_w - drive.plain_w)
+    asked_w += drive.cancel_part * max(0.0, min(-left_w, coming_w))
+    return -min(asked_w, max(0.0, drive.surge_w - max(0.0, -coming_w, -recent_w)))
 
 
 def room_w(fact: InverterFacts, is_more: bool) -> float:

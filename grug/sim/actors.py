@@ -20,6 +20,7 @@ import trio
 from grug.codec.block import runs_of
 from grug.config.types import DeviceConfig, LineConfig, PollConfig
 from grug.messages import (
+    ANSWERS,
     FakeMeterChanged,
     FakeMeterCounted,
     LineChanged,
@@ -54,8 +55,6 @@ FIRST_POLL_S = 0.2
 MISSING_EVERY_S = 10.0
 """As often as a poller says that a unit stays away."""
 UNPLUGGED = "the adapter was unplugged"
-ANSWERS = ("answers",)
-"""What a fake meter tells with the time of its last answer."""
 _SAME_S = 1e-6
 """Instants closer than this are done in one wake-up."""
 _SPOILING = (FaultKind.SILENT, FaultKind.GARBAGE, FaultKind.LATE, FaultKind.FOREIGN)
