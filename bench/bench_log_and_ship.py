@@ -26,6 +26,7 @@ from grug.runtime.feed import Feed
 from grug.transport.asking import embedded_url
 from grug.transport.clickhouse import SharedDatabase
 from grug.transport.logfiles import LogReader, Synced
+from grug.transport.logrows import rows_of
 
 DEVICES = (
     # Device, period in s, registers, decimals: a meter, two inverters with their meters.
@@ -111,7 +112,7 @@ async def ship(state: Path, samples: int, feed: Feed) -> None:
     start_s = time.perf_counter()
     reader = LogReader(state / "log")
     while blocks := reader.read(frames_max=200):
-        shipper.rows_of(blocks)
+        rows_of(blocks)
     print(f"decode {samples / (time.perf_counter() - start_s) / 1e6:.2f} M rows/s")
     database = SharedDatabase(embedded_url(state))
     await database.call(lambda opened: None)

@@ -7,6 +7,7 @@ of the runtime's monotonic clock, the same in all of grug's processes.
 
 from __future__ import annotations
 
+import math
 from typing import Any, Union
 
 import msgspec
@@ -245,6 +246,21 @@ class SetOffset(Message, frozen=True):
     """Added to ``power_w`` for each percent of the batteries' state of charge."""
 
 
+class DispatchChanged(Message, frozen=True):
+    """Dispatch controller -> offset controller, recorder, view: what an inverter's registers carry.
+
+    Its meter need not say what its registers do.
+    """
+
+    inverter: str
+    power_w: float
+    """At the grid, plus = export; 0 when the inverter is left to itself."""
+    until_s: float
+    """Monotonic; after this the inverter may have taken back control."""
+    reason: str
+    changed_s: float
+
+
 class MeterImage(Message, frozen=True):
     """Offset controller -> fake meter: what to tell the inverter, and until when it is true."""
 
@@ -290,6 +306,60 @@ class FakeMeterCounted(Message, frozen=True):
     """Frames for other unit ids."""
     age_s: float
     """Age of the image's measurement at the last query; NaN before the first image."""
+    unknown: int = 0
+    """Queries that touched no register of the profile, whatever the answer."""
+    silent_late: int = 0
+    """Queries left unanswered because they may have waited for too long, and times that we were
+    held up ourselves and threw away what had come meanwhile."""
+    latency_p50_ms: float = math.nan
+    """From reading the query to writing its reply, of the latest replies; NaN before the first."""
+    latency_p99_ms: float = math.nan
+    latency_max_ms: float = math.nan
+
+
+class MeterQuestion(msgspec.Struct, frozen=True, gc=False):
+    """One question that an inverter asks its meter again and again."""
+
+    function: int
+    address: int
+    """0-based."""
+    count: int
+    asked: int
+    """Times, since start."""
+    per_s: float
+    answer: str
+    """What became of it the last time that there was a fresh image."""
+    last_s: float
+
+
+class FakeMeterAsked(Message, frozen=True):
+    """Fake meter -> commands: all that it was ever asked; a new one every few seconds."""
+
+    fakemeter: str
+    counted_s: float
+    questions: tuple[MeterQuestion, ...]
+    """The most frequent first."""
+    other_questions: int
+    """Asked when too many different ones were known already."""
+
+
+class BeliefEstimated(Message, frozen=True):
+    """Belief check -> recorder, commands: how an inverter's word follows what it was told."""
+
+    inverter: str
+    estimated_s: float
+    scale: float
+    """Reported power over served power; 1 when all is well. NaN, like the next three, while it is
+    not known."""
+    offset_w: float
+    lag_s: float
+    fit: float
+    """Share of the reports' variance that what was served explains, 0..1."""
+    reports: int
+    verdict: str
+    """One word, see ``grug.control.belief.Verdict``."""
+    reason: str
+    advice: str
 
 
 class LineCounted(Message, frozen=True):

@@ -55,9 +55,14 @@ class Fault(Enum):
 class ClickHouseFront:
     """One server; ``choose`` says what goes wrong with each request."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        port: int = 0,
+        choose: Callable[[str], Fault] = lambda statement: Fault.NONE,
+    ) -> None:
         self._directory = directory
-        self.choose: Callable[[str], Fault] = lambda statement: Fault.NONE
+        self.choose = choose
         """Given a statement, what shall go wrong with it. Called by one thread at a time."""
         self.happened: Counter[Fault] = Counter()
         self._lock = threading.Lock()
@@ -70,7 +75,7 @@ class ClickHouseFront:
         Handler.front = front
         self._handler = Handler
         self._server: http.server.ThreadingHTTPServer | None = None
-        self._listen(0)
+        self._listen(port)
         assert self._server is not None
         self.port: int = self._server.server_address[1]
 

@@ -34,9 +34,9 @@ class TestLog:
             self.at_s += BLOCK_S
             time_ms = T0 + self.at_s * 1000
             seq = self.writer.append(
-                lambda seq: self.collector.cut(seq, boot_id="b", monotonic_s=self.at_s),
+                lambda seq: self.collector.cut(seq, boot_id="b"),
                 lambda seq, time_ms=time_ms: self.collector.table_frame(
-                    seq, boot_id="b", time_ms=time_ms, monotonic_s=self.at_s
+                    seq, boot_id="b", time_ms=time_ms
                 ),
                 now_ms=time_ms,
             )

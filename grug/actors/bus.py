@@ -9,6 +9,7 @@ Stops: when the last sender of its calls closes and all are answered; crashes on
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -155,6 +156,15 @@ class _BusOwner:
         self._timing = timing.on_wire()
         self._queue = BusQueue(line_name, self._timing, units, feed.publish, verdicts)
         self._job: Job | None = None
+        """What was picked and has not ended."""
+        self._exchange: Exchange | None = None
+        """What is on the wire of it."""
+        self._started_s = -math.inf
+        self._timeout_s = math.inf
+        self._alarm = trio.CancelScope()
+        """Rings when a reply is overdue, or what waits has something due. It is one scope for many
+        requests, since to enter one takes as long as to find the reply in what arrives. So it may
+        ring for a deadline that is past: whatever is not on the wire yet is then begun again."""
         self._is_up: bool | None = None  # None until the first attempt has ended.
         self._has_ended = False
         self._is_dirty = False
@@ -216,7 +226,7 @@ class _BusOwner:
     def _lost(self, error: LineError) -> None:
         now_s = trio.current_time()
         self._queue.line_lost(str(error), now_s, self._job)
-        self._job = None
+        self._job = self._exchange = None
         self._last_replies = 0
         if self._is_up is not False:
             self._is_up = False
@@ -227,30 +237,20 @@ class _BusOwner:
         until_s = trio.current_time() + self._reopen_s
         self._reopen_s = min(2 * self._reopen_s, REOPEN_S_MAX)
         while not self._has_ended and trio.current_time() < until_s:
-            await self._wait_for_call(until_s)
+            with trio.move_on_at(until_s):
+                await self._calls.wait()
+            self._collect(trio.current_time())
 
     # While it is up
 
     async def _serve_line(self, line: Line) -> None:
         await trio.sleep(self._line_timing.settle_s)
         self._begin(trio.current_time())
-        if self._job is not None:  # The last connection ended before this could be sent.
-            await self._carry_out(self._job, line)
-        while True:  # The loop is the lock.
-            now_s = trio.current_time()
-            if self._free_s > now_s and len(self._queue):
-                await trio.sleep_until(self._free_s)
-                now_s = trio.current_time()
-            self._collect(now_s)
-            job = self._queue.pick(now_s)
-            if job is not None:
-                await self._carry_out(job, line)
-            elif self._has_ended and not len(self._queue):
+        while True:
+            with trio.CancelScope() as self._alarm:
+                await self._work(line)
                 return
-            else:
-                await self._wait_for_call(self._queue.wake_s)
-                # Polls of one tick come from several tasks; all of them are heard first.
-                await trio.lowlevel.checkpoint()
+            await self._alarm_rang(line)
 
     def _begin(self, now_s: float) -> None:
         """Take up work on a line just opened."""
@@ -264,32 +264,36 @@ class _BusOwner:
             self._queue.line_opened(now_s)
             self._feed.publish(LineChanged(self._line_name, True, "opened", now_s))
 
+    async def _work(self, line: Line) -> None:
+        """Carry out one job after the other, until all is done or the alarm rings."""
+        if self._job is not None:  # A connection ended, or the alarm rang, before it was sent.
+            await self._carry_out(self._job, line)
+        while True:  # The loop is the lock.
+            now_s = trio.current_time()
+            self._collect(now_s)
+            if now_s < self._free_s and len(self._queue):
+                await trio.sleep_until(self._free_s)
+                continue
+            job = self._queue.pick(now_s)
+            if job is not None:
+                await self._carry_out(job, line)
+            elif self._has_ended and not len(self._queue):
+                return
+            else:
+                if self._queue.wake_s < math.inf:
+                    self._alarm.deadline = self._queue.wake_s
+                await self._wait_for_calls()
+
     def _collect(self, now_s: float) -> None:
         """Take over all calls that came while the line was busy."""
-        try:
-            while not self._has_ended:
-                self._queue.add(self._calls.receive_nowait(), now_s)
-        except trio.WouldBlock:
-            pass
-        except trio.EndOfChannel:
-            self._has_ended = True
+        for call in self._calls.take():
+            self._queue.add(call, now_s)
+        self._has_ended = self._calls.has_ended
 
-    async def _wait_for_call(self, until_s: float) -> None:
-        if until_s == math.inf:  # As nearly always; a deadline would cost more than all the rest.
-            await self._take_call()
-        else:
-            with trio.move_on_at(until_s):
-                await self._take_call()
-
-    async def _take_call(self) -> None:
+    async def _wait_for_calls(self) -> None:
         if self._has_ended:
             await trio.sleep_forever()
-        try:
-            call = await self._calls.receive()
-        except trio.EndOfChannel:
-            self._has_ended = True
-        else:
-            self._queue.add(call, trio.current_time())
+        await self._calls.wait()
 
     async def _carry_out(self, job: Job, line: Line) -> None:
         """Put one job on the wire and tell the queue how it ended."""
@@ -300,43 +304,99 @@ class _BusOwner:
             self._job = None
             self._queue.refused(job, str(error), trio.current_time())
             return
-        unit_id = job.unit.unit_id
-        if unit_id != self._last_unit_id and self._switch_s > trio.current_time():
+        unit = job.unit
+        if unit.unit_id != self._last_unit_id and self._switch_s > trio.current_time():
             await trio.sleep_until(self._switch_s)
-        self._last_unit_id = unit_id
+        self._last_unit_id = unit.unit_id
         await self._quieten(line)
         started_s = trio.current_time()
         if isinstance(job, WriteJob) and started_s > job.request.deadline_s:
             self._job = None
             self._queue.refused(job, "the line was not quiet in time", started_s)
             return
-        timeout_s = job.unit.reply_timeout_s(is_write=isinstance(job, WriteJob))
-        is_answered, cause = False, ""
+        timeout_s = unit.reply_timeout_s(is_write=isinstance(job, WriteJob))
+        self._alarm.deadline = self._deadline_s(exchange, started_s, timeout_s)
+        if self._alarm.cancel_called:  # It rang for something else, at this very moment.
+            await trio.lowlevel.checkpoint()
+        self._exchange, self._started_s, self._timeout_s = exchange, started_s, timeout_s
         try:
-            block = await self._exchange(exchange, line, started_s, timeout_s)
+            block = await self._converse(exchange, line)
         except ConnectionEndedError as error:
-            cause = str(error)
-            lost = NoReplyError(f"{error} instead of a reply")
-            self._queue.failed(job, lost, started_s, trio.current_time())
+            self._failed(job, exchange, NoReplyError(f"{error} instead of a reply"), str(error))
         except LineError:
             raise
         except BusError as error:
-            is_answered = isinstance(error, ExceptionReply)
-            self._is_dirty = True
-            self._queue.failed(job, error, started_s, trio.current_time())
+            self._failed(job, exchange, error)
         else:
-            is_answered = True
-            self._queue.succeeded(job, block, started_s, trio.current_time())
-        self._job = None
-        self._ended(exchange, is_answered, cause)
+            ended_s = trio.current_time()
+            self._queue.succeeded(job, block, started_s, ended_s)
+            self._ended(exchange, ended_s, is_answered=True)
 
-    def _ended(self, exchange: Exchange, is_answered: bool, cause: str) -> None:
+    def _deadline_s(self, exchange: Exchange, started_s: float, timeout_s: float) -> float:
+        """When a reply must have begun, or be there whole where it comes at once."""
+        one_character_s = self._timing.character_s
+        begins_s = timeout_s + exchange.reply_bytes * one_character_s
+        if not self._framing.is_stored:
+            # Where a whole reply comes at once, a timeout that was learned has to allow for that.
+            begins_s = min(begins_s, self._timing.reply_timeout_s)
+        return started_s + len(exchange.adu) * one_character_s + begins_s
+
+    async def _converse(self, exchange: Exchange, line: Line) -> bytes:
+        """Send, and receive until the answer is there; the alarm ends it.
+
+        Raises:
+            BusError: which kind of answer it was not.
+        """
+        await line.send_all(exchange.adu)
+        has_begun = False
+        while True:
+            block = exchange.receive(await line.receive_some())
+            if block is not None:
+                if trio.current_time() > self._alarm.deadline:
+                    # We were stopped meanwhile: nobody knows how old this is.
+                    raise NoReplyError("the reply was read too late to be trusted")
+                return block
+            if not has_begun and exchange.has_received:
+                has_begun = True
+                rest_s = exchange.reply_bytes * self._timing.character_s + REPLY_SLACK_S
+                rest_ends_s = trio.current_time() + rest_s
+                self._alarm.deadline = max(self._alarm.deadline, rest_ends_s)
+
+    async def _alarm_rang(self, line: Line) -> None:
+        """Give up the exchange that is under way; without one there is something to see to."""
+        exchange, job = self._exchange, self._job
+        if exchange is None or job is None:
+            return
+        error: BusError = NoReplyError(f"no reply within {self._timeout_s:g} s")
+        if exchange.has_received:
+            error = RemoteProtocolError("what came was no answer")
+        with contextlib.suppress(ConnectionEndedError):  # It will be seen before the next request.
+            await line.discard_input()
+        self._failed(job, exchange, error)
+
+    def _failed(self, job: Job, exchange: Exchange, error: BusError, cause: str = "") -> None:
+        """Tell the queue of an exchange that had no good end.
+
+        Args:
+            job: what was to be done.
+            exchange: how.
+            error: what it was instead.
+            cause: why the connection ended, if it did.
+        """
+        now_s = trio.current_time()
+        self._is_dirty = True
+        self._queue.failed(job, error, self._started_s, now_s)
+        self._ended(exchange, now_s, is_answered=isinstance(error, ExceptionReply), cause=cause)
+
+    def _ended(
+        self, exchange: Exchange, now_s: float, *, is_answered: bool, cause: str = ""
+    ) -> None:
         """See what the exchange tells of the line.
 
         Raises:
             _Renewal: it should be opened anew.
         """
-        now_s = trio.current_time()
+        self._job = self._exchange = None
         self._free_s = now_s + self._timing.gap_s
         self._switch_s = now_s + self._line_timing.switch_gap_s
         self._reopen_s = REOPEN_S_FIRST
@@ -393,37 +453,3 @@ class _BusOwner:
             self._count_connection()
             raise _Renewal(str(error)) from error
         self._is_dirty = False
-
-    async def _exchange(
-        self, exchange: Exchange, line: Line, started_s: float, timeout_s: float
-    ) -> bytes:
-        """Send, and receive until the answer is there.
-
-        Raises:
-            BusError: which kind of answer it was not.
-        """
-        one_character_s = self._timing.character_s
-        sent_s = started_s + len(exchange.adu) * one_character_s
-        rest_s = exchange.reply_bytes * one_character_s
-        begins_s = timeout_s + rest_s
-        if not self._framing.is_stored:
-            # Where a whole reply comes at once, a timeout that was learned has to allow for that.
-            begins_s = min(begins_s, self._timing.reply_timeout_s)
-        deadline_s = sent_s + begins_s
-        has_begun = False
-        with trio.move_on_at(deadline_s) as scope:
-            await line.send_all(exchange.adu)
-            while True:
-                block = exchange.receive(await line.receive_some())
-                if block is not None:
-                    if trio.current_time() > scope.deadline:
-                        # We were stopped meanwhile: nobody knows how old this is.
-                        raise NoReplyError("the reply was read too late to be trusted")
-                    return block
-                if not has_begun and exchange.has_received:
-                    has_begun = True
-                    rest_ends_s = trio.current_time() + rest_s + REPLY_SLACK_S
-                    scope.deadline = max(scope.deadline, rest_ends_s)
-        if exchange.has_received:
-            raise RemoteProtocolError("what came was no answer")
-        raise NoReplyError(f"no reply within {timeout_s:g} s")

@@ -1,10 +1,11 @@
 """Commands actor: takes wishes from other processes on a Unix socket, and answers each.
 
 In:    one JSON object per line, as ``grug.control.commands`` and ``grug.control.desk`` have it;
-       Decided and SetOffset
+       Decided and SetOffset; FakeMeterAsked, FakeMeterCounted and BeliefEstimated
 Out:   SetOffset, SetRegisters and GetRegisters; one JSON object per line, ``{"accepted": {...}}``,
        ``{"refused": "why"}``, ``{"offset_w": ..., "reason": ..., "wishes": [...]}``,
-       ``{"records": [...]}`` or ``{"values": {...}}``
+       ``{"records": [...]}``, ``{"values": {...}}``, ``{"fakemeters": [...]}`` or
+       ``{"beliefs": [...]}``
 Owns:  the socket; only its own user may connect
 Stops: when cancelled
 """
@@ -15,13 +16,21 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import trio
 
 from grug.control.commands import HOUSE, Refused, parse_offset
 from grug.control.desk import answer_of, parse_read, parse_write
 from grug.control.offset import CONTROLLER, OffsetSettings
 from grug.control.wishes import bounds_w, take_wish, without_expired
-from grug.messages import Decided, Message, SetOffset
+from grug.messages import (
+    BeliefEstimated,
+    Decided,
+    FakeMeterAsked,
+    FakeMeterCounted,
+    Message,
+    SetOffset,
+)
 from grug.model import Aim
 from grug.runtime.calls import ValueCaller, WriteCaller
 from grug.runtime.feed import Feed, Subscription
@@ -53,8 +62,9 @@ async def run(
     with (
         feed.subscribe("commands", SetOffset) as wishes,
         feed.subscribe("commands", Decided, key=_controller_of, wanted=_is_offset) as decisions,
+        feed.subscribe("commands", *_STATES, key=_state_of) as states,
     ):
-        clerk = _Clerk(feed, settings, wishes, decisions, writes, values)
+        clerk = _Clerk(feed, settings, wishes, decisions, states, writes, values)
         await keep_desk(socket_path, clerk.answer, request_bytes_max=REQUEST_BYTES_MAX)
 
 
@@ -67,9 +77,12 @@ class _Clerk:
         settings: OffsetSettings | None,
         wishes: Subscription,
         decisions: Subscription,
+        states: Subscription,
         writes: WriteCaller | None,
         values: ValueCaller | None,
     ) -> None:
+        self._states = states
+        self._latest: dict[tuple[str, str], dict[str, Any]] = {}
         self._writes = writes
         self._values = values
         self._feed = feed
@@ -97,7 +110,11 @@ class _Clerk:
                 return await self._write(request, self._writes)
             case {"command": "read"} if self._values is not None:
                 return await self._read(request, self._values)
-        return {"refused": "the commands are offset, show, write and read"}
+            case {"command": "fakemeters", **others} if not others:
+                return self._fakemeters()
+            case {"command": "beliefs", **others} if not others:
+                return {"beliefs": self._states_of(BeliefEstimated)}
+        return {"refused": "the commands are offset, show, write, read, fakemeters and beliefs"}
 
     async def _write(self, request: dict[str, Any], writes: WriteCaller) -> dict[str, Any]:
         wish = parse_write(request, trio.current_time())
@@ -139,6 +156,27 @@ class _Clerk:
             answer = {"offset_w": values["offset_w"], "reason": self._decided.reason}
         return answer | {"wishes": wishes}
 
+    def _fakemeters(self) -> dict[str, Any]:
+        """What each fake meter was asked, with its counters."""
+        now_s = trio.current_time()
+        asked = {each["fakemeter"]: each for each in self._states_of(FakeMeterAsked)}
+        meters = []
+        for counted in self._states_of(FakeMeterCounted):
+            questions = asked.get(counted["fakemeter"], {}).get("questions", [])
+            for question in questions:
+                question["ago_s"] = round(now_s - question["last_s"], 1)
+            meters.append({"questions": questions} | counted)
+        return {"fakemeters": meters}
+
+    def _states_of(self, kind: type[Message]) -> list[dict[str, Any]]:
+        """The latest of these messages, by name."""
+        for message in self._states.drain():
+            # What is not known is null: JSON has no NaN.
+            plain = json.loads(msgspec.json.encode(msgspec.structs.asdict(message)))
+            self._latest[_state_of(message)] = plain
+        name = kind.__name__
+        return [each for (of, _), each in sorted(self._latest.items()) if of == name]
+
     def _now_held(self) -> tuple[SetOffset, ...]:
         """The wishes that hold now, the newest last."""
         for message in self._wishes.drain():
@@ -158,6 +196,16 @@ def _plain(wish: SetOffset, now_s: float) -> dict[str, Any]:
         "who": wish.who,
         "why": wish.why,
     }
+
+
+_STATES = (FakeMeterAsked, FakeMeterCounted, BeliefEstimated)
+
+
+def _state_of(message: Message) -> tuple[str, str]:
+    """What states are conflated by: their kind and whose they are."""
+    assert isinstance(message, _STATES), "the subscription has no other kinds"
+    whose = message.inverter if isinstance(message, BeliefEstimated) else message.fakemeter
+    return type(message).__name__, whose
 
 
 def _controller_of(message: Message) -> str:

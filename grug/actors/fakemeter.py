@@ -1,28 +1,33 @@
 """Fake meter actor: answers an inverter on its meter port, in the meter's place.
 
 In:    MeterImage with its name; the inverter's requests on the line
-Out:   replies on the line; FakeMeterChanged, FakeMeterCounted, LineChanged, Noted, and Readings of
-       when it answered
+Out:   replies on the line; FakeMeterChanged, FakeMeterCounted, FakeMeterAsked, LineChanged, Noted,
+       and Readings of when it answered
 Owns:  the line; nobody else touches it
 Stops: when cancelled
 
 It never says what it does not know: without an image, or when the image has expired, it is silent,
 so that the inverter's own logic for a lost meter acts. Whatever else fails or hangs, images cease
-to come, and silence follows.
+to come, and silence follows. Nor does it answer a question that may have waited: the inverter would
+take the answer for that to its next one.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import trio
 
-from grug.codec.image import RegisterImage
-from grug.codec.registers import RegisterMap
+from grug.codec.registers import RegisterMap, UnknownReads
+from grug.codec.served import ServedImage
+from grug.control.meterport import LOOK_EVERY_S, UNKNOWN, Answer, MeterTally, Punctuality
 from grug.errors import EncodeError, LineError
 from grug.messages import (
     ANSWERS,
+    FakeMeterAsked,
     FakeMeterChanged,
     FakeMeterCounted,
     LineChanged,
@@ -31,7 +36,7 @@ from grug.messages import (
     Noted,
     Readings,
 )
-from grug.protocol.rtu import interframe_delay_s
+from grug.protocol.rtu import character_s, interframe_delay_s
 from grug.protocol.server import (
     ILLEGAL_DATA_ADDRESS,
     ILLEGAL_FUNCTION,
@@ -45,14 +50,12 @@ from grug.runtime.feed import Feed
 from grug.transport.line import Line, LineOpener
 
 COUNT_EVERY_S = 1.0
+LIST_EVERY_S = 5.0
+"""How often the list of questions is published: it is for a person who asks."""
 REOPEN_DELAY_S = 0.5
 REOPEN_DELAY_S_MAX = 30.0
 CLOSE_S_MAX = 1.0
 """An adapter that is gone may not let go; closing it must not hold the actor."""
-
-REPLY_LATE_S_MAX = 0.2
-"""Later than this a reply would fall into the client's next exchange: we were held up, and say
-nothing. A Solis gives up after about 0.3 s (the seed's notes)."""
 
 REPLIES_MAX = 64
 """Different requests that are remembered per image: inverters ask one to a handful."""
@@ -62,52 +65,71 @@ class Reply(NamedTuple):
     """One encoded reply."""
 
     adu: bytes
-    refuses: bool
+    """Empty where the policy is not to answer."""
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True)
+class MeterSettings:
+    """One fake meter, as the house has it."""
+
+    name: str
+    unit_id: int
+    """The one it answers to, 1..247; frames for others are only counted."""
+    profile: RegisterMap
+    """The map of the meter that it pretends to be."""
+    baudrate: int
+    line_name: str
+    """As the facts name it."""
+    turnaround_s: float | None = None
+    """Silence between question and answer; None means 3.5 characters."""
+    phases: Sequence[int] = ()
+    """Phases that the power is told on; none named means all."""
+    identity: Mapping[str, float] = field(default_factory=dict)
+    """By register, on top of what the profile says."""
+    unknown: UnknownReads | None = None
+    """What unknown reads are answered with; None leaves that to the profile."""
 
 
 async def run(
     feed: Feed,
+    settings: MeterSettings,
     *,
-    name: str,
-    unit_id: int,
-    profile: RegisterMap,
     open_line: LineOpener,
-    baudrate: int,
-    line_name: str,
+    tally: MeterTally | None = None,
 ) -> None:
     """Answer for one meter, for ever.
 
     Args:
         feed: where images come from and facts go to.
-        name: of this fake meter.
-        unit_id: the one it answers to, 1..247; frames for others are only counted.
-        profile: the map of the meter that it pretends to be.
+        settings: what it pretends to be.
         open_line: opens the meter port's line.
-        baudrate: of the line, for the turnaround.
-        line_name: of the line, as the facts name it.
+        tally: counters that outlive a crash of the actor.
     """
-    meter = _Meter(feed, name, unit_id, profile)
+    meter = _Meter(feed, settings, tally or MeterTally())
     async with trio.open_nursery() as nursery:
         nursery.start_soon(meter.take_images)
         nursery.start_soon(meter.count)
-        await _keep_line(feed, meter, open_line, baudrate, line_name)
+        nursery.start_soon(meter.list_questions)
+        await _keep_line(feed, meter, open_line, settings)
 
 
 async def _keep_line(
-    feed: Feed, meter: _Meter, open_line: LineOpener, baudrate: int, line_name: str
+    feed: Feed, meter: _Meter, open_line: LineOpener, settings: MeterSettings
 ) -> None:
     """Open the line, serve it until it is lost, open it again."""
+    line_name = settings.line_name
     is_up: bool | None = None
     delay_s = REOPEN_DELAY_S
     while True:
-        queries, opened_s = meter.queries, math.inf
+        queries, opened_s = meter.tally.queries, math.inf
         try:
             line = await open_line()
             opened_s = trio.current_time()
             feed.publish(LineChanged(line_name, True, "opened", opened_s))
             is_up = True
             try:
-                await _serve(meter, line, baudrate)
+                await _serve(meter, line, settings)
             finally:
                 with trio.move_on_after(CLOSE_S_MAX, shield=True):
                     await line.aclose()
@@ -117,50 +139,63 @@ async def _keep_line(
             is_up = False
         # A line that carried a query or lasted has proved itself; one that opens and breaks at once
         # is not tried any faster than one that does not open.
-        if meter.queries > queries or trio.current_time() - opened_s > REOPEN_DELAY_S_MAX:
+        if meter.tally.queries > queries or trio.current_time() - opened_s > REOPEN_DELAY_S_MAX:
             delay_s = REOPEN_DELAY_S
         await trio.sleep(delay_s)
         delay_s = min(2 * delay_s, REOPEN_DELAY_S_MAX)
 
 
-async def _serve(meter: _Meter, line: Line, baudrate: int) -> None:
+async def _serve(meter: _Meter, line: Line, settings: MeterSettings) -> None:
     """Answer requests until the line is lost."""
+    baudrate, turnaround_s = settings.baudrate, settings.turnaround_s
+    if turnaround_s is None:
+        turnaround_s = interframe_delay_s(baudrate)
     framer = RequestFramer(baudrate)
-    turnaround_s = interframe_delay_s(baudrate)
+    port = Punctuality(character_s(baudrate), trio.current_time())
+    await line.discard_input()
     while True:
-        data = await line.receive_some()
-        received_s = trio.current_time()
-        requests = framer.receive(data, received_s)
-        if not requests:
+        with trio.move_on_after(LOOK_EVERY_S) as look:
+            data = await line.receive_some()
+        if look.cancelled_caught:
+            # The loop sees input before deadlines: until this one there was none.
+            port.empty_until(look.deadline)
             continue
-        request = meter.take_requests(requests)
+        received_s = trio.current_time()
+        if not port.received(received_s):
+            framer = RequestFramer(baudrate)
+            await line.discard_input()
+            meter.note_held_up()
+            continue
+        requests = framer.receive(data, received_s)
+        request = meter.take_requests(requests) if requests else None
         if request is None:
             continue
         # A master that has just stopped sending needs the silence that ends its frame.
-        await trio.sleep_until(received_s + turnaround_s)
+        if turnaround_s:
+            await trio.sleep_until(received_s + turnaround_s)
         now_s = trio.current_time()
-        if now_s - received_s > REPLY_LATE_S_MAX:
-            continue
-        reply = meter.reply_to(request, now_s)
-        if reply is not None:
+        reply = meter.reply_to(request, now_s, is_late=port.is_late(now_s))
+        if reply:
             await line.send_all(reply)
+            port.sent(len(reply), now_s)
+            meter.tally.took(trio.current_time() - received_s)
 
 
 class _Meter:
     """What is said, what was counted, and whether it may be said now."""
 
-    def __init__(self, feed: Feed, name: str, unit_id: int, profile: RegisterMap) -> None:
-        self.queries = 0
+    def __init__(self, feed: Feed, settings: MeterSettings, tally: MeterTally) -> None:
+        self.tally = tally
         self._feed = feed
-        self._name = name
-        self._unit_id = unit_id
-        self._image = RegisterImage(profile)
+        self._name = settings.name
+        self._unit_id = settings.unit_id
+        self._image = ServedImage(settings.profile, settings.phases, settings.identity)
+        self._unknown = settings.unknown or settings.profile.facts.served.unknown
         self._replies: dict[bytes, Reply] = {}
         self._read_s = math.nan
         self._valid_until_s = -math.inf
         self._is_live = False
         self._problem = ""
-        self._answered = self._silent_stale = self._refused = self._foreign = 0
         self._age_s = math.nan
         self._answered_s = -math.inf
         """When the last answer was given."""
@@ -178,30 +213,58 @@ class _Meter:
     async def count(self) -> None:
         """Publish the counters once a second, and notice silence also when nobody asks."""
         due_s = trio.current_time()
-        before, told_s = 0, -math.inf
+        before, told_s = self.tally.queries, -math.inf
         while True:
             due_s += COUNT_EVERY_S
             await trio.sleep_until(due_s)
             now_s = trio.current_time()
             self._check_live(now_s)
-            rate = (self.queries - before) / (now_s - due_s + COUNT_EVERY_S)
-            before, due_s = self.queries, now_s
+            rate = (self.tally.queries - before) / (now_s - due_s + COUNT_EVERY_S)
+            before, due_s = self.tally.queries, now_s
+            counted = self._counted(rate, now_s)
             if self._answered_s > told_s:
                 told_s = self._answered_s
-                answers = Readings(self._name, whole_ms(told_s), ANSWERS, (self._answered,))
-                self._feed.publish(answers)
+                self._feed.publish(
+                    Readings(self._name, whole_ms(told_s), ANSWERS, (counted.answered,))
+                )
+            self._feed.publish(counted)
+
+    async def list_questions(self) -> None:
+        """Publish what was asked, now and then."""
+        while True:
+            await trio.sleep(LIST_EVERY_S)
+            tally = self.tally
             self._feed.publish(
-                FakeMeterCounted(
+                FakeMeterAsked(
                     self._name,
-                    now_s,
-                    rate,
-                    self._answered,
-                    self._silent_stale,
-                    self._refused,
-                    self._foreign,
-                    self._age_s,
+                    trio.current_time(),
+                    tally.questions(),
+                    tally.other_questions,
                 )
             )
+
+    def _counted(self, rate: float, now_s: float) -> FakeMeterCounted:
+        tally, counts = self.tally, self.tally.counts
+        p50_ms, p99_ms, max_ms = tally.latencies_ms()
+        return FakeMeterCounted(
+            self._name,
+            now_s,
+            rate,
+            answered=counts[Answer.ANSWERED] + counts[Answer.UNKNOWN_ZEROS],
+            silent_stale=counts[Answer.STALE],
+            refused=counts[Answer.REFUSED] + counts[Answer.UNKNOWN_REFUSED],
+            foreign=tally.foreign,
+            age_s=self._age_s,
+            unknown=sum(counts[answer] for answer in UNKNOWN),
+            silent_late=counts[Answer.LATE] + tally.held_up,
+            latency_p50_ms=p50_ms,
+            latency_p99_ms=p99_ms,
+            latency_max_ms=max_ms,
+        )
+
+    def note_held_up(self) -> None:
+        """What had come was thrown away: nobody knows how long it had waited."""
+        self.tally.held_up += 1
 
     def take_requests(self, requests: list[ServerRequest]) -> ServerRequest | None:
         """Count requests that came together; returns the last one, if it is for us.
@@ -210,28 +273,36 @@ class _Meter:
         last one can still have somebody waiting for its reply.
         """
         mine = sum(request.unit_id == self._unit_id for request in requests)
-        self.queries += mine
-        self._foreign += len(requests) - mine
+        self.tally.queries += mine
+        self.tally.foreign += len(requests) - mine
         return requests[-1] if requests[-1].unit_id == self._unit_id else None
 
-    def reply_to(self, request: ServerRequest, now_s: float) -> bytes | None:
+    def reply_to(self, request: ServerRequest, now_s: float, *, is_late: bool) -> bytes | None:
         """What to send at this very moment; None means silence, whatever was asked."""
         self._age_s = now_s - self._read_s
         if now_s > self._valid_until_s:
-            self._silent_stale += 1
+            self._note_answer(request, Answer.STALE, now_s)
             self._check_live(now_s)
+            return None
+        if is_late:
+            self._note_answer(request, Answer.LATE, now_s)
             return None
         reply = self._replies.get(request.adu)
         if reply is None:
             if len(self._replies) >= REPLIES_MAX:
                 self._replies.clear()
             reply = self._replies[request.adu] = self._make_reply(request)
-        if reply.refuses:
-            self._refused += 1
-        else:
-            self._answered += 1
+        if reply.answer is Answer.ANSWERED:
             self._answered_s = now_s
+        self._note_answer(request, reply.answer, now_s)
         return reply.adu
+
+    def _note_answer(self, request: ServerRequest, answer: Answer, now_s: float) -> None:
+        """Count it; what is asked for the first time is told, since it tells of the inverter."""
+        adu, function = request.adu, request.function
+        if self.tally.note(adu, function, request.address, request.count, answer, now_s):
+            text = f"function {function}, address {request.address}, {request.count}: {answer}"
+            self._feed.publish(Noted(f"fakemeter/{self._name}", f"is asked {text}", now_s))
 
     def _is_mine(self, message: Message) -> bool:
         return isinstance(message, MeterImage) and message.fakemeter == self._name
@@ -240,7 +311,7 @@ class _Meter:
         """Encode it; one that does not fit the profile leaves us silent at once."""
         self._replies.clear()
         try:
-            self._image.set_many(image.names, image.values)
+            self._image.take(image.names, image.values)
         except EncodeError as error:
             # The image before it is no longer true either.
             self._valid_until_s = -math.inf
@@ -275,13 +346,21 @@ class _Meter:
     def _make_reply(self, request: ServerRequest) -> Reply:
         """Encode the reply from the image."""
         if request.fault:
-            return Reply(exception_reply(request, request.fault), True)
+            return Reply(exception_reply(request, request.fault), Answer.REFUSED)
         if not request.is_read:
-            return Reply(exception_reply(request, ILLEGAL_FUNCTION), True)
-        block = self._image.read(request.table, request.address, request.count)
-        if block is None:
-            return Reply(exception_reply(request, ILLEGAL_DATA_ADDRESS), True)
-        return Reply(read_reply(request, block), False)
+            return Reply(exception_reply(request, ILLEGAL_FUNCTION), Answer.REFUSED)
+        block = self._image.registers.read(request.table, request.address, request.count)
+        if block is not None:
+            return Reply(read_reply(request, block), Answer.ANSWERED)
+        match self._unknown:
+            case "zeros":
+                zeros = bytes(request.count * (1 if request.table.is_bits else 2))
+                return Reply(read_reply(request, zeros), Answer.UNKNOWN_ZEROS)
+            case "silent":
+                return Reply(b"", Answer.UNKNOWN_IGNORED)
+            case "exception":
+                refusal = exception_reply(request, ILLEGAL_DATA_ADDRESS)
+                return Reply(refusal, Answer.UNKNOWN_REFUSED)
 
 
 def _fakemeter_of(message: Message) -> str:

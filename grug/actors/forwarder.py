@@ -18,7 +18,7 @@ from typing import TypeAlias
 import trio
 
 from grug.errors import LinkError
-from grug.messages import Message, Noted, StopRecording
+from grug.messages import BeliefEstimated, Message, Noted, StopRecording
 from grug.runtime.feed import Feed, Subscription
 from grug.storage.series import LOGGED_KINDS
 from grug.transport.console import write_to_stderr
@@ -26,8 +26,9 @@ from grug.transport.process import DataProcess
 
 WAITING_MESSAGES_MAX = 50_000
 """Some 15 minutes of a large house: longer than any restart of the data process."""
-FORWARDED = LOGGED_KINDS
-"""What crosses the link: what the log wants; displays over there want nothing else."""
+FORWARDED = tuple(kind for kind in LOGGED_KINDS if kind is not BeliefEstimated)
+"""What crosses the link: what the log wants; displays over there want nothing else. What is made
+over there and comes back must not go there again."""
 TakeTrace: TypeAlias = Callable[[float, bool], list[Message]]
 """Gives what taps gathered, at a time; all of it when that is the last time."""
 RESTART_DELAY_S = 2.0

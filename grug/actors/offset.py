@@ -1,7 +1,7 @@
 """Offset actor: tells every fake meter what to say, each time the grid's power was read.
 
 In:    Readings and ReadingsMissing of the grid meter and of the second one, SetOffset, and
-       UnitChanged of the inverters
+       UnitChanged and DispatchChanged of the inverters
 Out:   MeterImage per fake meter and one Decided, per reading of the grid's power; Noted, also for
        every change of where the grid's power comes from
 Owns:  nothing but its memory
@@ -27,10 +27,19 @@ from grug.control.offset import (
     SteeredInverter,
     decide,
     decide_stop,
+    take_dispatch,
     take_health,
 )
 from grug.control.wishes import problem_of, take_wish
-from grug.messages import Message, Noted, Readings, ReadingsMissing, SetOffset, UnitChanged
+from grug.messages import (
+    DispatchChanged,
+    Message,
+    Noted,
+    Readings,
+    ReadingsMissing,
+    SetOffset,
+    UnitChanged,
+)
 from grug.model import Quality, UnitHealth
 from grug.runtime.clock import whole_ms
 from grug.runtime.feed import Feed
@@ -45,14 +54,18 @@ LAST_IMAGES_S = 1.5
 """How long the offset 0 is served before the end: inverters ask at least once a second."""
 
 
+LASTING = (SetOffset, UnitChanged, DispatchChanged)
+"""What must not be missed, whether the actor runs or not."""
+
+
 class OffsetMemory:
-    """What must outlive a crash of the actor: wishes, and which inverters are away."""
+    """What must outlive a crash: wishes, inverters that are away, what registers carry."""
 
     def __init__(self, feed: Feed) -> None:
         """From now on nothing that is asked for is missed, whether the actor runs or not."""
         self.state = OffsetState()
         self._feed = feed
-        self._meanwhile = feed.subscribe(NAME, SetOffset, UnitChanged)
+        self._meanwhile = feed.subscribe(NAME, *LASTING)
 
     @contextmanager
     def awake(self) -> Iterator[list[Message]]:
@@ -61,7 +74,7 @@ class OffsetMemory:
         try:
             yield self._meanwhile.drain()
         finally:
-            self._meanwhile = self._feed.subscribe(NAME, SetOffset, UnitChanged)
+            self._meanwhile = self._feed.subscribe(NAME, *LASTING)
 
 
 async def run(
@@ -118,7 +131,7 @@ class _Controller:
         self._book = FactsBook(settings.inverters)
         self._layouts: dict[tuple[str, ...], _Layout] = {}
         self._meters = {settings.grid_device, settings.second_device}
-        kinds = (Readings, ReadingsMissing, SetOffset, UnitChanged)
+        kinds = (Readings, ReadingsMissing, *LASTING)
         self.inbox = feed.subscribe(NAME, *kinds, wanted=self._is_wanted, wakes=self._wakes)
 
     async def serve(self) -> None:
@@ -234,6 +247,8 @@ class _Controller:
                 return True
             case SetOffset():
                 self._take_wish(message)
+            case DispatchChanged():
+                self._memory.state = take_dispatch(self._memory.state, message)
             case UnitChanged():
                 inverter = self._inverters.get((message.line, message.unit_id))
                 if inverter is not None:

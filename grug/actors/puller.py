@@ -3,7 +3,7 @@
 In:    the stream of a log server
 Out:   ``Synced``: how far the copy goes; Noted when there is trouble
 Owns:  the copy
-Stops: when it has caught up, if told to; otherwise when cancelled
+Stops: when it has caught up, if told to, or when there is another log; otherwise when cancelled
 
 A connection that breaks or stays silent is made again, from where the copy ends.
 """
@@ -62,9 +62,16 @@ async def ask_about(url: str, token: str) -> About:
 
 
 async def run(
-    *, url: str, token: str, mirror: Mirror, synced: Synced, feed: Feed, until_seq: int | None
+    *,
+    url: str,
+    token: str,
+    mirror: Mirror,
+    synced: Synced,
+    feed: Feed,
+    until_seq: int | None,
+    log: str = "",
 ) -> None:
-    """Pull until cancelled, or until a number has arrived.
+    """Pull until cancelled, until a number has arrived, or until the log is another one.
 
     Args:
         url: of the log server.
@@ -73,11 +80,17 @@ async def run(
         synced: marked with what has arrived.
         feed: where trouble is noted.
         until_seq: stop there; None goes on for ever.
+        log: id of the log, hexadecimal; empty does not look. When its directory was wiped, there is
+            a new one, whose numbers begin anew.
     """
     retry_s = RETRY_S_MIN
     while until_seq is None or mirror.end.seq < until_seq:
         before = mirror.end
         try:
+            if log and (await ask_about(url, token)).log not in ("", log):
+                text = "the other machine has begun a new log"
+                feed.publish(Noted("puller", text, trio.current_time()))
+                break
             await _pull(url, token, mirror, synced, until_seq)
         except (LinkError, StorageError) as error:
             feed.publish(Noted("puller", str(error), trio.current_time()))

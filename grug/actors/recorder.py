@@ -8,6 +8,9 @@ Stops: at StopRecording, after the last block is safe
 
 Blocks are cut by the messages' own time, so that a run in virtual time writes the same blocks.
 When the device is full or read-only the house goes on: the block is dropped, counted and reported.
+
+While the clock is not synchronised and a time service is expected to set it, blocks are flagged and
+safe on disk, but ``on_block`` hears of them only afterwards, when readers can correct their times.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from grug.messages import LogCounted, Message, Noted, StopRecording
 from grug.runtime.clock import WallClock
 from grug.runtime.feed import Feed, Subscription
 from grug.storage.collect import Collector
+from grug.storage.segment import FrameFlag
 from grug.storage.series import LOGGED_KINDS, About, time_of
 from grug.storage.timeline import Timeline
 from grug.transport.logwriter import Limits, LogWriter
@@ -35,6 +39,8 @@ _BLOCK_SPAN_MS_MAX = 86_400_000
 """A block's times must lie close together; more means that the clock was set."""
 REOPEN_AFTER_S = 10.0
 _COUNT_EVERY_S = 1.0
+CLOCK_WAIT_S = 600.0
+"""Without a network nobody sets the clock; then its times are taken as they are."""
 _DAY_MS = 86_400_000
 
 
@@ -172,6 +178,11 @@ class _Recorder:
         self._blocks = 0
         self._counted_s = trio.current_time()
         self._lost_samples = 0
+        self._clock = _Clock(wall, self._note)
+        self._flags = 0
+        self._origin_ms = 0
+        self._after_cut: tuple[Message, float, int] | None = None
+        """The first message after the clock was set: it begins a block."""
 
     def take(self, message: Message) -> bool:
         """Gather one message; says whether a block is complete."""
@@ -179,13 +190,28 @@ class _Recorder:
         if self._now_s is None:
             self._now_s = self._block_s_start = at_s
         time_ms = self._timeline.at(at_s, self._wall.utc_ms(at_s))
-        self._collector.add(message, time_ms)
-        self._now_s = max(self._now_s, at_s)
-        self._now_ms = time_ms
         if self._timeline.steps:
-            self._note_steps(at_s)
+            self._note_steps()
+            if self._block_ms_start is not None:
+                self._after_cut = (message, at_s, time_ms)
+                return True
+        return self._add(message, at_s, time_ms)
+
+    def _add(self, message: Message, at_s: float, time_ms: int) -> bool:
         if self._block_ms_start is None:
+            flags, flags_before = self._clock.flags(at_s), self._flags
+            self._flags = flags
+            if flags_before == FrameFlag.UNSYNCHRONISED and not flags:
+                # What was written so far will be corrected: times begin anew, they need not go on.
+                self._timeline = Timeline()
+                self._collector.forget_times()
+                time_ms = self._timeline.at(at_s, self._wall.utc_ms(at_s))
+                self._clock.note_set(at_s)
             self._block_ms_start = time_ms
+        self._collector.add(message, time_ms)
+        self._now_s = max(self._now_s or at_s, at_s)
+        self._now_ms = time_ms
+        self._origin_ms = time_ms - round(at_s * 1000)
         return (
             self._now_s - self._block_s_start >= self.block_s
             or self._collector.count >= BLOCK_SAMPLES_MAX
@@ -194,6 +220,12 @@ class _Recorder:
 
     async def write_block(self, is_in_thread: bool) -> None:
         """Write what waits; a failure is reported, and what was not kept is counted."""
+        await self._write(is_in_thread)
+        if self._after_cut is not None:
+            message, self._after_cut = self._after_cut, None
+            self._add(*message)
+
+    async def _write(self, is_in_thread: bool) -> None:
         if self._now_s is not None:
             self._block_s_start = self._now_s
         self._block_ms_start = None
@@ -214,7 +246,7 @@ class _Recorder:
             self._note(f"the log is written again; {self._lost_samples} samples were lost")
             self._lost_samples = 0
         self._blocks += 1
-        if self._on_block is not None:
+        if self._on_block is not None and self._flags != FrameFlag.UNSYNCHRONISED:
             self._on_block(seq)
 
     def count_if_due(self, now_s: float) -> None:
@@ -237,19 +269,61 @@ class _Recorder:
         )
 
     def _append(self) -> int:
-        collector, boot_id, now_s = self._collector, self._writer.boot_id, self._now_s or 0.0
+        collector, boot_id = self._collector, self._writer.boot_id
+        origin_ms, flags = self._origin_ms, self._flags
         return self._writer.append(
-            lambda seq: collector.cut(seq, boot_id=boot_id, monotonic_s=now_s),
+            lambda seq: collector.cut(seq, boot_id=boot_id, origin_ms=origin_ms, flags=flags),
             lambda seq: collector.table_frame(
-                seq, boot_id=boot_id, time_ms=self._now_ms, monotonic_s=now_s
+                seq, boot_id=boot_id, time_ms=self._now_ms, origin_ms=origin_ms, flags=flags
             ),
             now_ms=self._now_ms,
         )
 
-    def _note_steps(self, at_s: float) -> None:
+    def _note_steps(self) -> None:
         for step_ms in self._timeline.steps:
             self._note(f"the system's clock was set by {step_ms / 1000:+.3f} s")
         self._timeline.steps.clear()
 
     def _note(self, text: str) -> None:
         self._feed.publish(Noted("recorder", text, trio.current_time()))
+
+
+class _Clock:
+    """Whether the system's clock is to be believed."""
+
+    def __init__(self, wall: WallClock, note: Callable[[str], None]) -> None:
+        self._wall = wall
+        self._note = note
+        self._was_set = False
+        """Once it was, it is only a little wrong however long the time service is away."""
+        self._waiting_since_s: float | None = None
+        self._unset_ms = 0
+
+    def flags(self, now_s: float) -> int:
+        """What to say of a block that begins now; see ``FrameFlag``."""
+        self._was_set = self._was_set or self._wall.is_synchronised()
+        if self._was_set:
+            return 0
+        if not self._wall.will_be_set():
+            return FrameFlag.UNSYNCHRONISED | FrameFlag.FINAL
+        if self._waiting_since_s is None:
+            self._waiting_since_s = now_s
+            self._unset_ms = self._wall.utc_ms(now_s)
+            self._note(
+                "the clock is not synchronised yet: blocks are written, but held back until it is,"
+                f" {CLOCK_WAIT_S / 60:g} min at most"
+            )
+        if now_s - self._waiting_since_s > CLOCK_WAIT_S:
+            return FrameFlag.UNSYNCHRONISED | FrameFlag.FINAL
+        return FrameFlag.UNSYNCHRONISED
+
+    def note_set(self, now_s: float) -> None:
+        """Say by how much the clock was wrong, now that it is set."""
+        if self._waiting_since_s is None:
+            return
+        waited_s = now_s - self._waiting_since_s
+        wrong_s = (self._wall.utc_ms(now_s) - self._unset_ms) / 1000 - waited_s
+        self._note(
+            f"the clock is synchronised: {waited_s:.0f} s before that are corrected"
+            f" by {wrong_s:+g} s"
+        )

@@ -3,7 +3,7 @@
 In:    ``Synced``: how far the log is on the device, and its end; the log's files
 Out:   ShipCounted about once a second while there is work, and when its state changes
 Owns:  the place in the log up to which the database has it; that place is kept in the database
-Stops: when the log has ended: then it ships what is left, and gives up at the first failure
+Stops: when the log has ended: then it ships what is left, and may give up at the first failure
 
 A batch is announced, inserted, and repeated until the database has acknowledged it; only then comes
 the next. What the database announced last is sent once more at the start, since nobody knows
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -23,11 +23,10 @@ import trio
 from grug.errors import ShipError, StorageError
 from grug.messages import Noted, ShipCounted
 from grug.runtime.feed import Feed
-from grug.storage.block import Column, decode_samples
-from grug.storage.native import Origin, Rows, SampleBlock, Series, events_rows, readings_rows
-from grug.storage.segment import FrameKind, decode_events, decode_series
+from grug.storage.segment import FrameKind
 from grug.transport.clickhouse import Database, SharedDatabase, Ship
 from grug.transport.logfiles import START, LogBlock, LogReader, Position, Synced, log_id_of
+from grug.transport.logrows import rows_of, series_of
 
 ROWS_PER_BATCH = 200_000
 """Where an insert's fixed cost no longer counts; some 20 MB of memory while it is made."""
@@ -39,7 +38,14 @@ BACKOFF_S_MAX = 60.0
 _COUNT_EVERY_S = 1.0
 
 
-async def run(*, log_directory: Path, database: SharedDatabase, synced: Synced, feed: Feed) -> None:
+async def run(
+    *,
+    log_directory: Path,
+    database: SharedDatabase,
+    synced: Synced,
+    feed: Feed,
+    gives_up: bool = True,
+) -> None:
     """Ship until the log has ended.
 
     Args:
@@ -47,6 +53,8 @@ async def run(*, log_directory: Path, database: SharedDatabase, synced: Synced, 
         database: where the rows go.
         synced: marked by the recorder.
         feed: where the counters go.
+        gives_up: once the log has ended, end at the first failure: the log is still there at the
+            next start. False is for the last copy of a log.
     """
     shipper = _Shipper(log_directory, database, synced, feed)
     backoff_s = BACKOFF_S_MIN
@@ -55,9 +63,11 @@ async def run(*, log_directory: Path, database: SharedDatabase, synced: Synced, 
             await shipper.ship_all()
         except (ShipError, StorageError) as error:
             shipper.publish(str(error))
-            if synced.has_ended:
+            if synced.has_ended and gives_up:
                 return
             with trio.move_on_after(backoff_s):
+                if synced.has_ended:
+                    await trio.sleep_forever()
                 await synced.wait_ended()
             backoff_s = min(backoff_s * 2, BACKOFF_S_MAX)
             continue
@@ -137,7 +147,7 @@ class _Shipper:
             after = Position(self._doubtful.epoch, self._doubtful.first - 1)
             self._seq = after.seq
         self._read_to = after
-        self._reader = LogReader(self._directory, after)
+        self._reader = LogReader(self._directory, after, awaits_clock=True)
 
     async def _fill(self, seq_max: int) -> bool:
         """Read until there is enough for a batch; says whether there is anything to ship."""
@@ -216,43 +226,6 @@ def _insert(database: Database, ship: Ship, batch: Sequence[LogBlock]) -> tuple[
     database.insert(ship, readings=readings, events=events, series=series_of(batch))
     samples = sum(b.frame.entries for b in batch if b.frame.kind == FrameKind.SAMPLES)
     return readings.entries + events.entries, samples - readings.entries
-
-
-def series_of(batch: Iterable[LogBlock]) -> list[Series]:
-    """What the series tables in a batch say; the last word about each."""
-    said: dict[tuple[str, str], Series] = {}
-    for block in batch:
-        if block.frame.kind == FrameKind.SERIES:
-            table = decode_series(block.frame.unpack())
-            for index, name in enumerate(table.series):
-                facts = table.facts(index)
-                said[(table.site, name)] = Series(table.site, name, facts, block.frame.t_max_ms)
-    return list(said.values())
-
-
-def rows_of(batch: Sequence[LogBlock]) -> tuple[Rows, Rows]:
-    """Decode a batch, of one log and epoch, into rows of readings and of events.
-
-    Samples whose series table is damaged, in all segments of the epoch up to here, are left out.
-    """
-    last = batch[-1]
-    origin = Origin(last.site, last.log_id.hex(), last.epoch)
-    samples = [
-        SampleBlock(block.frame.seq, block.names, _named(block))
-        for block in batch
-        if block.frame.kind == FrameKind.SAMPLES
-    ]
-    events = [
-        (block.frame.seq, decode_events(block.frame.unpack()))
-        for block in batch
-        if block.frame.kind == FrameKind.EVENTS
-    ]
-    return readings_rows(origin, samples), events_rows(origin, events)
-
-
-def _named(block: LogBlock) -> list[Column]:
-    columns = decode_samples(block.frame.unpack())
-    return [column for column in columns if column.series < len(block.names)]
 
 
 def _ship_of(batch: Sequence[LogBlock]) -> Ship:

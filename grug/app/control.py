@@ -72,7 +72,7 @@ async def run_house(
             for part in sources:
                 asking.start_soon(supervise, part, house.feed, name=part.name)
             async with trio.open_nursery() as commanding:
-                commanding.start_soon(run_parts, controllers, house.feed)
+                commanding.start_soon(run_parts, controllers, house.feed, house.stopping)
                 await house.stop_asked.wait()
                 house.stopping.set()
                 commanding.cancel_scope.deadline = trio.current_time() + SAFE_OUTPUTS_S_MAX

@@ -17,10 +17,18 @@ from pathlib import Path
 import msgspec
 import trio
 
-from grug.actors import console, logserver, query, recorder, shipper, tracer, view
+from grug.actors import belief, console, logserver, query, recorder, shipper, tracer, view
 from grug.config.types import HouseConfig
+from grug.control.belief import REPORTED
 from grug.errors import LinkError
-from grug.messages import LogCounted, Noted, ShipCounted, StopRecording
+from grug.messages import (
+    BeliefEstimated,
+    LogCounted,
+    Message,
+    Noted,
+    ShipCounted,
+    StopRecording,
+)
 from grug.runtime.clock import MonotonicClock, WallClock
 from grug.runtime.feed import Feed, Subscription
 from grug.runtime.supervisor import Part, supervise
@@ -29,7 +37,7 @@ from grug.transport.asking import embedded_url, socket_path
 from grug.transport.clickhouse import SharedDatabase
 from grug.transport.link import Link
 from grug.transport.logfiles import Synced
-from grug.transport.process import DataProcess, start_data_process
+from grug.transport.process import DataProcess, start_data_process, yield_to_others
 
 WAITING_MESSAGES_MAX = 200_000
 """Between two turns of the recorder: many times what the link hands over at once, so that nothing
@@ -40,7 +48,7 @@ SHIP_AT_STOP_S_MAX = 3.0
 """When the house stops, the rest of the log is shipped in this time or at the next start."""
 SERVE_AGAIN_S = 30.0
 """Between two tries to get the port that the log is served at."""
-BACK = (LogCounted, ShipCounted)
+BACK = (LogCounted, ShipCounted, BeliefEstimated)
 """What the control process is told."""
 
 
@@ -75,13 +83,15 @@ async def run(settings: DataSettings, link: Link) -> None:
     source = feed.subscribe("recorder", *recorder.KINDS, bound=WAITING_MESSAGES_MAX)
     traced = feed.subscribe("tracer", *tracer.KINDS, bound=WAITING_TRACES_MAX)
     async with trio.open_nursery() as nursery:
-        reports = feed.subscribe("report", *BACK, key=type)
+        reports = feed.subscribe("report", *BACK, key=_kind_of)
         if settings.view:
             draw = partial(view.run, feed, config=settings.config, wall=wall, hint=settings.hint)
             nursery.start_soon(supervise, Part("view", draw, is_vital=False), feed)
         elif settings.wall_origin_s is None:
             write = partial(console.run, console.subscribe(feed), wall=wall)
             nursery.start_soon(supervise, Part("console", write, is_vital=False), feed)
+        if settings.wall_origin_s is None:
+            nursery.start_soon(_check_beliefs, settings, feed)
         nursery.start_soon(_publish_received, link, feed)
         nursery.start_soon(_report, link, reports)
         async with trio.open_nursery() as keeping:
@@ -109,6 +119,24 @@ async def run(settings: DataSettings, link: Link) -> None:
     with contextlib.suppress(LinkError):
         await link.send(reports.drain())
     await link.aclose()
+
+
+def _kind_of(message: Message) -> object:
+    """What reports are conflated by."""
+    return message.inverter if isinstance(message, BeliefEstimated) else type(message)
+
+
+async def _check_beliefs(settings: DataSettings, feed: Feed) -> None:
+    """Compare what inverters report of their meter with what they were told."""
+    config = settings.config
+    devices = {
+        name: inverter.device
+        for name, inverter in config.inverter.items()
+        if any(REPORTED in poll.registers for poll in config.device[inverter.device].poll)
+    }
+    if devices:
+        check = partial(belief.run, feed, devices=devices)
+        await supervise(Part("belief", check, is_vital=False), feed)
 
 
 async def _trace(
@@ -193,6 +221,7 @@ def main() -> None:
     """Entry point of the process: the socket's number as argument, settings on standard input."""
     for stop in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(stop, signal.SIG_IGN)
+    yield_to_others()
     settings = msgspec.json.decode(sys.stdin.buffer.read(), type=DataSettings)
     end = socket.socket(fileno=int(sys.argv[1]))
 

@@ -17,17 +17,20 @@ from typing import NamedTuple, TypeAlias
 
 import trio
 
-from grug.actors import agenda, bus, commands, evse, fakemeter, offset, poller
+from grug.actors import agenda, bus, commands, dispatch, evse, fakemeter, offset, poller
 from grug.app.control import House
 from grug.app.writing import Writes
 from grug.codec.registers import RegisterMap
+from grug.codec.served import power_range_w
 from grug.config.checks.steering import LIMIT_REGISTER
 from grug.config.loads import group_name, line_schedule, spans_of, unit_traits
 from grug.config.schedule import entry_of
 from grug.config.types import DeviceConfig, GridConfig, HouseConfig
 from grug.control.circulation import CirculationSettings
+from grug.control.dispatch import DispatchSettings
 from grug.control.ladder import LadderSettings
-from grug.control.offset import OffsetSettings, SteeredInverter
+from grug.control.meterport import MeterTally
+from grug.control.offset import IMAGE_NAMES, OffsetSettings, SteeredInverter
 from grug.control.plant import Plant
 from grug.control.steering import DriveSettings
 from grug.control.wishes import WishLimits
@@ -36,7 +39,7 @@ from grug.planner.schedule import Ticks
 from grug.planner.verdicts import VerdictStore
 from grug.protocol.ports import tcp_port
 from grug.protocol.rtu import character_bits
-from grug.runtime.calls import BusCaller, BusCalls, WriteCaller, open_calls
+from grug.runtime.calls import BusCaller, BusCalls, open_calls
 from grug.runtime.clock import WallClock, is_clock_set, wall_s
 from grug.runtime.supervisor import Part
 from grug.transport.line import LineOpener
@@ -153,18 +156,31 @@ def wire_sources(
         start = partial(
             fakemeter.run,
             house.feed,
-            name=name,
-            unit_id=meter.unit,
-            profile=maps[meter.profile],
+            meter_settings(config, maps, name),
             open_line=openers[meter.line],
-            baudrate=config.line[meter.line].baudrate,
-            line_name=meter.line,
+            tally=MeterTally(),
         )
         parts.append(Part(f"fake meter {name}", start))
     return Sources(parts, buses)
 
 
-def controllers(house: House, maps: Maps, writes: WriteCaller) -> list[Part]:
+def meter_settings(config: HouseConfig, maps: Maps, name: str) -> fakemeter.MeterSettings:
+    """What a fake meter needs to know."""
+    meter = config.fakemeter[name]
+    return fakemeter.MeterSettings(
+        name=name,
+        unit_id=meter.unit,
+        profile=maps[meter.profile],
+        baudrate=config.line[meter.line].baudrate,
+        line_name=meter.line,
+        turnaround_s=meter.turnaround,
+        phases=meter.phases,
+        identity=meter.identity,
+        unknown=meter.unknown,
+    )
+
+
+def controllers(house: House, maps: Maps, gate: Writes) -> list[Part]:
     """Everything that commands the house."""
     config = house.config
     parts = []
@@ -178,6 +194,16 @@ def controllers(house: House, maps: Maps, writes: WriteCaller) -> list[Part]:
             memory=offset.OffsetMemory(house.feed),
         )
         parts.append(Part("offset", start))
+        for dispatched in dispatch_settings(config):
+            start = partial(
+                dispatch.run,
+                gate.caller,
+                gate.questions,
+                house.feed,
+                settings=dispatched,
+                stopping=house.stopping,
+            )
+            parts.append(Part(f"dispatch {dispatched.inverter}", start))
     for name, charger in config.evse.items():
         charging = evse.EvseSettings(
             device=charger.device,
@@ -186,9 +212,28 @@ def controllers(house: House, maps: Maps, writes: WriteCaller) -> list[Part]:
             resend_s=charger.resend,
             on_stop_a=charger.on_stop,
         )
-        start = partial(evse.run, writes, house.feed, settings=charging, stopping=house.stopping)
+        start = partial(
+            evse.run, gate.caller, house.feed, settings=charging, stopping=house.stopping
+        )
         parts.append(Part(f"evse {name}", start))
     return parts
+
+
+def dispatch_settings(config: HouseConfig) -> list[DispatchSettings]:
+    """Of the inverters that are told by their registers."""
+    total = sum(inverter.share for inverter in config.inverter.values())
+    return [
+        DispatchSettings(
+            inverter=name,
+            device=inverter.device,
+            share=inverter.share / total,
+            failsafe_min=round(inverter.failsafe / 60.0),
+            falls_back=inverter.control == "both",
+            power_w_max=config.offset.limit,
+        )
+        for name, inverter in config.inverter.items()
+        if inverter.control != "mitm"
+    ]
 
 
 def desk(house: House, maps: Maps, gate: Writes) -> list[Part]:
@@ -239,14 +284,14 @@ def offset_settings(config: HouseConfig, maps: Maps) -> OffsetSettings | None:
         meter = config.fakemeter[inverter.fakemeter]
         device = config.device[inverter.device]
         profile = maps[meter.profile]
-        low_w, high_w = _active_power_range(profile)
+        low_w, high_w = power_range_w(profile)
         inverters.append(
             SteeredInverter(
                 name=name,
                 fakemeter=inverter.fakemeter,
                 share=inverter.share,
                 max_age_s=meter.max_age,
-                image_names=tuple(profile.registers),
+                image_names=IMAGE_NAMES,
                 power_w_min=low_w,
                 power_w_max=high_w,
                 line=device.line,
@@ -254,6 +299,7 @@ def offset_settings(config: HouseConfig, maps: Maps) -> OffsetSettings | None:
                 device=inverter.device,
                 meter=inverter.meter,
                 plant=Plant(inverter.gain, inverter.dead_time, inverter.lag),
+                hears_offset=inverter.control != "dispatch",
             )
         )
     grid = config.device[config.grid.device]
@@ -378,15 +424,6 @@ def _poll_groups(
             ticks=ticks.get((name, group_name(device, number))),
             is_snapshot=poll.snapshot,
         )
-
-
-def _active_power_range(profile: RegisterMap) -> tuple[float, float]:
-    register = profile["active_power"]
-    if register.kind.is_float:
-        return -1e6, 1e6
-    low, high = register.kind.raw_range
-    bounds = (float(low * register.scale), float(high * register.scale))
-    return min(bounds), max(bounds)
 
 
 def _bound_w(bound_w: float | None) -> float:

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Awaitable, Callable
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
 import trio
 
 from grug.actors import puller, shipper
-from grug.errors import LinkError
+from grug.app.progress import Arrived, CatchUp, live_line
+from grug.errors import LinkError, ShipError
 from grug.messages import Noted, ShipCounted
 from grug.runtime.feed import Feed, Subscription
 from grug.transport.clickhouse import SharedDatabase
@@ -21,8 +24,10 @@ from grug.transport.logfiles import START, Position, Synced
 from grug.transport.mirror import Mirror
 
 _PROGRESS_BOUND = 1000
-_WIPED_EVERY_S = 300.0
-"""How often to see whether the other machine has begun a new log."""
+RETRY_S = 10.0
+"""Between two tries to begin with another log, once one was shipped."""
+LINE_EVERY_S = 10.0
+"""Where there is no terminal, and a bar would fill a file."""
 
 
 async def ship_from(url: str, token: str, to: str, *, once: bool) -> int:
@@ -38,18 +43,24 @@ async def ship_from(url: str, token: str, to: str, *, once: bool) -> int:
         LinkError: the server is away or refuses the token, at the start.
         ShipError: the database is away, at the start.
     """
+    has_begun = False
     while True:
-        about = await puller.ask_about(url, token)
-        if about.log:
-            with tempfile.TemporaryDirectory(prefix="grug-ship-") as directory:
-                status = await _ship_log(url, token, to, about, Path(directory), once)
-            if once:
-                return status
-        elif once:
-            sys.stderr.write(f"{url} has no log yet\n")
-            return 0
-        else:
-            await trio.sleep(shipper.REST_S)
+        try:
+            about = await puller.ask_about(url, token)
+            if about.log:
+                with tempfile.TemporaryDirectory(prefix="grug-ship-") as directory:
+                    status = await _ship_log(url, token, to, about, Path(directory), once)
+                if once:
+                    return status
+            elif once:
+                sys.stderr.write(f"{url} has no log yet\n")
+                return 0
+        except (LinkError, ShipError) as error:
+            if not has_begun:
+                raise
+            sys.stderr.write(f"{error}\n")
+        has_begun = True
+        await trio.sleep(RETRY_S)
 
 
 async def _ship_log(
@@ -60,7 +71,8 @@ async def _ship_log(
     feed, synced = Feed(), Synced()
     try:
         last = await database.call(lambda opened: opened.last_ship(about.log))
-        mirror = Mirror(directory, Position(last.epoch, last.first - 1) if last else START)
+        begin = Position(last.epoch, last.first - 1) if last else START
+        mirror = Mirror(directory, begin, log=about.log)
         pull = partial(
             puller.run,
             url=url,
@@ -69,48 +81,57 @@ async def _ship_log(
             synced=synced,
             feed=feed,
             until_seq=about.seq if once else None,
+            log=about.log,
         )
-        progress = _Progress(about.seq, mirror)
-        with feed.subscribe("progress", ShipCounted, Noted, bound=_PROGRESS_BOUND) as told:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(pull)
-                nursery.start_soon(progress.run, told)
-                if not once:
-                    nursery.start_soon(_end_with_log, url, token, about.log, nursery.cancel_scope)
-                await shipper.run(
-                    log_directory=directory, database=database, synced=synced, feed=feed
-                )
-                for message in told.drain():
-                    progress.tell(message)
-                nursery.cancel_scope.cancel()
-        mirror.close()
+        progress = _Progress(CatchUp(begin.seq, about.seq, trio.current_time()), mirror)
+        ship = partial(
+            shipper.run,
+            log_directory=directory,
+            database=database,
+            synced=synced,
+            feed=feed,
+            gives_up=once,
+        )
+        subscription = feed.subscribe("progress", ShipCounted, Noted, bound=_PROGRESS_BOUND)
+        with closing(mirror), subscription as told:
+            await _tell_while(ship, pull, progress, told)
         return 1 if progress.cause else 0
     finally:
         with trio.CancelScope(shield=True):
             await database.close()
 
 
-async def _end_with_log(url: str, token: str, log: str, scope: trio.CancelScope) -> None:
-    """End when the other machine's log is another one: its directory was wiped."""
-    while True:
-        await trio.sleep(_WIPED_EVERY_S)
-        try:
-            about = await puller.ask_about(url, token)
-        except LinkError:
-            continue
-        if about.log and about.log != log:
-            scope.cancel()
+async def _tell_while(
+    ship: Callable[[], Awaitable[None]],
+    pull: Callable[[], Awaitable[None]],
+    progress: _Progress,
+    told: Subscription,
+) -> None:
+    """Tell how far it is until all has been shipped."""
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(pull)
+            nursery.start_soon(progress.run, told)
+            await ship()
+            for message in told.drain():
+                progress.tell(message)
+            nursery.cancel_scope.cancel()
+    finally:
+        progress.end()
 
 
 class _Progress:
     """Tells a person how far it is, on standard error."""
 
-    def __init__(self, goal_seq: int, mirror: Mirror) -> None:
+    def __init__(self, catch_up: CatchUp, mirror: Mirror) -> None:
         self.cause = ""
-        self._goal_seq = goal_seq
+        self._catch_up = catch_up
         self._mirror = mirror
-        self._started_s = trio.current_time()
+        self._is_terminal = sys.stderr.isatty()
         self._is_live = False
+        self._told_s = -LINE_EVERY_S
+        self._width = 0
+        """Of the line that can still be written over."""
 
     async def run(self, told: Subscription) -> None:
         """Tell until cancelled."""
@@ -121,24 +142,41 @@ class _Progress:
     def tell(self, message: object) -> None:
         """Tell of one message."""
         if isinstance(message, Noted):
-            sys.stderr.write(f"{message.text}\n")
+            self._line(message.text)
         elif isinstance(message, ShipCounted):
             self._tell_count(message)
 
+    def end(self) -> None:
+        """Leave the last line as it is."""
+        if self._width:
+            sys.stderr.write("\n")
+            self._width = 0
+
     def _tell_count(self, count: ShipCounted) -> None:
         self._mirror.forget(count.shipped_seq)
-        if count.cause and count.cause != self.cause:
-            sys.stderr.write(f"{count.cause}\n")
+        if count.cause != self.cause:
+            self._line(count.cause or "going on")
         self.cause = count.cause
-        if self._is_live or count.cause:
-            return
-        goal = max(1, self._goal_seq)
-        share = min(1.0, max(0, count.shipped_seq) / goal)
-        rows_per_s = count.rows / max(0.001, trio.current_time() - self._started_s)
-        sys.stderr.write(
-            f"block {count.shipped_seq} of {goal} ({share:.0%}), {count.rows} rows,"
-            f" {rows_per_s:.0f} a second\n"
-        )
-        if count.shipped_seq >= self._goal_seq:
+        now_s = trio.current_time()
+        arrived = Arrived(count.shipped_seq, count.rows, self._mirror.size_bytes, now_s)
+        if not self._is_live and self._catch_up.is_done(arrived) and not count.cause:
             self._is_live = True
-            sys.stderr.write("caught up\n")
+            self._line(self._catch_up.end(arrived))
+        elif self._is_terminal:
+            self._over(live_line(arrived) if self._is_live else self._catch_up.bar(arrived))
+        elif not self._is_live and now_s - self._told_s >= LINE_EVERY_S:
+            self._told_s = now_s
+            self._line(self._catch_up.line(arrived))
+
+    def _line(self, text: str) -> None:
+        """A line that stays."""
+        self._over(text)
+        sys.stderr.write("\n")
+        self._width = 0
+
+    def _over(self, text: str) -> None:
+        """A line that the next one is written over, on a terminal."""
+        start = "\r" if self._is_terminal else ""
+        sys.stderr.write(f"{start}{text.ljust(self._width)}")
+        sys.stderr.flush()
+        self._width = len(text) if self._is_terminal else 0

@@ -14,6 +14,7 @@ import asyncclick as click
 from grug.app.run import check_file, run_file
 from grug.cli import (
     devices,
+    fake,
     frames,
     history,
     log,
@@ -133,25 +134,6 @@ def demo_(
     return partial(live_demo.run_live, settings, view=sys.stdout.isatty() if view is None else view)
 
 
-@cli.command(name="sql")
-@click.argument("statement")
-@click.option(
-    "--state",
-    type=click.Path(path_type=Path),
-    help="State directory of the house; by default the demo's latest, else /var/lib/grug.",
-)
-@click.option(
-    "--format",
-    "style",
-    type=click.Choice(["table", "csv", "json"]),
-    default="table",
-    show_default=True,
-)
-def sql_(statement: str, state: Path | None, style: str) -> Job:
-    """Ask the embedded database one SQL STATEMENT."""
-    return partial(sql.ask, statement, state=state, style=style)
-
-
 @cli.command()
 @click.argument("faults", nargs=-1, required=True)
 @click.option(
@@ -184,9 +166,11 @@ log.group.add_command(history.import_)
 log.group.add_command(frames.frames)
 cli.add_command(maps.group)
 cli.add_command(sim.group)
+cli.add_command(fake.group)
 cli.add_command(offset.command)
 cli.add_command(plan.command)
 cli.add_command(ship.ship)
+cli.add_command(sql.command)
 cli.add_command(solis.group)
 cli.add_command(writes.command)
 devices.add_to(cli)

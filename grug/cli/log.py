@@ -12,9 +12,8 @@ from typing import IO, Any, TypeAlias
 
 import asyncclick as click
 
-from grug.cli.sql import STATES
+from grug.cli.states import STATES
 from grug.errors import ShipError, StorageError
-from grug.storage.block import decode_samples
 from grug.storage.native import Origin, SampleBlock, readings_rows
 from grug.storage.segment import FrameKind
 from grug.storage.show import (
@@ -314,7 +313,7 @@ def _native(directory: Path, times: TimeRange, wanted: Wanted) -> Iterator[bytes
     for block in read_blocks(directory, times):
         columns = [
             cut
-            for column in decode_samples(block.frame.unpack())
+            for column in block.columns()
             if wanted(block.names[column.series]) and (cut := times.cut(column)).times
         ]
         waiting.append(SampleBlock(block.frame.seq, [*block.names], columns))

@@ -12,6 +12,8 @@ from grug.transport.ledgerfile import LedgerFile
 SYSTEM = Path("/var/lib/grug")
 """The state directory of a house that systemd runs."""
 DEMO = Path("demo-state/live")
+STATES = (Path("demo-state/fast"), DEMO, SYSTEM)
+"""Where houses keep their logs and databases by default; what was written last is looked at."""
 
 
 def own_state() -> Path:

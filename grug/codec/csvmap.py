@@ -17,6 +17,7 @@ from grug.codec.hints import did_you_mean
 from grug.codec.mapcheck import label_faults, overlaps
 from grug.codec.registers import Kind, Register, RegisterMap
 from grug.codec.rows import Row
+from grug.codec.served import serving_faults
 from grug.codec.sidecar import line_of_key, parse_sidecar
 from grug.errors import MapError, Problem
 
@@ -77,6 +78,8 @@ def parse_map(model: str, csv_text: str, sidecar_text: str, file_name: str) -> R
     if not problems:  # Of a map that could not be read whole, this would be guesswork.
         sidecar_lines = sidecar_text.splitlines()
         for key, text in label_faults(registers, arrays, sidecar):
+            problems.append(Problem(sidecar_name, line_of_key(sidecar_lines, key), text))
+        for key, text in serving_faults(RegisterMap(model, registers, sidecar.facts)):
             problems.append(Problem(sidecar_name, line_of_key(sidecar_lines, key), text))
     for table in sidecar.facts.mirrored:
         if any(register.table is table for register in registers.values()):

@@ -288,6 +288,23 @@ WriteFunction: TypeAlias = Literal["shortest", "multiple"]
 """``shortest``: functions 5 and 6 for one value, else 15 and 16; ``multiple``: always 15 and 16."""
 
 
+UnknownReads: TypeAlias = Literal["exception", "zeros", "silent"]
+"""What a read that touches no register of a served map is answered with: exception 2, zeros, or
+not at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServedFacts:
+    """How grug serves a map in a meter's place; see ``grug.codec.served``."""
+
+    unknown: UnknownReads = "exception"
+    identity: Mapping[str, float] = field(default_factory=dict)
+    """By register: what never changes and tells who the meter is, such as its model code."""
+    shows: Mapping[str, str] = field(default_factory=dict)
+    """By register: the quantity that it shows, with a ``-`` before it where the meter counts the
+    other way round. A register that is called like a quantity needs no entry."""
+
+
 @dataclass(frozen=True, slots=True)
 class DeviceFacts:
     """What holds for a device model as a whole."""
@@ -327,6 +344,7 @@ class DeviceFacts:
     framing: str = "8N1"
     unit_id: int = 1
     """As it leaves the factory, like the two above."""
+    served: ServedFacts = field(default_factory=ServedFacts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,11 @@
     framing = "8N1"
     unit = 1
 
+    [fakemeter]                     # how grug serves it in a meter's place; docs/fakemeter.md
+    unknown = "exception"           # or "zeros", "silent": a read that touches no register
+    identity = { meter_code = 0x70 }            # registers that always read the same
+    shows = { total_power = "active_power" }    # registers by the quantity that they show
+
     [bits.operating_status]         # of a register that is a bit field
     0 = "Normal operation"
     8 = { label = "Load fault", active = "low" }
@@ -45,7 +50,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from grug.codec.hints import did_you_mean
-from grug.codec.registers import Bit, Choice, DeviceFacts
+from grug.codec.registers import Bit, Choice, DeviceFacts, ServedFacts
 from grug.errors import Problem
 from grug.model import Table
 
@@ -53,12 +58,13 @@ _TEXTS = ("title", "manufacturer", "source", "verified")
 _KEYS = (
     *_TEXTS,
     *("words_max", "bits_max", "write_words_max", "gap", "holes", "mirrors", "write_function"),
-    *("functions", "identify", "identity", "barriers", "serial", "bits", "enums"),
+    *("functions", "identify", "identity", "barriers", "serial", "fakemeter", "bits", "enums"),
 )
 _WORD_TABLES = (Table.HOLDING_REGISTER.value, Table.INPUT_REGISTER.value)
 _HOLES = ("learned", "never")
 _WRITE_FUNCTIONS = ("shortest", "multiple")
 _FUNCTIONS = (22, 23)
+_UNKNOWN = ("exception", "zeros", "silent")
 _FRAMING = re.compile(r"[78][NEO][12]")
 
 
@@ -179,11 +185,36 @@ def _facts_of(root: dict[str, Any], reader: _Reader) -> DeviceFacts:
         baudrate=reader.take(serial, "baudrate", 9600, _is_whole(300, 921600), "a speed in baud"),
         framing=reader.take(serial, "framing", "8N1", _is_framing, "something like 8N1"),
         unit_id=reader.take(serial, "unit", 1, _is_whole(1, 247), "a number from 1 to 247"),
+        served=_served_of(root.pop("fakemeter", {}), reader),
     )
     for key in serial:
         hint = did_you_mean(key, ("baudrate", "framing", "unit"))
         reader.complain(key, f"unknown key {key!r} in [serial]{hint}")
     return facts
+
+
+def _served_of(table: Any, reader: _Reader) -> ServedFacts:
+    if not isinstance(table, dict):
+        reader.complain("fakemeter", "fakemeter: a table is needed, under [fakemeter]")
+        return ServedFacts()
+    want = " or ".join(_UNKNOWN)
+    facts = ServedFacts(
+        unknown=reader.take(table, "unknown", _UNKNOWN[0], lambda value: value in _UNKNOWN, want),
+        identity=reader.take(
+            table, "identity", {}, _is_table_of(int, float), "a table of register = number"
+        ),
+        shows=reader.take(table, "shows", {}, _is_table_of(str), "a table of register = quantity"),
+    )
+    for key in table:
+        hint = did_you_mean(key, ("unknown", "identity", "shows"))
+        reader.complain(key, f"unknown key {key!r} in [fakemeter]{hint}")
+    return facts
+
+
+def _is_table_of(*kinds: type) -> Callable[[Any], bool]:
+    return lambda value: (
+        isinstance(value, dict) and all(type(each) in kinds for each in value.values())
+    )
 
 
 def _identify_of(entry: Any, reader: _Reader) -> tuple[str, tuple[int | str, ...]]:

@@ -115,8 +115,9 @@ def build(kind: Any, raw: object, path: KeyPath, report: Report) -> Any:
     """Turn a raw TOML value into a value of a type from grug.config.
 
     Args:
-        kind: a Struct, ``dict[str, Struct]``, ``tuple[X, ...]``, ``X | None``, ``Seconds``,
-            ``Priority``, a ``StrEnum``, ``str``, ``bool``, ``int`` or ``float``.
+        kind: a Struct, ``dict[str, X]``, ``tuple[X, ...]``, ``X | None``, ``Seconds``,
+            ``Priority``, a ``StrEnum``, a ``Literal`` of texts, ``str``, ``bool``, ``int`` or
+            ``float``.
         raw: what tomllib made of it.
         path: where it is in the file.
         report: gets what is wrong.
@@ -128,6 +129,8 @@ def build(kind: Any, raw: object, path: KeyPath, report: Report) -> Any:
     if origin in (types.UnionType, typing.Union):
         kind = next(part for part in typing.get_args(kind) if part is not types.NoneType)
         return build(kind, raw, path, report)
+    if origin is typing.Literal:
+        return _build_choice(typing.get_args(kind), raw, path, report)
     if origin is dict:
         return _build_dict(typing.get_args(kind)[1], raw, path, report)
     if origin is tuple:
@@ -157,9 +160,19 @@ def _build_struct(kind: type[Struct], raw: object, path: KeyPath, report: Report
     return kind(**values)
 
 
+def _build_choice(choices: tuple[str, ...], raw: object, path: KeyPath, report: Report) -> str:
+    if isinstance(raw, str) and raw in choices:
+        return raw
+    hint = did_you_mean(raw, choices) if isinstance(raw, str) else ""
+    wanted = ", ".join(map(quoted, choices))
+    report.refuse(path, f"{_key(path)} must be one of {wanted}, not {_said(raw)}{hint}")
+    return choices[0]
+
+
 def _build_dict(kind: Any, raw: object, path: KeyPath, report: Report) -> dict[str, Any]:
     if not isinstance(raw, dict):
-        report.refuse(path, f"{_place(path)} must hold named tables, such as [{path[-1]}.a]")
+        what = "named tables" if isinstance(kind, type) and issubclass(kind, Struct) else "keys"
+        report.refuse(path, f"{_place(path)} must hold {what}, such as [{path[-1]}.a]")
         return {}
     return {name: build(kind, value, (*path, name), report) for name, value in raw.items()}
 

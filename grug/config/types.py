@@ -9,6 +9,7 @@ from typing import NewType
 
 import msgspec
 
+from grug.codec.registers import UnknownReads
 from grug.model import Aim, Priority
 
 Seconds = NewType("Seconds", float)
@@ -73,6 +74,15 @@ class FakeMeterConfig(Struct, frozen=True):
     profile: str
     """Name of the map of the meter that grug pretends to be."""
     max_age: Seconds = Seconds(1.5)
+    phases: tuple[int, ...] = ()
+    """Of a three-phase profile: the phases, 1..3, that the power is told on; empty means all."""
+    turnaround: Seconds | None = None
+    """Silence between question and answer; None means 3.5 characters, as Modbus wants it."""
+    unknown: UnknownReads | None = None
+    """What a read that touches no register of the profile is answered with; None leaves that to
+    the profile."""
+    identity: dict[str, float] = {}
+    """Registers of the profile that always read the same, such as a serial number."""
 
 
 class InverterConfig(Struct, frozen=True):
@@ -92,6 +102,11 @@ class InverterConfig(Struct, frozen=True):
     """From an answer of its meter until its AC port begins to move."""
     lag: Seconds = Seconds(0.1)
     """Time constant of the move itself."""
+    control: str = "mitm"
+    """How an offset reaches it: ``mitm`` by what its meter says; ``dispatch`` by its registers
+    alone; ``both`` by its registers where the firmware has them, else by its meter."""
+    failsafe: Seconds = Seconds(60.0)
+    """By its registers: the inverter takes back control after this long without a word of grug."""
 
 
 class GridConfig(Struct, frozen=True):

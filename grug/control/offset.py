@@ -36,7 +36,7 @@ from grug.control.steering import (
     steer,
 )
 from grug.control.wishes import Known, Wanted, WishLimits, bounds_w, wanted, without_expired
-from grug.messages import Decided, MeterImage, SetOffset
+from grug.messages import Decided, DispatchChanged, MeterImage, SetOffset
 
 VOLTAGE_V_MAX = 1000.0
 FREQUENCY_HZ_MAX = 100.0
@@ -100,6 +100,8 @@ class SteeredInverter:
     """The meter at its AC port; empty when there is none, then its own word counts."""
     plant: Plant = PLANT
     """How it answers to its meter."""
+    hears_offset: bool = True
+    """Whether its meter may say an offset; if not, only its registers carry one."""
 
     def __post_init__(self) -> None:
         """Keep the names that an image can fill; the profile's others stay at zero."""
@@ -159,6 +161,8 @@ class OffsetState(msgspec.Struct, frozen=True):
     """The latest of each source, the newest last."""
     offline: frozenset[str] = frozenset()
     """Inverters that are known not to be there."""
+    carried: Mapping[str, DispatchChanged] = msgspec.field(default_factory=dict)
+    """By inverter: what its registers carry, so that its meter need not say it."""
     following: Mapping[str, Following] = msgspec.field(default_factory=dict)
     """By inverter: whether it does what it is told."""
     motions: Mapping[str, Motion] = msgspec.field(default_factory=dict)
@@ -176,6 +180,26 @@ class Outcome(msgspec.Struct, frozen=True):
     images: tuple[MeterImage, ...]
     """None at all when there is nothing good to say: the fake meters then fall silent in time."""
     decided: Decided
+
+
+def take_dispatch(state: OffsetState, change: DispatchChanged) -> OffsetState:
+    """Note what an inverter's registers carry."""
+    return replace(state, carried={**state.carried, change.inverter: change})
+
+
+def _unsaid_w(
+    settings: OffsetSettings, state: OffsetState, inverter: SteeredInverter, now_s: float
+) -> float:
+    """What of the power to tell an inverter its meter leaves out.
+
+    Its loop brings the sum of what the meter says and what the registers want to zero: so whatever
+    the registers carry just now comes off the meter's word, and nothing is said twice.
+    """
+    if not inverter.hears_offset:
+        weight = sum(each.share for each in settings.inverters)
+        return state.offset_w * inverter.share / weight if weight else 0.0
+    carried = state.carried.get(inverter.name)
+    return carried.power_w if carried is not None and now_s < carried.until_s else 0.0
 
 
 def take_health(state: OffsetState, inverter: str, is_offline: bool) -> OffsetState:
@@ -327,7 +351,7 @@ def _serve(
     images: list[MeterImage] = []
     served: list[float] = []
     for inverter in settings.inverters:
-        asked_w = told[inverter.name]
+        asked_w = told[inverter.name] - _unsaid_w(settings, state, inverter, now_s)
         power_w = min(max(asked_w, inverter.power_w_min), inverter.power_w_max)
         if power_w != asked_w:
             reason = f"{reason}; {inverter.fakemeter} limited to what its register carries"

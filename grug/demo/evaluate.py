@@ -134,7 +134,7 @@ async def _simulate(config: HouseConfig, run: Run) -> Score:
         simulated.apply(fault)
     actors = SimActors(simulated, house.feed)
     gate = open_gate(house, maps, actors.buses, wall=WallClock(0.0))
-    controllers = parts.controllers(house, maps, gate.caller)
+    controllers = parts.controllers(house, maps, gate)
     sources = [Part("simulated actors", actors.run), Part("simulated house", simulated.run)]
     sources.append(gate.part)
     if run.law in ("none", "seed"):

@@ -90,7 +90,7 @@ async def simulate(settings: DemoSettings) -> dict[str, Any]:
                 Part("simulated house", simulated.run),
                 Part("tally", tally.run, is_vital=False),
             ],
-            controllers=parts.controllers(house, maps, gate.caller),
+            controllers=parts.controllers(house, maps, gate),
             data=DataSide(starter(data), batch_s=BATCH_S, ship_at_end=True, tap=tap),
         )
     return tally.summary(simulated.truth(), hours)

@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import msgspec
 
+import grug
 from grug.demo.settings import DemoSettings, example_house
 from grug.errors import BusyError
 from grug.transport.maps import shipped_directory
@@ -72,14 +73,15 @@ def open_record(settings: DemoSettings) -> Record:
 
 def _identity(settings: DemoSettings) -> bytes:
     """All that decides what a run does, but for its length."""
-    house = hashlib.sha256(example_house().read_bytes())
-    for path in sorted(shipped_directory().iterdir()):
-        house.update(path.read_bytes())
+    made_of = hashlib.sha256(example_house().read_bytes())
+    code = sorted(Path(grug.__file__).parent.rglob("*.py"))
+    for path in (*sorted(shipped_directory().iterdir()), *code):
+        made_of.update(path.read_bytes())
     decisive = {
         **msgspec.structs.asdict(settings),
         "hours": None,
         "state": None,
         "version": importlib.metadata.version("grug"),
-        "house": house.hexdigest(),
+        "made_of": made_of.hexdigest(),
     }
     return msgspec.json.encode(decisive)

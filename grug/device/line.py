@@ -28,7 +28,7 @@ from grug.model import FailureKind
 from grug.protocol.framing import RtuFraming
 from grug.protocol.ports import tcp_port
 from grug.protocol.rtu import character_bits
-from grug.runtime.calls import CALLS_WAITING_MAX, BusCaller, BusReply, BusRequest, Call, Caller
+from grug.runtime.calls import BusCaller, BusCalls, BusReply, BusRequest, open_calls
 from grug.runtime.clock import WallClock
 from grug.runtime.feed import Feed
 from grug.runtime.gate import Gate, GateUnit, unit_key
@@ -245,10 +245,9 @@ class _Bus:
     """The bus actor, and how to call it."""
 
     def __init__(self) -> None:
-        self._send, self._calls = trio.open_memory_channel[Call[BusRequest, BusReply]](
-            CALLS_WAITING_MAX
-        )
-        self.caller: BusCaller = Caller(self._send)
+        self.caller: BusCaller
+        self._calls: BusCalls
+        self.caller, self._calls = open_calls()
 
     async def run(
         self,
@@ -270,16 +269,12 @@ class _Bus:
                 units=units,
             )
         finally:
-            self._send.close()
+            self.caller.close()
             self._refuse_all(line_name)
 
     def _refuse_all(self, line_name: str) -> None:
         """Answer the calls that the actor has not seen."""
-        while True:
-            try:
-                call = self._calls.receive_nowait()
-            except (trio.WouldBlock, trio.EndOfChannel):
-                return
+        for call in self._calls.take():
             call.reply(_line_down(call.request, line_name, "was closed"))
 
 

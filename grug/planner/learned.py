@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from grug.planner.plan import REPLY_OVERHEAD_CHARACTERS, REQUEST_CHARACTERS, ReadCost
 
 SAMPLES_MIN = 20
@@ -74,17 +76,18 @@ class LearnedCost:
             Whether ``cost`` is another one now.
         """
         if self._samples >= SAMPLES_MIN:
-            expected_s = self.base_s + self.per_byte_s * data_bytes
-            low, high = expected_s * (1 - SURPRISE_MAX), expected_s * (1 + SURPRISE_MAX)
-            seconds = min(max(seconds, low), high)
+            expected_s = self._mean_s + self.per_byte_s * (data_bytes - self._mean_bytes)
+            if abs(seconds - expected_s) > SURPRISE_MAX * expected_s:
+                seconds = expected_s * (1 + math.copysign(SURPRISE_MAX, seconds - expected_s))
         self._samples += 1
         self._weight = self._weight * FORGET + 1
+        part = 1 / self._weight
         off_bytes, off_s = data_bytes - self._mean_bytes, seconds - self._mean_s
-        self._mean_bytes += off_bytes / self._weight
-        self._mean_s += off_s / self._weight
-        rest = 1 - 1 / self._weight
-        self._spread = self._spread * FORGET + rest * off_bytes * off_bytes
-        self._joint = self._joint * FORGET + rest * off_bytes * off_s
+        self._mean_bytes += off_bytes * part
+        self._mean_s += off_s * part
+        off_bytes_kept = off_bytes * (1 - part)
+        self._spread = self._spread * FORGET + off_bytes_kept * off_bytes
+        self._joint = self._joint * FORGET + off_bytes_kept * off_s
         return self._samples % SAMPLES_MIN == 0 and self._adopt()
 
     def _adopt(self) -> bool:

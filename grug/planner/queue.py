@@ -24,7 +24,6 @@ from grug.planner.plan import (
     REPLY_OVERHEAD_CHARACTERS,
     REQUEST_CHARACTERS,
     Transaction,
-    check_span,
     data_bytes,
     whole_of,
 )
@@ -120,8 +119,7 @@ class BusQueue:
             fail_read(read, FailureKind.LINE_DOWN, self._down_cause, now_s)
             return
         try:
-            for span in request.spans:
-                check_span(span, unit.limits)
+            unit.check(request.spans)
         except LocalProtocolError as error:
             fail_read(read, FailureKind.REFUSED, str(error), now_s)
             return
@@ -204,7 +202,7 @@ class BusQueue:
             return self.pick(now_s)
         unit = urgent.unit
         first = unit.identity_read
-        if unit.may_mistake(look_of_read((first or transaction).span), now_s):
+        if unit.has_late and unit.may_mistake(look_of_read((first or transaction).span), now_s):
             return self._clearing(urgent, now_s, transaction.span)
         if first is not None:
             return ReadJob(unit, first, transaction.span, is_for_identity=True)
@@ -232,8 +230,11 @@ class BusQueue:
             return Transaction(span, (span,))
         reads = [read for read in self._reads if read.unit is unit]
         snapshots = frozenset([read.snapshot for read in reads if read.is_whole])
-        if len(reads) == 1 and len(urgent.missing) == len(spans):
+        is_begun = [len(read.missing) < len(read.request.spans) for read in reads]
+        if is_begun == [False]:
             plan = unit.plan(spans, snapshots)
+        elif True not in is_begun:  # Polls come again and again, as the same tuples.
+            plan = unit.plan_together(frozenset([read.request.spans for read in reads]), snapshots)
         else:
             wanted = frozenset([read.request.spans[at] for read in reads for at in read.missing])
             plan = unit.plan(wanted, snapshots)
@@ -280,24 +281,28 @@ class BusQueue:
         """
         self._count(job.unit, started_s, ended_s)
         job.unit.answered(ended_s)
-        job.unit.measured(self._latency_s(job, ended_s - started_s))
+        elapsed_s = ended_s - started_s
         if isinstance(job, WriteJob):
+            job.unit.measured(elapsed_s - 2 * WRITE_CHARACTERS * self._timing.character_s)
             job.unit.forget()
             done = WriteDone(self._line, job.request, ended_s, block)
             job.asker.reply(done)
             self._publish(done)
             return
-        if job.is_for_identity:
-            job.unit.identity_took(block)
-        if job.blocked is not None:
-            return  # It has served its purpose: those who wait still do.
         unit = job.unit
         span = job.transaction.span
+        data = data_bytes(span)
+        characters = REQUEST_CHARACTERS + REPLY_OVERHEAD_CHARACTERS + data
+        unit.measured(elapsed_s - characters * self._timing.character_s)
+        if job.is_for_identity:
+            unit.identity_took(block)
+        if job.blocked is not None:
+            return  # It has served its purpose: those who wait still do.
         if job.base_of is not None:
             job.base_of.take_base(block, ended_s)
         unit.proved(span)
         unit.remember(span, block, ended_s)
-        unit.took(span, ended_s - started_s)
+        unit.took(data, elapsed_s)
         is_one_done = False
         for read in self._reads:
             if read.unit is unit and read.take(span, block, ended_s):
@@ -395,15 +400,6 @@ class BusQueue:
         ]
         text = f"{error} for a snapshot of which the unit has each part"
         self._fail_reads(failed, error.kind, text, now_s, error.code)
-
-    def _latency_s(self, job: Job, elapsed_s: float) -> float:
-        """How long the unit took, without the time of the characters."""
-        if isinstance(job, WriteJob):
-            characters = 2 * WRITE_CHARACTERS
-        else:
-            data = data_bytes(job.transaction.span)
-            characters = REQUEST_CHARACTERS + REPLY_OVERHEAD_CHARACTERS + data
-        return max(0.0, elapsed_s - characters * self._timing.character_s)
 
     def _offline_others(self, unit: Unit) -> int:
         return sum(each.is_offline for each in self._units.values() if each is not unit)

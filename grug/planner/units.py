@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeAlias
 
@@ -18,7 +18,7 @@ from grug.planner.plan import (
     ReadCost,
     ReadLimits,
     Transaction,
-    data_bytes,
+    check_span,
     plan_reads,
 )
 from grug.planner.refusals import Refusals
@@ -69,10 +69,8 @@ Look: TypeAlias = tuple[Table, int, int]
 not say its address (-1 or -2 here), which makes late ones dangerous."""
 
 
-PlanKey: TypeAlias = (
-    tuple[Span, ...] | frozenset[Span] | tuple[Collection[Span], frozenset[tuple[Span, ...]]]
-)
-"""What is wanted, and which of it at once."""
+PlanKey: TypeAlias = frozenset[Span] | tuple[object, ...]
+"""Spans that are wanted, or those of whole requests, and which of them at once."""
 
 
 def look_of_read(span: Span) -> Look:
@@ -175,6 +173,7 @@ class Unit:
         self._timing = timing
         self._publish = publish
         self._plans: dict[PlanKey, tuple[Transaction, ...]] = {}
+        self._checked: set[tuple[Span, ...]] = set()
         self._failures = 0
         self._has_answered = False
         """Since the start; the first answer is news to those who knew it offline before."""
@@ -257,6 +256,30 @@ class Unit:
             self._plans[key] = plan
         return plan
 
+    def plan_together(
+        self, wanted: frozenset[tuple[Span, ...]], snapshots: frozenset[tuple[Span, ...]]
+    ) -> tuple[Transaction, ...]:
+        """The same for whole requests; what is remembered is found without looking at each span."""
+        key: PlanKey = (wanted, snapshots)
+        plan = self._plans.get(key)
+        if plan is None:
+            plan = self._plans[key] = self.plan(frozenset().union(*wanted), snapshots)
+        return plan
+
+    def check(self, spans: tuple[Span, ...]) -> None:
+        """Look whether each can be read at all; remembered, since polls repeat.
+
+        Raises:
+            LocalProtocolError: one of them cannot.
+        """
+        if spans in self._checked:
+            return
+        for span in spans:
+            check_span(span, self.limits)
+        if len(self._checked) >= PLANS_MAX:
+            self._checked.clear()
+        self._checked.add(spans)
+
     def refused(self, transaction: Transaction, code: int, now_s: float) -> bool:
         """Learn from a read that was refused for its addresses.
 
@@ -313,10 +336,11 @@ class Unit:
             barriers=frozenset(barriers),
         )
         self._plans.clear()
+        self._checked.clear()
 
-    def took(self, span: Span, seconds: float) -> None:
-        """A read of this span took so long, from the beginning of the request."""
-        if self._learned.add(data_bytes(span), seconds):
+    def took(self, data_bytes: int, seconds: float) -> None:
+        """A read of so many bytes took so long, from the beginning of the request."""
+        if self._learned.add(data_bytes, seconds):
             self._plans.clear()
 
     # What was read a moment ago
@@ -393,10 +417,14 @@ class Unit:
 
     # Late replies
 
+    @property
+    def has_late(self) -> bool:
+        """Whether any reply was given up that could still come."""
+        return bool(self._late)
+
     def may_mistake(self, look: Look, now_s: float) -> bool:
         """Whether a reply that was given up could still come and look like this."""
-        late = self._late
-        return bool(late) and late.get(look, -math.inf) > now_s
+        return self._late.get(look, -math.inf) > now_s
 
     def distinct_read(self, table: Table, address: int, now_s: float) -> Span:
         """A short read near an address whose reply looks like none that may still come.

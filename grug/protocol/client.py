@@ -13,6 +13,7 @@ them to pymodbus's own encoding and decoding.
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 
 import fastcrc
 
@@ -47,6 +48,9 @@ WRITE_ADU_BYTES = 8
 
 MASK_WRITE_ADU_BYTES = 10
 """Request and acknowledgement are the same. Source: as above, 6.16."""
+
+REQUESTS_MAX = 2000
+"""Reads remembered as bytes; polls repeat, so that more means a runaway asker."""
 
 _REQUEST = struct.Struct(">BBHH")
 _WRITE_REQUEST = struct.Struct(">BBHHB")
@@ -177,9 +181,8 @@ class ReadTransaction(_Exchange):
         Raises:
             LocalProtocolError: Modbus has no such request.
         """
-        pdu, header = read_pdu(unit_id, span)
-        self._bits = span.count if span.table.is_bits else 0
-        super().__init__(with_crc(pdu), header, 5 + header[2], skips_echo=True)
+        adu, header, self._bits = _read_request(unit_id, span)
+        super().__init__(adu, header, 5 + header[2], skips_echo=True)
 
     def receive(self, data: bytes) -> bytes | None:
         """Add what arrived.
@@ -299,6 +302,13 @@ class ReadWriteTransaction(_Exchange):
         """See ``ReadTransaction.receive``."""
         adu = self._take(data)
         return None if adu is None else adu[3:-2]
+
+
+@lru_cache(maxsize=REQUESTS_MAX)
+def _read_request(unit_id: int, span: Span) -> tuple[bytes, bytes, int]:
+    """A read with its checksum, how its reply begins, and how many bits it is of (0 for words)."""
+    pdu, header = read_pdu(unit_id, span)
+    return with_crc(pdu), header, span.count if span.table.is_bits else 0
 
 
 def read_pdu(unit_id: int, span: Span) -> tuple[bytes, bytes]:

@@ -1,11 +1,14 @@
 """Calls: a request that waits for exactly one reply, between actors.
 
 The asker's cancellation leaves no trace: the answering actor sees ``is_abandoned`` and drops it.
+Each side parks its task and is woken by the other, with nothing in between: a memory channel and an
+event would cost as much again as the two task switches themselves.
 """
 
 from __future__ import annotations
 
-from typing import Generic, TypeAlias, TypeVar
+from collections import deque
+from typing import Generic, Self, TypeAlias, TypeVar
 
 import trio
 
@@ -25,70 +28,142 @@ from grug.messages import (
 Request = TypeVar("Request")
 Reply = TypeVar("Reply")
 
-CALLS_WAITING_MAX = 64
-"""Callers that may queue for one actor before the next one waits: more than a line serves in a few
-seconds at 9600 baud, so only a runaway asker ever blocks here."""
-
 
 class Call(Generic[Request, Reply]):
     """One request on its way, and the place for its reply."""
 
-    __slots__ = ("_done", "_reply", "is_abandoned", "request")
+    __slots__ = ("_asker", "_reply", "is_abandoned", "request")
 
     def __init__(self, request: Request) -> None:
         self.request = request
         self.is_abandoned = False
-        self._done = trio.Event()
+        self._asker: trio.lowlevel.Task | None = None
         self._reply: Reply | None = None
 
     def reply(self, reply: Reply) -> None:
         """Answer; exactly once per call."""
         assert self._reply is None, "a call is answered once"
         self._reply = reply
-        self._done.set()
+        if self._asker is not None:
+            trio.lowlevel.reschedule(self._asker)
+            self._asker = None
 
     async def wait(self) -> Reply:
         """Wait for the reply."""
-        try:
-            await self._done.wait()
-        except trio.Cancelled:
-            self.is_abandoned = True
-            raise
-        assert self._reply is not None, "done means answered"
+        if self._reply is None:
+            self._asker = trio.lowlevel.current_task()
+            await trio.lowlevel.wait_task_rescheduled(self._abandon)
+        else:
+            await trio.lowlevel.checkpoint()
+        assert self._reply is not None, "the asker is woken by the reply"
         return self._reply
+
+    def _abandon(self, _raise_cancel: object) -> trio.lowlevel.Abort:
+        self._asker = None
+        self.is_abandoned = True
+        return trio.lowlevel.Abort.SUCCEEDED
+
+
+class Calls(Generic[Request, Reply]):
+    """The answering end, for one task: the calls that wait, oldest first.
+
+    There is no bound but the number of tasks that ask, since each of them waits for its reply.
+    """
+
+    def __init__(self) -> None:
+        """Begin empty."""
+        self._waiting: deque[Call[Request, Reply]] = deque()
+        self._reader: trio.lowlevel.Task | None = None
+        self._is_closed = False
+
+    def __len__(self) -> int:
+        """Calls waiting."""
+        return len(self._waiting)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nobody will ask any more, and all calls were taken."""
+        return self._is_closed and not self._waiting
+
+    def take(self) -> list[Call[Request, Reply]]:
+        """Take over all calls that wait."""
+        calls = list(self._waiting)
+        self._waiting.clear()
+        return calls
+
+    async def wait(self) -> None:
+        """Wait until there are calls, or there will be none any more."""
+        if self._waiting or self._is_closed:
+            await trio.lowlevel.checkpoint()
+            return
+        if self._reader is not None:
+            raise trio.BusyResourceError("two tasks wait for the same calls")
+        self._reader = trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
+
+    def _stop_waiting(self, _raise_cancel: object) -> trio.lowlevel.Abort:
+        self._reader = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    def __aiter__(self) -> Self:
+        """One call after the other, until there will be none any more."""
+        return self
+
+    async def __anext__(self) -> Call[Request, Reply]:
+        """The oldest call that waits."""
+        await self.wait()
+        if not self._waiting:
+            raise StopAsyncIteration
+        return self._waiting.popleft()
+
+    def put(self, call: Call[Request, Reply]) -> None:
+        """For askers: leave a call, and wake the answering task."""
+        if self._is_closed:
+            raise trio.ClosedResourceError
+        self._waiting.append(call)
+        self._wake()
+
+    def close(self) -> None:
+        """For askers: there will be no more calls."""
+        self._is_closed = True
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._reader is not None:
+            trio.lowlevel.reschedule(self._reader)
+            self._reader = None
 
 
 class Caller(Generic[Request, Reply]):
-    """The asking end."""
+    """The asking end, for any number of tasks."""
 
-    def __init__(self, channel: trio.MemorySendChannel[Call[Request, Reply]]) -> None:
-        self._channel = channel
+    def __init__(self, calls: Calls[Request, Reply]) -> None:
+        self._calls = calls
 
     async def ask(self, request: Request) -> Reply:
         """Send the request and wait for its reply."""
         call: Call[Request, Reply] = Call(request)
-        try:
-            self._channel.send_nowait(call)  # Waiting comes next: to yield twice would be dear.
-        except trio.WouldBlock:
-            await self._channel.send(call)
+        self._calls.put(call)
         return await call.wait()
 
+    def close(self) -> None:
+        """Ask no more; the answering actor ends when it has answered what waits."""
+        self._calls.close()
 
-def open_calls(
-    bound: int = CALLS_WAITING_MAX,
-) -> tuple[Caller[Request, Reply], trio.MemoryReceiveChannel[Call[Request, Reply]]]:
+
+def open_calls() -> tuple[Caller[Request, Reply], Calls[Request, Reply]]:
     """Make the two ends: one to ask, one for the answering actor."""
-    send, receive = trio.open_memory_channel[Call[Request, Reply]](bound)
-    return Caller(send), receive
+    calls: Calls[Request, Reply] = Calls()
+    return Caller(calls), calls
 
 
 BusRequest: TypeAlias = ReadRegisters | WriteRegisters
 BusReply: TypeAlias = RegistersRead | ReadFailed | WriteDone | WriteFailed
 BusCaller: TypeAlias = Caller[BusRequest, BusReply]
-BusCalls: TypeAlias = trio.MemoryReceiveChannel[Call[BusRequest, BusReply]]
+BusCalls: TypeAlias = Calls[BusRequest, BusReply]
 WriteCaller: TypeAlias = Caller[SetRegisters, RegistersSet]
 """How everybody but the gate writes."""
-WriteCalls: TypeAlias = trio.MemoryReceiveChannel[Call[SetRegisters, RegistersSet]]
+WriteCalls: TypeAlias = Calls[SetRegisters, RegistersSet]
 ValueCaller: TypeAlias = Caller[GetRegisters, RegistersGot]
 """How registers are asked for by name."""
-ValueCalls: TypeAlias = trio.MemoryReceiveChannel[Call[GetRegisters, RegistersGot]]
+ValueCalls: TypeAlias = Calls[GetRegisters, RegistersGot]

@@ -57,6 +57,16 @@ def whole_ms(at_s: float) -> float:
     return math.floor(at_s * 1000 + SLACK_MS) / 1000
 
 
+_TIME_SERVICES = (
+    "/run/systemd/timesync",
+    "/run/chrony",
+    "/run/chronyd.pid",
+    "/run/ntpd.pid",
+    "/run/openntpd.pid",
+)
+"""What those who set a clock leave there while they run."""
+
+
 @dataclass(frozen=True, slots=True)
 class WallClock:
     """Turns monotonic seconds into UTC; virtual time has its own, fixed origin."""
@@ -68,6 +78,14 @@ class WallClock:
         """UTC in milliseconds at a moment of the monotonic clock."""
         origin_s = wall_s() - boot_s() if self.origin_s is None else self.origin_s
         return round((origin_s + monotonic_s) * 1000)
+
+    def is_synchronised(self) -> bool:
+        """Whether UTC is what it says: a time service has set it, or time is virtual."""
+        return self.origin_s is not None or is_clock_set()
+
+    def will_be_set(self) -> bool:
+        """Whether a time service runs that may still set it."""
+        return any(Path(path).exists() for path in _TIME_SERVICES)
 
 
 LOCAL_ZONE = Path("/etc/localtime")

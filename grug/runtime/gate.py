@@ -44,6 +44,9 @@ LOOK_PATIENCE_S = 30.0
 """How long a later look may wait for a busy line."""
 
 
+_SENT = (WriteState.APPLIED, WriteState.PENDING)
+
+
 @dataclass(frozen=True, slots=True)
 class GateUnit:
     """One device behind the gate."""
@@ -111,7 +114,7 @@ class Gate:
         """By unit and register: the last line in the ledger."""
         self._uncounted: dict[tuple[str, str], int] = {}
         """Writes since then that have none."""
-        self._told: dict[tuple[str, str], tuple[WriteState, Value]] = {}
+        self._told: dict[tuple[str, str], tuple[bool, Value]] = {}
         self._ids = 0
         self._begun_s: float | None = None
         self._begun_ms = 0
@@ -258,7 +261,7 @@ class Gate:
 
     def publish(self, record: WriteRecorded, *, is_routine: bool = False) -> None:
         """Tell everybody; of what is sent again and again only what is new."""
-        key, told = (record.device, record.register), (record.state, record.new)
+        key, told = (record.device, record.register), (record.state in _SENT, record.new)
         if not is_routine or self._told.get(key) != told:
             self._publish(record)
         self._told[key] = told

@@ -39,8 +39,14 @@ class GivenUpError(Exception):
     """An actor crashed ``FAILURES_MAX`` times in a row; the cause is attached."""
 
 
-async def supervise(part: Part, feed: Feed) -> None:
+async def supervise(part: Part, feed: Feed, stopping: trio.Event | None = None) -> None:
     """Run the actor until it returns by itself, restarting it when it crashes.
+
+    Args:
+        part: the actor.
+        feed: hears of its crashes.
+        stopping: when this is set the actor leaves safe outputs behind and returns. One that rests
+            from a crash at that moment is started at once for it, and for nothing else.
 
     Raises:
         GivenUpError: it crashed too often in a row.
@@ -58,13 +64,19 @@ async def supervise(part: Part, feed: Feed) -> None:
             feed.publish(ActorFailed(part.name, text, delay_s, now_s))
             if part.is_vital and failures >= FAILURES_MAX:
                 raise GivenUpError(f"{part.name} crashed {failures} times in a row") from error
-            await trio.sleep(delay_s)
+            if stopping is None:
+                await trio.sleep(delay_s)
+                continue
+            if stopping.is_set():
+                return
+            with trio.move_on_after(delay_s):
+                await stopping.wait()
         else:
             return
 
 
-async def run_parts(parts: list[Part], feed: Feed) -> None:
-    """Run actors side by side until all have returned."""
+async def run_parts(parts: list[Part], feed: Feed, stopping: trio.Event | None = None) -> None:
+    """Run actors side by side until all have returned; see ``supervise``."""
     async with trio.open_nursery() as nursery:
         for part in parts:
-            nursery.start_soon(supervise, part, feed, name=part.name)
+            nursery.start_soon(supervise, part, feed, stopping, name=part.name)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from grug.codec.registers import Kind, Register, RegisterMap
-from grug.model import Table, Value
+from grug.model import Span, Table, Value
+from grug.protocol.server import ILLEGAL_DATA_ADDRESS
+from grug.sim import dispatch
 from grug.sim.charger import Charger
 from grug.sim.house import House
 from grug.sim.inverter import Inverter
@@ -42,8 +44,13 @@ class SolisUnit(SimUnit):
     ) -> None:
         """Make it; ``meter_type`` is 1 for an Acrel and 4 for an Eastron on its meter port."""
         sources = solis_sources(house, inverter)
+        sources["dispatch_available"] = lambda: dispatch.EXISTS if self.has_dispatch else 0
+        sources["dispatch_status"] = lambda: int(inverter.dispatched is not None)
         super().__init__(house, unit_id, register_map, sources)
         self.inverter = inverter
+        self.has_dispatch = True
+        """Whether the firmware has the dispatch block; False refuses its registers."""
+        self._was_dispatched = False
         settings: dict[int, Value] = {
             _POWER_ADDRESS: POWER_ON,
             _CHARGE_LIMIT_ADDRESS: round(inverter.battery.charge_w_max / 50.0),
@@ -56,8 +63,41 @@ class SolisUnit(SimUnit):
             elif register.kind is Kind.TEXT:
                 self.image.set(register.name, f"SIM{unit_id:03d}5EH1P6K"[: 2 * register.words])
 
+    def read(self, span: Span, now_s: float) -> bytes | int:
+        """See ``SimUnit.read``; the fail-safe shows in the master switch."""
+        if span.table is Table.HOLDING_REGISTER and span.end > dispatch.FIRST:
+            if not self.has_dispatch and span.address <= dispatch.LAST:
+                return ILLEGAL_DATA_ADDRESS
+            self.house.advance(now_s)
+            if self.inverter.dispatched is None and self._was_dispatched:
+                self._was_dispatched = False
+                self.image.set("dispatch_enabled", 0)
+        return super().read(span, now_s)
+
+    def write(
+        self, table: Table, address: int, block: bytes, now_s: float, mask: bytes = b""
+    ) -> int:
+        """See ``SimUnit.write``."""
+        if not self.has_dispatch and dispatch.FIRST <= address <= dispatch.LAST:
+            return ILLEGAL_DATA_ADDRESS
+        return super().write(table, address, block, now_s, mask)
+
+    def _dispatch(self, register: Register, now_s: float) -> None:
+        """Obey one register of the dispatch block."""
+        image = self.image
+        self.inverter.dispatched = dispatch.dispatched(
+            self.inverter.dispatched,
+            register.address,
+            is_on=image.get("dispatch_enabled") == 1,
+            failsafe_min=int(image.get("dispatch_failsafe_interval")),
+            mode=int(image.get("dispatch_mode")),
+            power_w=float(image.get("dispatch_power")),
+            elapsed_s=self.house.seconds_at(now_s),
+        )
+        self._was_dispatched |= self.inverter.dispatched is not None
+
     def written(self, register: Register, value: Value, now_s: float) -> None:
-        """Obey on and off, and the battery's current limits. See ``SimUnit.written``."""
+        """Obey on and off, current limits and dispatch. See ``SimUnit.written``."""
         inverter = self.inverter
         if register.table is not Table.HOLDING_REGISTER:
             return
@@ -69,6 +109,8 @@ class SolisUnit(SimUnit):
         elif register.address == _DISCHARGE_LIMIT_ADDRESS:
             limit_w = float(value) * 50.0
             inverter.battery.discharge_w_max = min(limit_w, inverter.setup.battery.discharge_w_max)
+        elif dispatch.FIRST <= register.address <= dispatch.LAST:
+            self._dispatch(register, now_s)
 
 
 def solis_sources(house: House, inverter: Inverter) -> dict[str, Source]:

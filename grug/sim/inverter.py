@@ -17,6 +17,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from grug.sim.battery import Battery, BatterySetup
+from grug.sim.dispatch import Dispatched, DispatchMode
 from grug.sim.sky import PvSetup, PvString, Sky
 
 
@@ -77,6 +78,7 @@ class Inverter:
         "battery",
         "belief_s",
         "belief_w",
+        "dispatched",
         "export_ws",
         "import_ws",
         "is_meter_lost",
@@ -104,6 +106,8 @@ class Inverter:
         self.belief_s = -1e9
         """When it said so, in seconds since the start."""
         self.is_meter_lost = True
+        self.dispatched: Dispatched | None = None
+        """What its registers tell it to do, while they do."""
         self._beliefs: deque[tuple[float, float]] = deque(maxlen=BELIEFS_MAX)
         self._wanted_w = 0.0
         self._ahead = [0.0] * max(1, round(setup.dead_time_s / step_s))
@@ -175,6 +179,9 @@ class Inverter:
             return
         while self._beliefs and self._beliefs[0][0] <= elapsed_s:
             self._integrate(*self._beliefs.popleft())
+        order_w = None if self.dispatched is None else self._ordered_w(self.dispatched, elapsed_s)
+        if order_w is not None:
+            self._wanted_w = order_w
         pv_w, battery, setup = self.pv_w, self.battery, self.setup
         low_w = pv_w - battery.charge_limit_w()
         high_w = pv_w + battery.discharge_limit_w()
@@ -183,7 +190,7 @@ class Inverter:
         high_w = min(high_w, ac_w_max)
         self.is_meter_lost = elapsed_s - self.belief_s > setup.meter_lost_s
         ac_w = self.ac_w - self._passed_w
-        if self.is_meter_lost:
+        if self.is_meter_lost and order_w is None:
             slew_w = setup.fail_safe_slew_w_per_s * step_s
             ac_w += max(-slew_w, min(slew_w, pv_w - ac_w))
             self._forget(ac_w)
@@ -235,9 +242,26 @@ class Inverter:
         lasted_s = at_s - self.belief_s
         if lasted_s > self.setup.meter_lost_s:
             self._forget(self.ac_w)
-        self._wanted_w += self.setup.gain_per_s * power_w * min(lasted_s, BELIEF_S_MAX)
+        error_w = power_w
+        if self.dispatched is not None and self.dispatched.mode == DispatchMode.GRID:
+            error_w += self.dispatched.power_w
+        self._wanted_w += self.setup.gain_per_s * error_w * min(lasted_s, BELIEF_S_MAX)
         self.belief_w = power_w
         self.belief_s = at_s
+
+    def _ordered_w(self, dispatched: Dispatched, elapsed_s: float) -> float | None:
+        """What the registers want at the AC port whatever the meter says; None asks the meter."""
+        if elapsed_s >= dispatched.until_s:
+            self.dispatched = None
+            return None
+        match dispatched.mode:
+            case DispatchMode.HOLD:
+                return self.pv_w
+            case DispatchMode.BATTERY:
+                return self.pv_w - dispatched.power_w
+            case DispatchMode.PORT:
+                return dispatched.power_w
+        return None
 
     def _forget(self, ac_w: float) -> None:
         """Start the loop afresh from what the port does now."""

@@ -16,6 +16,7 @@ import trio
 
 from grug.codec.block import BlockDecoder
 from grug.codec.registers import RegisterMap
+from grug.codec.served import power_register
 from grug.errors import LineError
 from grug.model import Span, Table
 from grug.protocol.rtu import crc_is_good, interframe_delay_s, with_crc
@@ -286,15 +287,14 @@ class MeterQuestion:
         """Prepare the request.
 
         Args:
-            profile: map of the meter that the inverter believes to have; its register
-                ``active_power`` (or ``total_power``) is what it acts on.
+            profile: map of the meter that the inverter believes to have; the register that shows
+                the power of the whole is what it acts on.
             unit_id: that it asks.
 
         Source: the seed's notes: an Acrel is asked with function 3 for 65 words from 0; of an
         Eastron the block of measured values up to the energies is read with function 4.
         """
-        name = "active_power" if "active_power" in profile.registers else "total_power"
-        register = profile[name]
+        register = profile[power_register(profile)]
         is_eastron = profile.model.startswith("eastron")
         function, count = (4, 76) if is_eastron else (3, 65)
         head = bytes((unit_id, function))

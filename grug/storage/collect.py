@@ -28,12 +28,16 @@ from grug.storage.segment import (
     encode_series,
 )
 from grug.storage.series import About, counts_of, event_of
+from grug.storage.timeline import STEP_BACK_MS_MAX
 
 _NOTHING = About()
 
 COUNTS_EVERY_MS = 9_500
 """Lines and fake meters count every second; the log keeps every tenth. Most of it only grows, and
 all of it together would be a quarter of the log."""
+
+
+_NEVER_MS = -(1 << 62)
 
 
 class Recorded:
@@ -69,7 +73,7 @@ class _Stamp:
     __slots__ = ("last_ms",)
 
     def __init__(self) -> None:
-        self.last_ms = -(1 << 62)
+        self.last_ms = _NEVER_MS
 
 
 class _Group(NamedTuple):
@@ -145,65 +149,67 @@ class Collector:
                 text = f"{message.count} messages were dropped"
                 self._add_event(Event(time_ms, message.reader, "lagged", text))
 
-    def cut(self, seq: int, *, boot_id: str, monotonic_s: float) -> list[bytes]:
-        """Turn what waits into frames, numbered from ``seq``; nothing waits afterwards."""
+    def cut(self, seq: int, *, boot_id: str, origin_ms: int = 0, flags: int = 0) -> list[bytes]:
+        """Turn what waits into frames, numbered from ``seq``; nothing waits afterwards.
+
+        Args:
+            seq: of the first frame.
+            boot_id: of this machine's boot.
+            origin_ms: UTC of that boot, as the clock is set.
+            flags: see ``FrameFlag``.
+        """
         frames: list[bytes] = []
-        monotonic_ms = max(0, round(monotonic_s * 1000))
         polls = [group.poll for group in self._groups.values() if group.poll.times]
         times_ms = [poll.times[0] for poll in polls] + [poll.times[-1] for poll in polls]
         if self._listed < len(self.names):
             newest_ms = max(times_ms, default=0)
-            frames.append(self._table(self._listed, seq, boot_id, newest_ms, monotonic_ms))
+            frames.append(self._table(self._listed, seq, boot_id, newest_ms, origin_ms, flags))
         if polls:
+            payload = encode_samples(polls, self._kinds)
             frames.append(
-                encode_frame(
-                    FrameKind.SAMPLES,
-                    encode_samples(polls, self._kinds),
-                    seq=seq + len(frames),
-                    count=self.count,
-                    t_min_ms=min(times_ms),
-                    t_max_ms=max(times_ms),
-                    monotonic_ms=monotonic_ms,
+                _frame(
+                    FrameKind.SAMPLES, payload, seq + len(frames), self.count, times_ms, origin_ms,
+                    flags,
                 )
-            )
+            )  # fmt: skip
             for poll in polls:
                 poll.times.clear()
                 poll.rows.clear()
             self.count = 0
         if self.events:
+            payload = encode_events(self.events)
             times_ms = [event.time_ms for event in self.events]
             frames.append(
-                encode_frame(
-                    FrameKind.EVENTS,
-                    encode_events(self.events),
-                    seq=seq + len(frames),
-                    count=len(self.events),
-                    t_min_ms=min(times_ms),
-                    t_max_ms=max(times_ms),
-                    monotonic_ms=monotonic_ms,
+                _frame(
+                    FrameKind.EVENTS, payload, seq + len(frames), len(times_ms), times_ms,
+                    origin_ms, flags,
                 )
-            )
+            )  # fmt: skip
             self.events.clear()
         return frames
 
-    def table_frame(self, seq: int, *, boot_id: str, time_ms: int, monotonic_s: float) -> bytes:
-        """The whole series table, with which every segment begins."""
-        return self._table(0, seq, boot_id, time_ms, max(0, round(monotonic_s * 1000)))
+    def forget_times(self) -> None:
+        """Let times begin anew: those so far will be corrected."""
+        for group in self._groups.values():
+            group.stamp[0].last_ms = _NEVER_MS
 
-    def _table(self, first: int, seq: int, boot_id: str, time_ms: int, monotonic_ms: int) -> bytes:
+    def table_frame(
+        self, seq: int, *, boot_id: str, time_ms: int, origin_ms: int = 0, flags: int = 0
+    ) -> bytes:
+        """The whole series table, with which every segment begins; see ``cut``."""
+        return self._table(0, seq, boot_id, time_ms, origin_ms, flags)
+
+    def _table(
+        self, first: int, seq: int, boot_id: str, time_ms: int, origin_ms: int, flags: int
+    ) -> bytes:
         names = tuple(self.names[first:])
         self._listed = len(self.names)
         facts = [self._about.facts_of(name) for name in names]
         units = tuple([fact.unit for fact in facts])
         decimals = tuple([fact.decimals for fact in facts])
-        return encode_frame(
-            FrameKind.SERIES,
-            encode_series(SeriesTable(first, boot_id, names, units, decimals, self._about.site)),
-            seq=seq,
-            count=len(names),
-            t_min_ms=time_ms,
-            t_max_ms=time_ms,
-            monotonic_ms=monotonic_ms,
+        table = SeriesTable(first, boot_id, names, units, decimals, self._about.site)
+        return _frame(
+            FrameKind.SERIES, encode_series(table), seq, len(names), [time_ms], origin_ms, flags
         )
 
     def _add_poll(
@@ -213,8 +219,8 @@ class Collector:
         if group is None:
             group = self._new_group(prefix, names, values)
         stamp = group.stamp[0]
-        if time_ms <= stamp.last_ms:
-            time_ms = stamp.last_ms + 1
+        if stamp.last_ms - STEP_BACK_MS_MAX < time_ms <= stamp.last_ms:
+            time_ms = stamp.last_ms + 1  # By more, the clock was set back: that is obeyed.
         stamp.last_ms = time_ms
         if group.texts:
             for position in group.texts:
@@ -300,3 +306,26 @@ class Collector:
     def _add_event(self, event: Event) -> None:
         if self._recorded is None or not self._recorded.has_event(event):
             self.events.append(event)
+
+
+def _frame(
+    kind: FrameKind,
+    payload: bytes,
+    seq: int,
+    count: int,
+    times_ms: Sequence[int],
+    origin_ms: int,
+    flags: int,
+) -> bytes:
+    """One frame, whose monotonic time is that of the newest of its times."""
+    newest_ms = max(times_ms)
+    return encode_frame(
+        kind,
+        payload,
+        seq=seq,
+        count=count,
+        t_min_ms=min(times_ms),
+        t_max_ms=newest_ms,
+        monotonic_ms=max(0, newest_ms - origin_ms),
+        flags=flags,
+    )

@@ -290,6 +290,11 @@ def window_problem(name: str, created: str) -> str:
     )
 
 
+def is_distributed(created: str) -> bool:
+    """Whether a table is spread over a cluster, from its statement."""
+    return re.search(r"ENGINE\s*=\s*Distributed\b", created) is not None
+
+
 def target_of(created: str) -> str | None:
     """The table that a materialized view fills, from its statement; None when it has its own."""
     found = re.match(r"CREATE MATERIALIZED VIEW \S+(?: ON CLUSTER \S+)? TO (\S+)", created)

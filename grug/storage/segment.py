@@ -11,7 +11,7 @@ than the last and is never reused within an epoch (one start of the writer). All
       0 u32 "GBLK"   4 u32 crc32 of bytes 8..55   8 u8 type   9 u8 codec   10 u16 flags
      12 u32 payload length   16 u32 unpacked length   20 u32 samples or events   24 u64 seq
      32 i64 t_min, ms UTC   40 u32 t_max - t_min   44 u32 crc32 of the payload
-     48 u64 monotonic ms of the last sample
+     48 u64 ms since boot of t_max
 """
 
 from __future__ import annotations
@@ -53,6 +53,16 @@ class FrameKind(enum.IntEnum):
     EVENTS = 3
     WIRE = 4
     """In the ring of frames alone; see ``grug.storage.frames``."""
+
+
+class FrameFlag(enum.IntFlag):
+    """What to know of a frame before its payload is read."""
+
+    UNSYNCHRONISED = 1
+    """Its times come from a clock that no time service had set since boot. The first later frame of
+    the same boot without this flag tells by how much they are wrong: see ``origin_ms``."""
+    FINAL = 2
+    """Nobody is expected to set that clock any more: the times are taken as they are."""
 
 
 class Codec(enum.IntEnum):
@@ -113,7 +123,20 @@ class Frame(NamedTuple):
     t_max_ms: int
     crc: int
     monotonic_ms: int
+    """Of ``t_max_ms``, since boot."""
     payload: bytes
+
+    @property
+    def origin_ms(self) -> int:
+        """When the machine was booted, UTC, as its clock was set then."""
+        return self.t_max_ms - self.monotonic_ms
+
+    @property
+    def awaits_clock(self) -> bool:
+        """Whether its times are to be corrected once it is known by how much."""
+        return self.flags & (FrameFlag.UNSYNCHRONISED | FrameFlag.FINAL) == (
+            FrameFlag.UNSYNCHRONISED
+        )
 
     def unpack(self) -> bytes:
         """Give the payload as it was before compression.
@@ -157,6 +180,7 @@ def encode_frame(
     t_min_ms: int,
     t_max_ms: int,
     monotonic_ms: int,
+    flags: int = 0,
 ) -> bytes:
     """Pack a payload and put the header before it.
 
@@ -167,7 +191,8 @@ def encode_frame(
         count: samples or events in it.
         t_min_ms: the oldest time in it, UTC.
         t_max_ms: the newest, at most 49 days later.
-        monotonic_ms: of the last message in it.
+        monotonic_ms: of ``t_max_ms``, since boot.
+        flags: see ``FrameFlag``.
     """
     packed, codec = _compressor.compress(payload), Codec.ZSTD
     if len(packed) >= len(payload):
@@ -175,7 +200,7 @@ def encode_frame(
     head = _FRAME.pack(
         kind,
         codec,
-        0,
+        flags,
         len(packed),
         len(payload),
         count,

@@ -1,20 +1,23 @@
 """What of each message goes into the log: which series get a sample, and which events a line.
 
-Series are named ``<device>/<register>``, ``<controller>/<name>``, ``fakemeter/<name>/<count>`` and
-``line/<name>/<count>``. Samples are numbers read well; all else is an event, and only when it
-changes: a text register, a value that is not good, a poll without an answer, the reason of a
-decision. Writes are all events: that is the ledger.
+Series are named ``<device>/<register>``, ``<controller>/<name>``, ``fakemeter/<name>/<count>``,
+``line/<name>/<count>`` and ``belief/<inverter>/<number>``. Samples are numbers read well; all else
+is an event, and only when it changes: a text register, a value that is not good, a poll without an
+answer, the reason of a decision. Writes are all events: that is the ledger.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
 from grug.messages import (
     ActorFailed,
+    BeliefEstimated,
     Decided,
+    DispatchChanged,
     FakeMeterChanged,
     FakeMeterCounted,
     Lagged,
@@ -81,8 +84,10 @@ LOGGED_KINDS = (
     WriteDone,
     WriteFailed,
     WriteRecorded,
+    DispatchChanged,
     FakeMeterCounted,
     FakeMeterChanged,
+    BeliefEstimated,
     LineCounted,
     LineChanged,
     UnitChanged,
@@ -118,8 +123,11 @@ def counts_of(message: Message) -> tuple[str, tuple[str, ...], tuple[float, ...]
         case Decided():
             return message.controller, message.names, message.values
         case FakeMeterCounted():
-            fields = _FAKEMETER_FIELDS if message.age_s == message.age_s else _FAKEMETER_FIELDS[:-1]
+            fields = _known(message, _FAKEMETER_FIELDS)
             prefix = f"fakemeter/{message.fakemeter}"
+        case BeliefEstimated():
+            fields = _known(message, _BELIEF_FIELDS)
+            prefix = f"belief/{message.inverter}"
         case LineCounted():
             fields, prefix = _LINE_FIELDS, f"line/{message.line}"
         case _:
@@ -127,7 +135,15 @@ def counts_of(message: Message) -> tuple[str, tuple[str, ...], tuple[float, ...]
     return prefix, fields, tuple([getattr(message, field) for field in fields])
 
 
-_FAKEMETER_FIELDS = ("queries_per_s", "answered", "silent_stale", "refused", "foreign", "age_s")
+def _known(message: Message, fields: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple([field for field in fields if not math.isnan(getattr(message, field))])
+
+
+_FAKEMETER_FIELDS = (
+    *("queries_per_s", "answered", "silent_stale", "refused", "foreign", "age_s"),
+    *("unknown", "silent_late", "latency_p50_ms", "latency_p99_ms"),
+)
+_BELIEF_FIELDS = ("scale", "offset_w", "lag_s", "fit", "reports")
 _LINE_FIELDS = ("utilisation_pct", "transactions", "failures", "waiting")
 
 
@@ -158,6 +174,11 @@ def _write_recorded(message: WriteRecorded) -> TextEvent:
     text = f"{message.state}: {was}{message.new} by {message.who}: {message.why}{reason}"
     source = f"{message.device}/{message.register}"
     return TextEvent(message.recorded_s, source, "register", text)
+
+
+def _dispatch_changed(message: DispatchChanged) -> TextEvent:
+    text = f"{message.power_w:g} W by registers: {message.reason}"
+    return TextEvent(message.changed_s, message.inverter, "dispatch", text)
 
 
 def _line_changed(message: LineChanged) -> TextEvent:
@@ -192,6 +213,7 @@ _EVENTS: dict[type[Message], Callable[..., TextEvent]] = {
     WriteDone: _write_done,
     WriteFailed: _write_failed,
     WriteRecorded: _write_recorded,
+    DispatchChanged: _dispatch_changed,
     LineChanged: _line_changed,
     UnitChanged: _unit_changed,
     FakeMeterChanged: _fakemeter_changed,
@@ -208,8 +230,10 @@ _TIMES: dict[type[Message], str] = {
     WriteDone: "done_s",
     WriteFailed: "failed_s",
     WriteRecorded: "recorded_s",
+    DispatchChanged: "changed_s",
     FakeMeterCounted: "counted_s",
     FakeMeterChanged: "changed_s",
+    BeliefEstimated: "estimated_s",
     LineCounted: "counted_s",
     LineChanged: "changed_s",
     UnitChanged: "changed_s",

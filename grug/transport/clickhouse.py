@@ -63,6 +63,15 @@ class Answer(NamedTuple):
     rows: list[tuple[Any, ...]]
 
 
+class _Table(NamedTuple):
+    """A table or view that is there."""
+
+    created: str
+    """The statement that it was made by."""
+    views: list[str]
+    """Materialized views that read it."""
+
+
 class Database:
     """One open database. Its methods block."""
 
@@ -78,10 +87,13 @@ class Database:
         """Series that the database has been told of since it was opened."""
         try:
             ((self._name,),) = self.query("SELECT currentDatabase()").rows
-            engines = self._engines()
-            self._is_cluster = engines.get("readings") == "Distributed"
-            self._make_schema(engines)
-            self._check_windows()
+            tables = self._tables()
+            self._is_cluster = "readings" in tables and schema.is_distributed(
+                tables["readings"].created
+            )
+            if self._make_schema(tables):
+                tables = self._tables()
+            self._check_windows(tables)
             known = self.query(
                 "SELECT name FROM system.settings WHERE name IN"
                 f" ({schema.quoted(tuple(_INSERT_SETTINGS))})"
@@ -169,17 +181,24 @@ class Database:
             )
         )
 
-    def _engines(self) -> dict[str, str]:
-        """The engine of each table of this database."""
-        return dict(
-            self.query(
-                "SELECT name, engine FROM system.tables WHERE database = currentDatabase()"
-            ).rows
-        )
+    def _tables(self, condition: str = "database = currentDatabase()") -> dict[str, _Table]:
+        """Tables and views, by name; those of another database with its name before theirs."""
+        rows = self.query(
+            "SELECT if(database = currentDatabase(), '', database || '.') || name,"
+            " create_table_query,"
+            " arrayMap((d, t) -> if(d = currentDatabase(), '', d || '.') || t,"
+            " dependencies_database, dependencies_table)"
+            f" FROM system.tables WHERE {condition}"
+        ).rows
+        return {str(name): _Table(str(created), list(views)) for name, created, views in rows}
 
-    def _make_schema(self, engines: Mapping[str, str]) -> None:
-        """Bring the tables to this version; what was begun and cut off is gone on with."""
-        version = self._version(engines)
+    def _make_schema(self, tables: Mapping[str, _Table]) -> bool:
+        """Bring the tables to this version; what was begun and cut off is gone on with.
+
+        Returns:
+            Whether anything was to be done.
+        """
+        version = self._version(tables)
         if version > schema.VERSION:
             raise ShipError(
                 f"the database was made by a newer grug: its tables are of version {version},"
@@ -190,59 +209,55 @@ class Database:
                 f"the cluster's tables are of version {version}; please run there what"
                 f" grug ship --print-schema --cluster NAME prints, of version {schema.VERSION}"
             )
-        if version == schema.VERSION and (self._is_cluster or engines.keys() >= {*schema.TABLES}):
-            return
-        steps = (
-            [] if version == 0 else [schema.migration(n) for n in range(version, schema.VERSION)]
-        )
+        if version == schema.VERSION and (self._is_cluster or tables.keys() >= {*schema.TABLES}):
+            return False
         self._run(schema.version_statement())
-        for step in steps:
-            self._run(*step)
+        for step in range(version, schema.VERSION) if version else ():
+            self._run(*schema.migration(step))
         if version < schema.VERSION:
             self._run(f"INSERT INTO schema_version (version) VALUES ({schema.VERSION})")
         self._run(*schema.statements())
+        return True
 
-    def _version(self, engines: Mapping[str, str]) -> int:
+    def _version(self, tables: Mapping[str, _Table]) -> int:
         """Of the tables that are there; 0 when there are none."""
-        if "schema_version" in engines:
+        if "schema_version" in tables:
             (version,) = self.query("SELECT max(version) FROM schema_version").rows[0]
             if version:
                 return int(version)
-        return 1 if "readings" in engines else 0
+        return 1 if "readings" in tables else 0
 
-    def _check_windows(self) -> None:
+    def _check_windows(self, tables: dict[str, _Table]) -> None:
         """See that each table that rows reach, through views of whomever, remembers tokens."""
         local = schema.LOCAL if self._is_cluster else ""
-        waiting = [f"{self._name}.{table}{local}" for table in ("readings", "events")]
+        waiting = [f"{table}{local}" for table in ("readings", "events")]
         seen: set[str] = set()
         while waiting:
-            table = waiting.pop()
-            if table in seen:
+            name = waiting.pop()
+            if name in seen:
                 continue
-            seen.add(table)
-            created, views = self._created(table)
-            problem = schema.window_problem(table.removeprefix(f"{self._name}."), created)
+            seen.add(name)
+            problem = schema.window_problem(name, self._table(name, tables).created)
             if problem:
                 raise ShipError(problem)
-            for view in views:
-                target = schema.target_of(self._created(view)[0])
-                waiting.append(view if target is None else target)
-        unfed = {f"{self._name}.{table}{local}" for table in schema.DEDUPLICATED} - seen
+            for view in self._table(name, tables).views:
+                target = schema.target_of(self._table(view, tables).created)
+                waiting.append(view if target is None else target.removeprefix(f"{self._name}."))
+        unfed = {f"{table}{local}" for table in schema.DEDUPLICATED} - seen
         if unfed:
             raise ShipError(f"no view fills {', '.join(sorted(unfed))}")
 
-    def _created(self, table: str) -> tuple[str, list[str]]:
-        """The statement that a table or view was made by, and the views that read it."""
-        database, _, name = table.partition(".")
-        rows = self.query(
-            "SELECT create_table_query, dependencies_database, dependencies_table"
-            f" FROM system.tables WHERE database = {schema.quoted([database])}"
-            f" AND name = {schema.quoted([name])}"
-        ).rows
-        if not rows:
-            raise ShipError(f"table {table} is missing")
-        created, databases, views = rows[0]
-        return str(created), [f"{a}.{b}" for a, b in zip(databases, views, strict=True)]
+    def _table(self, name: str, tables: dict[str, _Table]) -> _Table:
+        """One that is known, or one of another database."""
+        if name not in tables:
+            database, _, table = name.rpartition(".")
+            condition = (
+                f"database = {schema.quoted([database])} AND name = {schema.quoted([table])}"
+            )
+            tables |= self._tables(condition)
+        if name not in tables:
+            raise ShipError(f"table {name} is missing")
+        return tables[name]
 
     def _run(self, *statements: str) -> None:
         for statement in statements:

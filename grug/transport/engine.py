@@ -13,6 +13,9 @@ from grug.errors import ShipError
 
 Result = TypeVar("Result")
 
+MEMORY_URL = "chdb://"
+"""An engine of this process that is gone when it is closed."""
+
 _EMBEDDED_OPTIONS = {
     "max_server_memory_usage": 400_000_000,
     "mark_cache_size": 16_000_000,

@@ -17,6 +17,9 @@ from grug.errors import LinkError
 from grug.messages import Message, decode_message, encode_message
 
 _LENGTH = struct.Struct(">I")
+SEND_MESSAGES = 200
+"""Messages that are encoded at once, in about half a millisecond: an inverter may be waiting for an
+answer meanwhile. More wait only when the other end has been slow."""
 RECEIVE_BYTES = 262_144
 """Bytes taken from the socket at once: more than a second of messages at 100 times real time."""
 
@@ -69,7 +72,8 @@ class Link:
             LinkError: the other process is gone.
         """
         try:
-            await self._stream.send_all(encode_batch(messages))
+            for first in range(0, len(messages), SEND_MESSAGES):
+                await self._stream.send_all(encode_batch(messages[first : first + SEND_MESSAGES]))
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise LinkError("the other process is gone") from error
 

@@ -14,12 +14,15 @@ from typing import NamedTuple
 import trio
 
 from grug.errors import StorageError
+from grug.storage.block import Column, decode_samples
 from grug.storage.retention import Segment
 from grug.storage.segment import (
     SEGMENT_HEADER_BYTES,
+    Event,
     Frame,
     FrameKind,
     SegmentHeader,
+    decode_events,
     decode_segment_header,
     decode_series,
     scan_frames,
@@ -68,6 +71,7 @@ class Synced:
         self._changed = trio.Event()
 
 
+_BLOCKS_AT_ONCE = 60
 START = Position(0, 0)
 """Before the first block of any log."""
 
@@ -84,6 +88,41 @@ class LogBlock(NamedTuple):
     """Of the segment it is in."""
     site: str = ""
     """Name of the house; empty in logs that do not say."""
+    boot_id: str = ""
+    """Of the boot in which it was written."""
+    shift_ms: int = 0
+    """To add to all its times: by how much the clock was wrong."""
+
+    def columns(self) -> list[Column]:
+        """The samples of a sample block, at their corrected times.
+
+        Raises:
+            StorageError: packed in a way that this version does not know.
+        """
+        columns = decode_samples(self.frame.unpack())
+        if not self.shift_ms:
+            return columns
+        return [
+            column._replace(times=[time_ms + self.shift_ms for time_ms in column.times])
+            for column in columns
+        ]
+
+    def events(self) -> list[Event]:
+        """The events of an event block, at their corrected times; see ``columns``."""
+        events = decode_events(self.frame.unpack())
+        if not self.shift_ms:
+            return events
+        return [event._replace(time_ms=event.time_ms + self.shift_ms) for event in events]
+
+    @property
+    def t_min_ms(self) -> int:
+        """The oldest time in it, corrected."""
+        return self.frame.t_min_ms + self.shift_ms
+
+    @property
+    def t_max_ms(self) -> int:
+        """The newest time in it, corrected."""
+        return self.frame.t_max_ms + self.shift_ms
 
     @property
     def position(self) -> Position:
@@ -95,7 +134,12 @@ class LogReader:
     """Reads the log from a position on, also while it is written."""
 
     def __init__(
-        self, directory: Path, after: Position = START, *, with_series: bool = False
+        self,
+        directory: Path,
+        after: Position = START,
+        *,
+        with_series: bool = False,
+        awaits_clock: bool = False,
     ) -> None:
         """Nothing is opened yet.
 
@@ -103,8 +147,14 @@ class LogReader:
             directory: of the log; may still be empty.
             after: the first block read is the one after this.
             with_series: also read the series tables before it, of its segment.
+            awaits_clock: stop before blocks whose times are still to be corrected. Otherwise they
+                come with the times that they have.
         """
         self.directory = directory
+        self._awaits_clock = awaits_clock
+        self._boot_id = ""
+        self._origins_ms: dict[str, int] = {}
+        """By boot whose clock was not synchronised at first: when it began, UTC."""
         self._with_series = with_series
         self._after = after
         self._segment: Segment | None = None
@@ -162,6 +212,9 @@ class LogReader:
             scan = scan_frames(data, seq_after=self._seq, offset=offset, frames_max=1)
             if scan.frames and seq_max is not None and scan.frames[0].seq > seq_max:
                 break
+            shift_ms = self._shift_ms(scan.frames[0], seq_max) if scan.frames else 0
+            if shift_ms is None and self._awaits_clock:
+                break
             offset = scan.end
             self.bad_bytes += scan.bad_bytes
             if not scan.frames:
@@ -173,14 +226,42 @@ class LogReader:
                 table = decode_series(frame.unpack())
                 self._names[table.first :] = table.series
                 self._site = table.site
+                self._boot_id = table.boot_id
             header = self._header
-            block = LogBlock(header.log_id, header.epoch, frame, self._names, header, self._site)
+            block = LogBlock(
+                header.log_id,
+                header.epoch,
+                frame,
+                self._names,
+                header,
+                self._site,
+                self._boot_id,
+                shift_ms or 0,
+            )
             is_table = self._with_series and frame.kind == FrameKind.SERIES
             if block.position > self._after or is_table:
                 blocks.append(block)
                 found += 1
         self._offset += offset
         return is_at_end
+
+    def _shift_ms(self, frame: Frame, seq_max: int | None) -> int | None:
+        """By how much the times of a frame are wrong; None while that may still turn out."""
+        if not frame.awaits_clock or frame.kind == FrameKind.SERIES:
+            return 0
+        boot_id = self._boot_id
+        if boot_id not in self._origins_ms:
+            assert self._header is not None, "a segment is open"
+            after = Position(self._header.epoch, frame.seq)
+            for block in _blocks_after(self.directory, after, seq_max):
+                if block.boot_id != boot_id:
+                    return 0  # It was never synchronised, and nobody will ever know.
+                if not block.frame.awaits_clock and block.frame.kind != FrameKind.SERIES:
+                    self._origins_ms[boot_id] = block.frame.origin_ms
+                    break
+            else:
+                return None
+        return self._origins_ms[boot_id] - frame.origin_ms
 
     def _read_bytes(self, segment: Segment) -> bytes:
         path = segment_path(self.directory, segment.first_seq)
@@ -209,6 +290,20 @@ class LogReader:
         if later:
             self.open_segment(*later[-1])
         return bool(later)
+
+
+def _blocks_after(directory: Path, after: Position, seq_max: int | None) -> Iterator[LogBlock]:
+    """All blocks after a position, with the times that they have."""
+    reader = _HeaderReader(directory, after)
+    while blocks := reader.read(frames_max=_BLOCKS_AT_ONCE, seq_max=seq_max):
+        yield from blocks
+
+
+class _HeaderReader(LogReader):
+    """Corrects no times: it is what finds out by how much."""
+
+    def _shift_ms(self, frame: Frame, seq_max: int | None) -> int | None:
+        return 0
 
 
 def segment_path(directory: Path, first_seq: int) -> Path:

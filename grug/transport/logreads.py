@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from grug.errors import StorageError
-from grug.storage.block import decode_samples
-from grug.storage.segment import Event, FrameKind, decode_events
+from grug.storage.segment import Event, FrameKind
 from grug.storage.show import Sample, TimeRange, samples_of
 from grug.storage.survey import Survey, survey_segment
 from grug.transport.logfiles import (
@@ -89,7 +88,7 @@ def newest_ms(directory: Path) -> int:
         if header is not None:
             blocks = blocks_of(directory, segment, header)
             if blocks:
-                return max(block.frame.t_max_ms for block in blocks)
+                return max(block.t_max_ms for block in blocks)
     return 0
 
 
@@ -111,29 +110,25 @@ def read_blocks(directory: Path, times: TimeRange) -> Iterator[LogBlock]:
     reader = LogReader(directory)
     while blocks := reader.read(frames_max=60):
         for block in blocks:
-            frame = block.frame
-            if frame.kind == FrameKind.SAMPLES and times.meets(frame.t_min_ms, frame.t_max_ms):
+            is_there = times.meets(block.t_min_ms, block.t_max_ms)
+            if block.frame.kind == FrameKind.SAMPLES and is_there:
                 yield block
 
 
 def rows_of_block(block: LogBlock, times: TimeRange, wanted: Wanted) -> Rows:
     """What a block has of a time range."""
     frame = block.frame
-    if not times.meets(frame.t_min_ms, frame.t_max_ms):
+    if not times.meets(block.t_min_ms, block.t_max_ms):
         return Rows([], [])
     if frame.kind == FrameKind.SAMPLES:
-        columns = [
-            column
-            for column in decode_samples(frame.unpack())
-            if wanted(block.names[column.series])
-        ]
+        columns = [column for column in block.columns() if wanted(block.names[column.series])]
         return Rows(samples_of(columns, block.names, times), [])
     if frame.kind == FrameKind.EVENTS:
         return Rows(
             [],
             [
                 event
-                for event in decode_events(frame.unpack())
+                for event in block.events()
                 if wanted(event.source) and times.since_ms <= event.time_ms < times.until_ms
             ],
         )

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from grug.errors import StorageError
-from grug.storage.block import decode_samples
 from grug.storage.collect import Recorded
 from grug.storage.retention import Segment, segments_to_delete
 from grug.storage.segment import (
@@ -26,7 +25,6 @@ from grug.storage.segment import (
     Frame,
     FrameKind,
     SegmentHeader,
-    decode_events,
     scan_frames,
 )
 from grug.transport.logfiles import LogBlock, blocks_of, list_segments, segment_path
@@ -95,8 +93,9 @@ class LogWriter:
             frames = _frames_of(segment_path(self.directory, segment.first_seq))
             if frames:
                 self.next_seq = max(self.next_seq, frames[-1].seq + 1)
-            if frames and header is not None:
-                self.last_ms = max(frame.t_max_ms for frame in frames)
+            known_ms = [frame.t_max_ms for frame in frames if not frame.awaits_clock]
+            if known_ms and header is not None:
+                self.last_ms = max(known_ms)
                 return
 
     @property
@@ -239,11 +238,11 @@ def _remember(
     if block.frame.t_max_ms < horizon_ms:
         return
     if block.frame.kind == FrameKind.SAMPLES:
-        for column in decode_samples(block.frame.unpack()):
+        for column in block.columns():
             name = block.names[column.series]
             newest_ms[name] = max(newest_ms.get(name, horizon_ms), column.times[-1])
     elif block.frame.kind == FrameKind.EVENTS:
-        events.update(decode_events(block.frame.unpack()))
+        events.update(block.events())
 
 
 def _lock(path: Path) -> int:

@@ -13,13 +13,17 @@ from grug.transport.logfiles import START, Position, segment_path
 class Mirror:
     """Writes what arrives; ``LogReader`` reads it meanwhile. Its methods block shortly."""
 
-    def __init__(self, directory: Path, after: Position = START) -> None:
+    def __init__(self, directory: Path, after: Position = START, *, log: str = "") -> None:
         """Begin in an empty directory.
 
         Args:
             directory: of the copy.
             after: what the copy need not have.
+            log: id of the log that it is a copy of, hexadecimal; empty takes the first that comes.
         """
+        self.size_bytes = 0
+        """Of all that has arrived."""
+        self._log = log
         self.directory = directory
         self.end = after
         """Of what has arrived."""
@@ -59,6 +63,9 @@ class Mirror:
     def _begin(self, header: SegmentHeader) -> None:
         if header == self._header:
             return
+        self._log = self._log or header.log_id.hex()
+        if header.log_id.hex() != self._log:
+            raise StorageError("what arrives is of another log: the other machine began a new one")
         self.close()
         self._file = segment_path(self.directory, header.first_seq).open("xb")
         self._file.write(header.encode())
@@ -70,6 +77,6 @@ class Mirror:
         if self._header is None or self._file is None:
             raise StorageError("a block arrived before its segment")
         if frame.seq > self._last_seq:
-            self._file.write(frame.encode())
+            self.size_bytes += self._file.write(frame.encode())
             self._last_seq = frame.seq
             self.end = max(self.end, Position(self._header.epoch, frame.seq))

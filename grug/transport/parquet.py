@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from grug.errors import ShipError
-from grug.transport.engine import connect, mapped
+from grug.transport.engine import MEMORY_URL, connect, mapped
 
 
 def write_parquet(blocks: Iterable[bytes], output: Path) -> int:
@@ -27,7 +27,7 @@ def write_parquet(blocks: Iterable[bytes], output: Path) -> int:
     target = output.resolve()
     source = target.with_name(target.name + ".rows")
     part = target.with_name(target.name + ".part")
-    client = connect("chdb://")
+    client = connect(MEMORY_URL)
     try:
         with source.open("wb") as file:
             file.writelines(blocks)

@@ -628,7 +628,7 @@ async def test_it_ends_when_its_callers_are_gone_and_all_are_answered(
     async with trio.open_nursery() as nursery:
         nursery.start_soon(ask)
         await trio.testing.wait_all_tasks_blocked()
-        caller._channel.close()
+        caller.close()
         await bus.run(calls, Feed(), line_name="line", open_line=line.open, timing=TIMING, units={})
     assert good(replies) == 1
     assert line.closed == 1

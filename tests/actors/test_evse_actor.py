@@ -16,7 +16,7 @@ from grug.actors.evse import EvseSettings
 from grug.control.writes import WriteRules
 from grug.messages import Decided, Noted, WriteDone, WriteFailed, WriteRegisters
 from grug.model import FailureKind, Table
-from grug.runtime.calls import BusCaller, WriteCaller, open_calls
+from grug.runtime.calls import BusCaller, BusCalls, WriteCaller, open_calls
 from grug.runtime.clock import WallClock
 from grug.runtime.feed import Feed
 from grug.runtime.gate import Gate, GateUnit
@@ -38,7 +38,7 @@ class Charger:
         self.answers = "done"
         self.stopped_s: float | None = None
 
-    async def serve(self, calls: trio.MemoryReceiveChannel) -> None:
+    async def serve(self, calls: BusCalls) -> None:
         async for call in calls:
             now_s = trio.current_time()
             self.writes.append((now_s, call.request))

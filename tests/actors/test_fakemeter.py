@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 import trio
 import trio.testing
 
 from grug.actors import fakemeter
+from grug.control.meterport import MeterTally
 from grug.errors import LineError
 from grug.messages import (
+    FakeMeterAsked,
     FakeMeterChanged,
     FakeMeterCounted,
     LineChanged,
@@ -86,22 +89,18 @@ class Port:
 class House:
     """The actor with its feed and its port."""
 
-    def __init__(self, profile: str) -> None:
+    def __init__(self, profile: str, **options: object) -> None:
+        self.options = options
+        self.tally = MeterTally()
         self.feed = Feed()
         self.port = Port()
         self.profile = load_map(profile)
         self.heard = self.feed.subscribe("test", Message)
 
     async def run(self) -> None:
-        await fakemeter.run(
-            self.feed,
-            name="fake1",
-            unit_id=UNIT,
-            profile=self.profile,
-            open_line=self.port,
-            baudrate=9600,
-            line_name="meter1",
-        )
+        settings = fakemeter.MeterSettings("fake1", UNIT, self.profile, 9600, "meter1")
+        settings = replace(settings, **self.options)  # type: ignore[arg-type]
+        await fakemeter.run(self.feed, settings, open_line=self.port, tally=self.tally)
 
     def show(self, power_w: float, max_age_s: float = 1.5, **others: float) -> None:
         """Publish an image of this moment."""
@@ -114,8 +113,8 @@ class House:
 
 
 @asynccontextmanager
-async def running(profile: str = "acrel_1_phase") -> AsyncIterator[House]:
-    house = House(profile)
+async def running(profile: str = "acrel_1_phase", **options: object) -> AsyncIterator[House]:
+    house = House(profile, **options)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(house.run)
         await trio.testing.wait_all_tasks_blocked()
@@ -238,7 +237,7 @@ async def test_other_units_questions_and_replies_are_left_alone(autojump_clock) 
 
 
 async def test_writes_and_unknown_registers_are_refused(autojump_clock) -> None:
-    async with running() as house:
+    async with running(unknown="exception") as house:
         house.show(100.0, max_age_s=100.0)
         ask = house.port.line.ask
         assert await ask(with_crc(bytes((UNIT, 3, 9, 9, 0, 1)))) == with_crc(b"\x01\x83\x02")
@@ -262,10 +261,11 @@ async def test_only_the_last_of_piled_up_questions_is_answered(autojump_clock) -
 async def test_fourteen_questions_a_second_are_all_answered_and_counted(autojump_clock) -> None:
     async with running() as house:
         house.show(100.0, max_age_s=100.0)
+        ask = with_crc(bytes((UNIT, 3, 0, 13, 0, 2)))
         for _ in range(140):
-            house.port.line.put.send_nowait(ASK[:3])
+            house.port.line.put.send_nowait(ask[:3])
             await trio.sleep(0.005)
-            house.port.line.put.send_nowait(ASK[3:])
+            house.port.line.put.send_nowait(ask[3:])
             await trio.sleep(1 / 14 - 0.005)
         counted = house.heard_of(FakeMeterCounted)[-1]
         assert len(house.port.line.sent) == 140
@@ -332,3 +332,119 @@ async def test_line_is_closed_when_cancelled(autojump_clock) -> None:
     async with running() as house:
         pass
     assert house.port.line.is_closed
+
+
+async def test_question_that_waited_while_the_loop_was_held_up_is_not_answered(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """After SIGSTOP, or a bug that blocks the loop, the inverter has long given up."""
+    async with running() as house:
+        house.show(100.0, max_age_s=100.0)
+        assert await house.port.line.ask(ASK) is not None
+        await trio.sleep(0.05)
+        house.port.line.put.send_nowait(ASK)
+        autojump_clock.jump(3.0)  # Nobody of this process ran meanwhile.
+        await trio.sleep(0.3)
+        assert len(house.port.line.sent) == 1
+        assert await house.port.line.ask(ASK) is not None, "the next one is answered"
+        await trio.sleep(1)
+        counted = house.heard_of(FakeMeterCounted)[-1]
+        assert (counted.answered, counted.silent_late) == (2, 1)
+
+
+async def test_old_image_is_not_told_after_a_hold_up_although_the_question_is_new(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with running() as house:
+        house.show(100.0)
+        await trio.sleep(0.05)
+        autojump_clock.jump(3.0)
+        assert await house.port.line.ask(ASK) is None
+        house.show(-700.0)
+        assert words_of(await house.port.line.ask(ASK))[13] == 0x10000 - 700
+
+
+async def test_inverter_that_asks_faster_than_the_line_carries_gets_no_late_answers(
+    autojump_clock,
+) -> None:
+    """135 bytes take 140 ms at 9600 baud; replies must not pile up in the port's buffer."""
+    async with running() as house:
+        house.show(100.0, max_age_s=100.0)
+        asked_s = trio.current_time()
+        for _ in range(100):
+            house.port.line.put.send_nowait(ASK)
+            await trio.sleep(0.04)
+        lasted_s = trio.current_time() - asked_s
+        characters = sum(len(reply) for _, reply in house.port.line.sent)
+        assert characters * 10 / 9600 < lasted_s + 0.4, "no more than the wire takes"
+        assert len(house.port.line.sent) > 20
+        await trio.sleep(1)
+        counted = house.heard_of(FakeMeterCounted)[-1]
+        assert counted.silent_late == 100 - counted.answered
+
+
+async def test_unknown_reads_are_answered_by_policy_counted_and_listed(autojump_clock) -> None:
+    unknown = with_crc(bytes((UNIT, 3, 0x7D, 1, 0, 2)))
+    for policy, reply in (
+        ("zeros", with_crc(bytes((UNIT, 3, 4, 0, 0, 0, 0)))),
+        ("exception", with_crc(bytes((UNIT, 0x83, 2)))),
+        ("silent", None),
+    ):
+        async with running("eastron_sdm630", unknown=policy) as house:
+            house.show(100.0, max_age_s=100.0)
+            assert await house.port.line.ask(unknown) == reply
+            assert await house.port.line.ask(unknown) == reply
+            await trio.sleep(5)
+            heard = house.heard.drain()
+            counted = [each for each in heard if isinstance(each, FakeMeterCounted)][-1]
+            (listed,) = [each for each in heard if isinstance(each, FakeMeterAsked)][-1].questions
+            told = [each.text for each in heard if isinstance(each, Noted)]
+        assert counted.unknown == 2
+        assert (listed.function, listed.address, listed.count, listed.asked) == (3, 0x7D01, 2, 2)
+        assert listed.answer.startswith("unknown")
+        assert len(told) == 1, "a new question is told once"
+        assert "address 32001" in told[0]
+
+
+async def test_identity_is_served_beside_the_measured_values(autojump_clock) -> None:
+    identity = {"meter_code": 0x70, "serial_number": 0x12345678}
+    async with running("eastron_sdm630", identity=identity) as house:
+        house.show(-1500.0, max_age_s=100.0, voltage=230.0)
+        ask = with_crc(bytes((UNIT, 3, 0xFC, 0, 0, 3)))
+        assert words_of(await house.port.line.ask(ask)) == [0x1234, 0x5678, 0x70]
+        total = with_crc(bytes((UNIT, 4, 0, 52, 0, 2)))
+        assert words_of(await house.port.line.ask(total)) == [0xC4BB, 0x8000]
+
+
+async def test_counters_go_on_after_a_crash_of_the_actor(autojump_clock) -> None:
+    house = House("acrel_1_phase")
+    for expected in (1, 2):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(house.run)
+            await trio.testing.wait_all_tasks_blocked()
+            house.show(100.0)
+            assert await house.port.line.ask(ASK) is not None
+            await trio.sleep(1)
+            nursery.cancel_scope.cancel()
+        assert house.heard_of(FakeMeterCounted)[-1].answered == expected
+
+
+@pytest.mark.parametrize("power_w", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("profile", ["eastron_sdm630", "acrel_1_phase"])
+async def test_what_is_no_number_is_never_told_by_any_profile(
+    autojump_clock, profile: str, power_w: float
+) -> None:
+    async with running(profile) as house:
+        house.show(100.0)
+        await trio.testing.wait_all_tasks_blocked()
+        house.show(power_w)
+        ask = with_crc(bytes((UNIT, 4, 0, 12, 0, 2)))
+        assert await house.port.line.ask(ask) is None
+
+
+async def test_a_power_that_jumps_in_sign_is_told_at_once(autojump_clock) -> None:
+    async with running() as house:
+        for power_w in (3000.0, -3000.0, 3000.0):
+            house.show(power_w)
+            await trio.testing.wait_all_tasks_blocked()
+            assert words_of(await house.port.line.ask(ASK))[13] == int(power_w) & 0xFFFF

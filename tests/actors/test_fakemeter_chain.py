@@ -26,13 +26,15 @@ class AskingLine:
 
     def __init__(self) -> None:
         self.answers: list[tuple[float, int]] = []
+        self._asks_s = trio.current_time() + 0.1
 
     async def send_all(self, data: bytes) -> None:
         await trio.lowlevel.checkpoint()
         self.answers.append((trio.current_time(), int.from_bytes(data[3:5], "big", signed=True)))
 
     async def receive_some(self) -> bytes:
-        await trio.sleep(0.1)
+        await trio.sleep_until(self._asks_s)
+        self._asks_s += 0.1
         return ASK
 
     async def discard_input(self) -> int:
@@ -80,15 +82,10 @@ async def test_no_answer_is_older_than_its_limit_and_the_meter_comes_back(
         nursery.start_soon(poll)
 
         async def serve() -> None:
-            await fakemeter.run(
-                feed,
-                name="fake1",
-                unit_id=1,
-                profile=load_map("acrel_1_phase"),
-                open_line=open_line,
-                baudrate=9600,
-                line_name="meter1",
+            settings = fakemeter.MeterSettings(
+                "fake1", 1, load_map("acrel_1_phase"), 9600, "meter1"
             )
+            await fakemeter.run(feed, settings, open_line=open_line)
 
         nursery.start_soon(serve)
         await trio.sleep(5)

@@ -68,7 +68,7 @@ async def _run(config: HouseConfig, wishes: tuple[SetOffset, ...], seconds: int)
         await run_house(
             house,
             sources=sources,
-            controllers=parts.controllers(house, maps, gate.caller),
+            controllers=parts.controllers(house, maps, gate),
             data=None,
         )
         nursery.cancel_scope.cancel()

@@ -85,15 +85,9 @@ async def test_libmodbus_reads_the_power_until_the_image_expires(
         return MasterSide(master)
 
     async def run() -> None:
-        await fakemeter.run(
-            feed,
-            name="fake1",
-            unit_id=1,
-            profile=load_map("acrel_1_phase"),
-            open_line=open_line,
-            baudrate=9600,
-            line_name="meter1",
-        )
+        profile = load_map("acrel_1_phase")
+        settings = fakemeter.MeterSettings("fake1", 1, profile, 9600, "meter1", unknown="exception")
+        await fakemeter.run(feed, settings, open_line=open_line)
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(run)

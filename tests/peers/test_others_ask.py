@@ -67,15 +67,8 @@ async def meter_served(tmp_path: Path, power_w: float) -> AsyncIterator[str]:
         return open_pty(path)
 
     async def run() -> None:
-        await fakemeter.run(
-            feed,
-            name="fake1",
-            unit_id=1,
-            profile=load_map("acrel_1_phase"),
-            open_line=open_far_end,
-            baudrate=9600,
-            line_name="meter1",
-        )
+        settings = fakemeter.MeterSettings("fake1", 1, load_map("acrel_1_phase"), 9600, "meter1")
+        await fakemeter.run(feed, settings, open_line=open_far_end)
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(run)

@@ -72,3 +72,27 @@ async def test_an_actor_that_never_stays_up_is_given_up_on(
     with pytest.raises(GivenUpError, match="crashed"):
         await supervise(Part("hopeless", crash), Feed())
     assert starts == FAILURES_MAX
+
+
+@pytest.mark.parametrize("crashes_again", [False, True])
+async def test_an_actor_that_rests_when_the_house_stops_still_leaves_safe_outputs(
+    autojump_clock: trio.testing.MockClock, crashes_again: bool
+) -> None:
+    stopping = trio.Event()
+    outputs: list[float] = []
+
+    async def command() -> None:
+        if not stopping.is_set():
+            await trio.sleep(1)
+            raise RuntimeError("a bug")
+        outputs.append(trio.current_time())
+        if crashes_again:
+            raise RuntimeError("another bug")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(run_parts, [Part("evse", command)], Feed(), stopping)
+        await trio.sleep(1.5)
+        stopping.set()
+        stopped_s = trio.current_time()
+    assert outputs == [stopped_s]
+    assert trio.current_time() == stopped_s

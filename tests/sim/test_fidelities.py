@@ -41,7 +41,7 @@ async def live(
             nursery.start_soon(actors.run)
             buses = actors.buses
         gate = open_gate(house, maps, buses)
-        for part in [gate.part, *parts.controllers(house, maps, gate.caller)]:
+        for part in [gate.part, *parts.controllers(house, maps, gate)]:
             nursery.start_soon(part.start)
         await trio.sleep(seconds)
         nursery.cancel_scope.cancel()

@@ -34,7 +34,7 @@ def test_unit_and_decimals_of_each_series_are_in_the_log() -> None:
     collector.add(Decided("offset", 0.0, ("power_w",), (0.0,), "why"), T0)
     collector.add(FakeMeterCounted("m", 0.0, 1.0, 1, 0, 0, 0, 0.1), T0)
     (table, *_) = scan_frames(
-        b"".join(collector.cut(1, boot_id="b", monotonic_s=1.0)), seq_after=-1, offset=0
+        b"".join(collector.cut(1, boot_id="b")), seq_after=-1, offset=0
     ).frames
     said = decode_series(table.unpack())
     facts = {name: said.facts(index) for index, name in enumerate(said.series)}
@@ -61,8 +61,8 @@ def test_every_block_says_whose_it_is(tmp_path: Path) -> None:
     for second in (0, 7200):
         collector.add(Readings("grid", second, ("power",), (second,)), T0 + second * 1000)
         writer.append(
-            lambda seq: collector.cut(seq, boot_id="b", monotonic_s=1.0),
-            lambda seq: collector.table_frame(seq, boot_id="b", time_ms=T0, monotonic_s=1.0),
+            lambda seq: collector.cut(seq, boot_id="b"),
+            lambda seq: collector.table_frame(seq, boot_id="b", time_ms=T0),
             now_ms=T0 + second * 1000,
         )
     writer.close()

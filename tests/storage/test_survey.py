@@ -26,7 +26,7 @@ def a_segment() -> tuple[bytes, list[int]]:
             collector.add(Readings("grid", 0.0, ("power",), (index * 7 % 13,)), at_ms)
         if block == 4:
             collector.add(Noted("test", "half", 0.0), T0 + 45_000)
-        for frame in collector.cut(seq, boot_id="b", monotonic_s=1.0):
+        for frame in collector.cut(seq, boot_id="b"):
             data += frame
             ends.append(len(data))
             seq += 1

@@ -41,10 +41,8 @@ class Log:
         time_ms = T0 + number * 1000
         self.collector.add(Readings("meter", 0.0, ("number",), (number,)), time_ms)
         return self.writer.append(
-            lambda seq: self.collector.cut(seq, boot_id="b", monotonic_s=1.0),
-            lambda seq: self.collector.table_frame(
-                seq, boot_id="b", time_ms=time_ms, monotonic_s=1.0
-            ),
+            lambda seq: self.collector.cut(seq, boot_id="b"),
+            lambda seq: self.collector.table_frame(seq, boot_id="b", time_ms=time_ms),
             now_ms=time_ms,
         )
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from grug.codec.hints import did_you_mean
+from grug.codec.registers import RegisterMap
+from grug.codec.served import PHASES, POWER, ServedImage, power_register, shown_by
 from grug.config.build import quoted
 from grug.config.checks.context import HouseCheck
 from grug.config.toml_lines import KeyPath
 from grug.config.types import EvseConfig, FakeMeterConfig, GridConfig, InverterConfig
+from grug.errors import EncodeError
 
 EVSE_LIMIT_A_MAX = 32.0
 """Largest limit of a household charger. Source: IEC 61851-1, one cable of 32 A."""
@@ -26,8 +29,15 @@ MAX_AGE_S_MAX = 10.0
 MAX_AGE_S_SENSIBLE = 5.0
 """An inverter that is steered by measurements older than this overshoots visibly."""
 
-STEERING_REGISTER = "active_power"
-"""What inverters drive to zero; the profile of a fake meter must have it."""
+CONTROLS = ("mitm", "dispatch", "both")
+PROBE = "dispatch_available"
+"""What the map of an inverter that is told by its registers must have."""
+FAILSAFE_MIN_MAX = 30
+"""A longer time without grug would leave an inverter to an old command for too long."""
+
+TURNAROUND_S_MAX = 0.1
+"""Half of the time after which a reply is late anyway."""
+
 LIMIT_REGISTER = "current_limit"
 """What a charger is held by; its map must have it."""
 
@@ -101,9 +111,14 @@ def _fakemeter(check: HouseCheck, name: str, meter: FakeMeterConfig) -> None:
     path: KeyPath = ("fakemeter", name)
     check.refers((*path, "line"), meter.line, "line")
     profile = check.map_named((*path, "profile"), meter.profile)
-    if profile is not None and STEERING_REGISTER not in profile.registers:
-        text = f"{quoted(meter.profile)} has no register '{STEERING_REGISTER}' to steer by"
-        check.report.refuse((*path, "profile"), text)
+    if profile is not None:
+        _profile(check, path, meter, profile)
+    is_known = set(meter.phases) <= set(PHASES) and len(set(meter.phases)) == len(meter.phases)
+    check.within((*path, "phases"), is_known, "are some of 1, 2 and 3, each once")
+    here = (*path, "turnaround")
+    late = "a reply that late is taken for the next question's"
+    is_quick = meter.turnaround is None or 0 <= meter.turnaround <= TURNAROUND_S_MAX
+    check.within(here, is_quick, f"must be in 0..{TURNAROUND_S_MAX:g} s: {late}")
     here = (*path, "max_age")
     check.within(
         here,
@@ -122,6 +137,29 @@ def _fakemeter(check: HouseCheck, name: str, meter: FakeMeterConfig) -> None:
         check.report.warn(here, text)
 
 
+def _profile(
+    check: HouseCheck, path: KeyPath, meter: FakeMeterConfig, profile: RegisterMap
+) -> None:
+    """A profile must show the power, and have what the house says of it."""
+    if not power_register(profile):
+        text = (
+            f"{quoted(meter.profile)} has no register '{POWER}' to steer by, and its sidecar says"
+            " of none that it shows that"
+        )
+        check.report.refuse((*path, "profile"), text)
+    for name, value in meter.identity.items():
+        here = (*path, "identity", name)
+        if not check.has_register(here, name, profile):
+            continue
+        try:
+            ServedImage(profile, identity={name: value})
+        except EncodeError as error:
+            check.report.refuse(here, str(error))
+        if name in shown_by(profile):
+            text = f"{quoted(name)} shows what the meter measures; it cannot stay the same"
+            check.report.refuse(here, text)
+
+
 def _inverters(check: HouseCheck) -> None:
     taken: dict[tuple[str, str], str] = {}
     for name, inverter in check.house.inverter.items():
@@ -137,6 +175,8 @@ def _inverters(check: HouseCheck) -> None:
             if other != name and check.report.is_usable(*path, key):
                 text = f"{key} {quoted(value)} belongs to inverter {quoted(other)} already"
                 check.report.refuse((*path, key), text)
+        if has_device:
+            _control(check, path, inverter)
         if has_device and has_meter:
             _same_unit(check, inverter.device, inverter.fakemeter)
     for name in check.house.fakemeter:
@@ -153,6 +193,24 @@ def _plant(check: HouseCheck, path: KeyPath, inverter: InverterConfig) -> None:
     check.within((*path, "dead_time"), is_good, "must be in 0s..5s")
     is_good = 0.0 < inverter.lag <= LAG_S_MAX
     check.within((*path, "lag"), is_good, "must be more than 0 s and at most 10 s")
+
+
+def _control(check: HouseCheck, path: KeyPath, inverter: InverterConfig) -> None:
+    """The ways in which an inverter may be told."""
+    here = (*path, "control")
+    if inverter.control not in CONTROLS:
+        near = did_you_mean(inverter.control, CONTROLS)
+        text = f"{quoted(inverter.control)} is not one of {', '.join(CONTROLS)}{near}"
+        check.within(here, False, text)
+    elif inverter.control != "mitm":
+        register_map = check.maps.get(check.house.device[inverter.device].map)
+        if register_map is not None and PROBE not in register_map.registers:
+            text = f"map {quoted(register_map.model)} has no dispatch registers: only 'mitm' works"
+            check.report.refuse(here, text)
+    minutes = inverter.failsafe / 60.0
+    is_good = minutes == round(minutes) and 1 <= minutes <= FAILSAFE_MIN_MAX
+    text = f"must be whole minutes, 1 to {FAILSAFE_MIN_MAX}: that is how a Solis counts it"
+    check.within((*path, "failsafe"), is_good, text)
 
 
 def _same_unit(check: HouseCheck, device: str, fakemeter: str) -> None:

@@ -1,0 +1,215 @@
+"""An inverter told by its registers: what to write next, and when. Pure.
+
+The order is always the same, and the mode is written last: the fail-safe timer is armed first, so
+that there is never a command without an end; then the master switch; then the power with its
+limits; then the mode. All of it again well inside the timer. When there is nothing to wish, or
+nobody who does, the inverter is given back to its own self use.
+
+Source: field notes of public integrations (see maps/solis_s5_eh1p), which also saw that scattered
+single writes may be dropped: neighbours go in one frame.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from grug.model import Value
+
+EXISTS = 0xAA55
+PROBE = "dispatch_available"
+ENABLED, FAILSAFE, MODE = "dispatch_enabled", "dispatch_failsafe_interval", "dispatch_mode"
+POWER, FUNCTION = "dispatch_power", "dispatch_function"
+SOC_LOW, SOC_HIGH = "dispatch_soc_low", "dispatch_soc_high"
+AT_GRID, SELF_USE = 3, 5
+"""Modes: power at the house's connection, plus = export; and the inverter's own self use."""
+UNCHANGED = 0
+"""Value of the function register that leaves every function as it is."""
+SAFE: tuple[tuple[str, Value], ...] = ((ENABLED, 0),)
+"""Written when a step fails."""
+CHECKED = (ENABLED, POWER, MODE)
+"""What is read back at every arming."""
+
+STEP_W = 10.0
+"""Resolution of the power register."""
+DEAD_BAND_W = 50.0
+"""Smaller changes of the wish are not worth two frames."""
+MOVE_S = 1.0
+"""Changes are no more frequent than this."""
+ARMS_PER_TIMER = 4
+"""How often the timer is armed anew before it would end."""
+RETRY_S = 5.0
+WISH_S_MAX = 5.0
+"""An older decision of the offset controller is none."""
+
+
+class Phase(enum.StrEnum):
+    """What is known of the inverter."""
+
+    UNKNOWN = "unknown"
+    """Not asked yet, or no answer."""
+    ABSENT = "absent"
+    """The firmware has no such registers."""
+    IDLE = "idle"
+    ACTIVE = "active"
+
+
+class Act(enum.StrEnum):
+    """What to do next."""
+
+    WAIT = "wait"
+    PROBE = "probe"
+    START = "start"
+    """Everything, in order, each step seen to be taken."""
+    MOVE = "move"
+    """Another power."""
+    ARM = "arm"
+    """Everything again, and a look whether the inverter still does it."""
+    RELEASE = "release"
+    """Back to self use."""
+
+
+@dataclass(frozen=True, slots=True)
+class DispatchSettings:
+    """The part of the configuration that one inverter's dispatch needs."""
+
+    inverter: str
+    device: str
+    share: float
+    """Its part of the house's offset, 0 to 1."""
+    failsafe_min: int = 1
+    falls_back: bool = False
+    """Whether its meter carries the offset where the registers do not."""
+    power_w_max: float = 6000.0
+    soc_low_pct: int = 10
+    """Between these states of charge the registers may move the battery."""
+    soc_high_pct: int = 100
+
+    @property
+    def timer_s(self) -> float:
+        """The fail-safe timer."""
+        return 60.0 * self.failsafe_min
+
+
+class DispatchState(NamedTuple):
+    """What is known and was done; times are monotonic."""
+
+    phase: Phase = Phase.UNKNOWN
+    power_w: float = 0.0
+    """What the registers carry."""
+    armed_s: float = -math.inf
+    moved_s: float = -math.inf
+    tried_s: float = -math.inf
+    """When something failed last."""
+
+
+class Plan(NamedTuple):
+    """The next act and its reason."""
+
+    act: Act
+    power_w: float
+    reason: str
+
+
+def wish_w(settings: DispatchSettings, offset_w: float) -> float:
+    """The inverter's part of an offset, as its registers can carry it; plus = export."""
+    part_w = offset_w * settings.share
+    part_w = min(max(part_w, -settings.power_w_max), settings.power_w_max)
+    return round(part_w / STEP_W) * STEP_W
+
+
+def wish_of(
+    settings: DispatchSettings, names: tuple[str, ...], values: tuple[float, ...]
+) -> float | None:
+    """The inverter's part of what the offset controller decided.
+
+    Returns:
+        At the grid, plus = export; None while its meter is silent: what nobody measures, nobody
+        steers, by registers no more than by the meter.
+    """
+    decided = dict(zip(names, values, strict=True))
+    served_w = decided.get(f"served_w/{settings.inverter}", math.nan)
+    offset_w = decided.get("offset_w", math.nan)
+    if not math.isfinite(served_w) or not math.isfinite(offset_w):
+        return None
+    return wish_w(settings, offset_w)
+
+
+def decide(
+    settings: DispatchSettings, state: DispatchState, wanted_w: float | None, now_s: float
+) -> Plan:
+    """Decide what to do next.
+
+    Args:
+        settings: of the inverter.
+        state: what is known and was done.
+        wanted_w: at the grid, plus = export; None when nobody has decided lately.
+        now_s: monotonic time.
+    """
+    is_resting = now_s - state.tried_s < RETRY_S
+    power_w = wanted_w or 0.0
+    match state.phase:
+        case Phase.ABSENT:
+            return Plan(Act.WAIT, 0.0, "the firmware has no dispatch registers")
+        case Phase.UNKNOWN if is_resting:
+            return Plan(Act.WAIT, 0.0, "no answer yet")
+        case Phase.UNKNOWN:
+            return Plan(Act.PROBE, 0.0, "whether the firmware has dispatch registers")
+        case Phase.IDLE if abs(power_w) < DEAD_BAND_W:
+            return Plan(Act.WAIT, 0.0, "nothing to carry")
+        case Phase.IDLE if is_resting:
+            return Plan(Act.WAIT, 0.0, "tried a moment ago")
+        case Phase.IDLE:
+            return Plan(Act.START, power_w, f"offset of {power_w:g} W")
+    if is_resting:
+        return Plan(Act.WAIT, state.power_w, "tried a moment ago")
+    if wanted_w is None:
+        return Plan(Act.RELEASE, 0.0, "nobody decided lately")
+    if power_w == 0.0:
+        return Plan(Act.RELEASE, 0.0, "no offset any more")
+    moves_w = abs(power_w - state.power_w)
+    if now_s - state.armed_s >= settings.timer_s / ARMS_PER_TIMER:
+        return Plan(Act.ARM, power_w, f"armed again, {power_w:g} W")
+    if moves_w >= DEAD_BAND_W and now_s - state.moved_s >= MOVE_S:
+        return Plan(Act.MOVE, power_w, f"offset of {power_w:g} W")
+    return Plan(Act.WAIT, state.power_w, "as it should be")
+
+
+def steps(settings: DispatchSettings, plan: Plan) -> tuple[tuple[str, Value], ...]:
+    """Registers and values of an act, in the order in which they are written."""
+    power: tuple[tuple[str, Value], ...] = (
+        (POWER, plan.power_w),
+        (FUNCTION, UNCHANGED),
+        (SOC_LOW, settings.soc_low_pct),
+        (SOC_HIGH, settings.soc_high_pct),
+    )
+    match plan.act:
+        case Act.START | Act.ARM:
+            timer = ((FAILSAFE, settings.failsafe_min), (ENABLED, 1))
+            return (*timer, *power, (MODE, AT_GRID))
+        case Act.MOVE:
+            return ((POWER, plan.power_w), (MODE, AT_GRID))
+        case Act.RELEASE:
+            return ((MODE, SELF_USE), (POWER, 0.0), (ENABLED, 0))
+    return ()
+
+
+def probed(settings: DispatchSettings, value: Value | None) -> tuple[Phase, str]:
+    """What the answer to the probe means, and the reason when it is no."""
+    if value == EXISTS:
+        return Phase.IDLE, ""
+    shown = "cannot be read" if value is None else f"reads {value}"
+    instead = (
+        "its meter carries the offset instead"
+        if settings.falls_back
+        else 'it carries no offset; control = "both" would let its meter carry it'
+    )
+    reason = f"no dispatch by registers: input 34502 {shown}, not {EXISTS} (0xAA55); {instead}"
+    return Phase.ABSENT, reason
+
+
+def is_as_told(values: tuple[Value | None, ...], power_w: float) -> bool:
+    """Whether the registers in ``CHECKED`` still hold what was written."""
+    return values == (1, power_w, AT_GRID)

@@ -1,0 +1,242 @@
+"""Inverters told by their registers, in the closed loop of the simulated house."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import msgspec
+import pytest
+import trio
+from configs import small_house
+
+from grug.app import parts
+from grug.app.control import House
+from grug.app.writing import open_gate
+from grug.config.types import HouseConfig, OffsetConfig
+from grug.control.dispatch import is_as_told
+from grug.messages import DispatchChanged, Noted, SetOffset
+from grug.runtime.clock import WallClock
+from grug.sim.actors import SimActors
+from grug.sim.devices import SolisUnit
+from grug.sim.seeded import run_seeded
+from grug.sim.wiring import SimulatedHouse
+
+pytestmark = pytest.mark.slow
+
+
+def config_of(control: str, offset_w: float = -2000.0) -> HouseConfig:
+    house = small_house()
+    inverters = {
+        name: msgspec.structs.replace(inverter, control=control)
+        for name, inverter in house.inverter.items()
+    }
+    return msgspec.structs.replace(house, inverter=inverters, offset=OffsetConfig(power=offset_w))
+
+
+class Loop:
+    """A house that runs, and what it says."""
+
+    def __init__(self, config: HouseConfig, has_dispatch: bool) -> None:
+        self.house = House(config)
+        self.maps = parts.load_maps(config)
+        self.simulated = SimulatedHouse(config, 1, start_hour=11.0)
+        self.told = self.house.feed.subscribe("test", DispatchChanged, Noted)
+        self.units = [unit for unit in self.simulated.units.values() if isinstance(unit, SolisUnit)]
+        for unit in self.units:
+            unit.has_dispatch = has_dispatch
+        self.controllers = trio.CancelScope()
+
+    async def run(self) -> None:
+        actors = SimActors(self.simulated, self.house.feed)
+        gate = open_gate(self.house, self.maps, actors.buses, wall=WallClock(0.0))
+        async with trio.open_nursery() as sources:
+            sources.start_soon(actors.run)
+            sources.start_soon(self.simulated.run)
+            sources.start_soon(gate.part.start)
+            with self.controllers:
+                async with trio.open_nursery() as commanding:
+                    for part in parts.controllers(self.house, self.maps, gate):
+                        commanding.start_soon(part.start)
+
+    async def grid_w(self, over_s: float = 20.0) -> float:
+        """Mean power at the grid, plus = import."""
+        before = self.simulated.truth()
+        await trio.sleep(over_s)
+        after = self.simulated.truth()
+        net_wh = sum(
+            sign * (after[name] - before[name])
+            for name, sign in (("import_wh", 1), ("export_wh", -1))
+        )
+        return net_wh * 3600.0 / over_s
+
+    def enabled(self) -> list[int]:
+        for unit in self.units:
+            unit.read(unit.register_map["dispatch_enabled"].span, trio.current_time())
+        return [int(unit.image.get("dispatch_enabled")) for unit in self.units]
+
+    def carried(self) -> list[float]:
+        now_s = trio.current_time()
+        self.simulated.house.advance(now_s)
+        held = [inverter.dispatched for inverter in self.simulated.house.inverters]
+        return [each.power_w if each is not None and each.mode == 3 else 0.0 for each in held]
+
+    def beliefs(self) -> float:
+        return sum(inverter.belief_w for inverter in self.simulated.house.inverters)
+
+    def notes(self) -> list[str]:
+        return [each.text for each in self.told.drain() if isinstance(each, Noted)]
+
+
+@asynccontextmanager
+async def running(
+    control: str, offset_w: float = -2000.0, *, has_dispatch: bool = True
+) -> AsyncIterator[Loop]:
+    loop = Loop(config_of(control, offset_w), has_dispatch)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(loop.run)
+        yield loop
+        nursery.cancel_scope.cancel()
+
+
+def run(check: Callable[[], object]) -> None:
+    run_seeded(check, seed=1)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("control", ["dispatch", "both"])
+def test_the_registers_carry_the_offset_and_the_meter_tells_the_truth(control: str) -> None:
+    async def check() -> None:
+        async with running(control) as loop:
+            await trio.sleep(40)
+            assert loop.carried() == [-1000.0, -1000.0]
+            assert await loop.grid_w() == pytest.approx(2000.0, abs=250.0)
+            assert loop.beliefs() == pytest.approx(loop.simulated.house.grid_w, abs=500.0)
+
+    run(check)
+
+
+def test_meter_alone_and_both_put_the_grid_at_the_same_power() -> None:
+    powers_w: dict[str, float] = {}
+
+    async def check(control: str) -> None:
+        async with running(control) as loop:
+            await trio.sleep(60)
+            powers_w[control] = await loop.grid_w(60.0)
+
+    for control in ("mitm", "both"):
+        run_seeded(check, control, seed=1)
+    assert powers_w["both"] == pytest.approx(powers_w["mitm"], abs=150.0)
+
+
+def test_grug_dies_and_the_inverter_takes_back_control_within_its_timer() -> None:
+    async def check() -> None:
+        async with running("dispatch") as loop:
+            await trio.sleep(40)
+            assert loop.enabled() == [1, 1]
+            loop.controllers.cancel()  # Like SIGKILL: nobody says good-bye.
+            await trio.sleep(30)
+            assert loop.enabled() == [1, 1]
+            await trio.sleep(35)
+            assert loop.enabled() == [0, 0]
+            assert loop.carried() == [0.0, 0.0]
+
+    run(check)
+
+
+def test_a_stop_gives_the_inverters_back_at_once() -> None:
+    async def check() -> None:
+        async with running("both") as loop:
+            await trio.sleep(40)
+            loop.house.stopping.set()
+            await trio.sleep(2.5)
+            assert loop.enabled() == [0, 0]
+            modes = [unit.image.get("dispatch_mode") for unit in loop.units]
+            assert modes == [5, 5]
+
+    run(check)
+
+
+@pytest.mark.parametrize("after_s", [0.4, 0.7, 1.0, 1.3, 1.6])
+def test_a_stop_in_the_middle_of_a_start_gives_them_back_too(after_s: float) -> None:
+    async def check() -> None:
+        async with running("both", 0.0) as loop:
+            await trio.sleep(20)
+            wish = SetOffset(-1500.0, trio.current_time() + 60.0, "test", "why")
+            loop.house.feed.publish(wish)
+            await trio.sleep(after_s)
+            loop.house.stopping.set()
+            await trio.sleep(2.9)
+            assert loop.enabled() == [0, 0]
+
+    run(check)
+
+
+def test_the_timer_never_ends_while_grug_lives_and_the_offset_moves() -> None:
+    async def check() -> None:
+        async with running("both") as loop:
+            await trio.sleep(30)
+            for turn in range(40):
+                wish = SetOffset(-1000.0 - 100.0 * turn, trio.current_time() + 60.0, "test", "why")
+                loop.house.feed.publish(wish)
+                await trio.sleep(6)
+                assert loop.enabled() == [1, 1]
+
+    run(check)
+
+
+def test_no_offset_leaves_the_inverters_to_themselves() -> None:
+    async def check() -> None:
+        async with running("both", 0.0) as loop:
+            await trio.sleep(30)
+            assert loop.enabled() == [0, 0]
+            wish = SetOffset(1500.0, trio.current_time() + 20.0, "test", "an hour of export")
+            loop.house.feed.publish(wish)
+            await trio.sleep(15)
+            assert loop.carried() == [750.0, 750.0]
+            await trio.sleep(20)
+            assert loop.enabled() == [0, 0]
+
+    run(check)
+
+
+@pytest.mark.parametrize(("control", "reaches"), [("both", True), ("dispatch", False)])
+def test_firmware_without_the_registers(control: str, reaches: bool) -> None:
+    async def check() -> None:
+        async with running(control, has_dispatch=False) as loop:
+            await trio.sleep(60)
+            grid_w = await loop.grid_w()
+            assert (abs(grid_w - 2000.0) < 300.0) is reaches
+            notes = [note for note in loop.notes() if "no dispatch by registers" in note]
+            assert len(notes) == 2
+            assert "input 34502 reads 0, not 43605" in notes[0]
+
+    run(check)
+
+
+def test_a_lost_grid_meter_ends_what_the_registers_say() -> None:
+    async def check() -> None:
+        async with running("both") as loop:
+            await trio.sleep(40)
+            loop.simulated.apply("grid:silent+60")
+            await trio.sleep(15)
+            assert loop.enabled() == [0, 0]
+
+    run(check)
+
+
+def test_what_somebody_else_writes_is_noticed_and_ended() -> None:
+    async def check() -> None:
+        async with running("both") as loop:
+            await trio.sleep(40)
+            loop.units[0].image.set("dispatch_mode", 2)
+            loop.units[0].image.set("dispatch_power", 3000.0)
+            await trio.sleep(30)
+            assert loop.carried() == [-1000.0, -1000.0]
+
+    run(check)
+
+
+def test_the_look_at_the_registers_knows_its_own_values() -> None:
+    assert is_as_told((1, -1000.0, 3), -1000.0)
+    assert not is_as_told((0, -1000.0, 3), -1000.0)
+    assert not is_as_told((1, None, 3), -1000.0)
