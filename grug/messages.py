@@ -428,6 +428,27 @@ class Noted(Message, frozen=True):
     noted_s: float
 
 
+class RunStarted(Message, frozen=True):
+    """Composition root -> recorder: a house begins, and this is all that decides what it does."""
+
+    version: str
+    """Of grug."""
+    config: str
+    """The configuration as JSON, without what is secret."""
+    digest: str
+    """Of that, short: two runs with one digest had one configuration."""
+    maps: dict[str, str]
+    """Digest of each register map, by model."""
+    started_s: float
+
+
+class RunStopping(Message, frozen=True):
+    """Composition root -> recorder: from now on controllers leave safe outputs behind."""
+
+    cause: str
+    stopping_s: float
+
+
 class WireTraced(Message, frozen=True):
     """Tap -> tracer: what was on the wires since the last one."""
 

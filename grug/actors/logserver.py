@@ -2,7 +2,8 @@
 
 In:    ``Synced``: how far the log is on the device; HTTP requests, one per connection
 Out:   ``GET /log?epoch=E&seq=S``: stored bytes of all blocks after (E, S), then new ones when
-       they are safe, until the reader hangs up or the log ends; ``GET /``: log id and end as JSON
+       they are safe, until the reader hangs up or the log ends; ``GET /``: log id and end as
+       JSON; ``GET /live``: what is published, as JSON lines, long before it is on the device
 Owns:  nothing: each reader has a cursor of its own, and waits for nobody
 Stops: when cancelled
 """
@@ -16,6 +17,9 @@ from pathlib import Path
 import trio
 
 from grug.errors import StorageError
+from grug.runtime.clock import WallClock
+from grug.runtime.feed import Feed
+from grug.storage.live import LIVE_KINDS, live_key, live_text
 from grug.transport.http import Request, has_token, receive_request, reply_head
 from grug.transport.logfiles import LogBlock, LogReader, Position, Synced, log_id_of
 
@@ -27,7 +31,13 @@ _HEAD_S_MAX = 10.0
 
 
 async def run(
-    *, log_directory: Path, synced: Synced, listeners: list[trio.SocketListener], token: str
+    *,
+    log_directory: Path,
+    synced: Synced,
+    listeners: list[trio.SocketListener],
+    token: str,
+    feed: Feed | None = None,
+    wall: WallClock | None = None,
 ) -> None:
     """Serve until cancelled.
 
@@ -36,19 +46,25 @@ async def run(
         synced: marked by the recorder.
         listeners: where to serve.
         token: without which nothing is told; not empty.
+        feed: what displays are told of; None tells them nothing.
+        wall: gives UTC; None is the system's clock.
     """
     assert token, "a log without a token is everybody's"
-    server = _Server(log_directory, synced, token)
+    server = _Server(log_directory, synced, token, feed, wall or WallClock())
     await trio.serve_listeners(server.serve, listeners)
 
 
 class _Server:
     """What all connections share."""
 
-    def __init__(self, directory: Path, synced: Synced, token: str) -> None:
+    def __init__(
+        self, directory: Path, synced: Synced, token: str, feed: Feed | None, wall: WallClock
+    ) -> None:
         self._directory = directory
         self._synced = synced
         self._token = token
+        self._feed = feed
+        self._wall = wall
         self._readers = 0
 
     async def serve(self, stream: trio.SocketStream) -> None:
@@ -80,8 +96,18 @@ class _Server:
         elif request.path == "/log" and (after := _position(request)) is not None:
             await stream.send_all(reply_head("200 OK", Content_Type="application/octet-stream"))
             await self._send_log(stream, after)
+        elif request.path == "/live" and self._feed is not None:
+            await stream.send_all(reply_head("200 OK", Content_Type="application/x-ndjson"))
+            await self._send_live(stream, self._feed)
         else:
             await stream.send_all(reply_head("404 Not Found"))
+
+    async def _send_live(self, stream: trio.SocketStream, feed: Feed) -> None:
+        """Send what is published; a display that is slow misses all but the latest of each."""
+        with feed.subscribe("live", *LIVE_KINDS, key=live_key) as source:
+            while True:
+                text = live_text(await source.receive_batch(), self._wall.utc_ms)
+                await stream.send_all(text.encode())
 
     async def _send_log(self, stream: trio.SocketStream, after: Position) -> None:
         """Send what is there, then what comes; a slow reader only holds up itself."""

@@ -130,6 +130,12 @@ class _Controller:
         self._passed_on = passed_on
         self._book = FactsBook(settings.inverters)
         self._layouts: dict[tuple[str, ...], _Layout] = {}
+        second = {
+            settings.second_voltage_register: "voltage_v",
+            settings.second_frequency_register: "frequency_hz",
+        }
+        second.pop("", None)
+        self._second_passed_on = second
         self._meters = {settings.grid_device, settings.second_device}
         kinds = (Readings, ReadingsMissing, *LASTING)
         self.inbox = feed.subscribe(NAME, *kinds, wanted=self._is_wanted, wakes=self._wakes)
@@ -279,13 +285,16 @@ class _Controller:
 
     def _take_second(self, readings: Readings) -> bool:
         """Note the second meter's reading; it asks for a decision only when it is believed."""
-        names = readings.names
         if readings.device != self._settings.second_device:
             return False
-        if self._settings.second_register not in names:
+        settings = self._settings
+        layout = _Layout(readings.names, settings.second_register, self._second_passed_on)
+        if layout.others:
+            live_s = settings.ladder.live_s
+            self._others = layout.others_of(readings, self._others, older_by_s=live_s)
+        if layout.grid_index is None:
             return False
-        index = names.index(self._settings.second_register)
-        self._known.take_second(_grid_reading(readings, index))
+        self._known.take_second(_grid_reading(readings, layout.grid_index))
         return self._rung is not None and self._rung is not Rung.LIVE
 
 
@@ -302,13 +311,23 @@ class _Layout:
             (index, passed_on[name]) for index, name in enumerate(names) if name in passed_on
         )
 
-    def others_of(self, readings: Readings, before: GridOthers) -> GridOthers:
-        """What was known before, with the good values of these readings."""
+    def others_of(
+        self, readings: Readings, before: GridOthers, older_by_s: float = -math.inf
+    ) -> GridOthers:
+        """What was known before, with the good values of these readings.
+
+        Args:
+            readings: of a meter.
+            before: what was known.
+            older_by_s: what was known is replaced only when it is older by more than this.
+        """
         fresh: dict[str, tuple[float, float]] = {}
         for index, name in self.others:
             value = readings.values[index]
             is_good = not readings.qualities or readings.qualities[index] is Quality.GOOD
-            if is_good and isinstance(value, float | int):
+            known: tuple[float, float] | None = getattr(before, name)
+            is_old = known is None or readings.read_s - known[1] > older_by_s
+            if is_good and is_old and isinstance(value, float | int):
                 fresh[name] = (float(value), readings.read_s)
         return replace(before, **fresh)
 

@@ -208,10 +208,11 @@ class _Recorder:
                 time_ms = self._timeline.at(at_s, self._wall.utc_ms(at_s))
                 self._clock.note_set(at_s)
             self._block_ms_start = time_ms
+        self._origin_ms = time_ms - round(at_s * 1000)
+        self._collector.set_zero(self._origin_ms)
         self._collector.add(message, time_ms)
         self._now_s = max(self._now_s or at_s, at_s)
         self._now_ms = time_ms
-        self._origin_ms = time_ms - round(at_s * 1000)
         return (
             self._now_s - self._block_s_start >= self.block_s
             or self._collector.count >= BLOCK_SAMPLES_MAX

@@ -7,14 +7,18 @@ is cancelled; then the log is completed, last of all.
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
 import trio
 
 from grug.actors import forwarder
+from grug.app.about import started
+from grug.codec.registers import RegisterMap
 from grug.config.types import HouseConfig
+from grug.messages import RunStopping
+from grug.runtime.clock import whole_ms
 from grug.runtime.feed import Feed
 from grug.runtime.supervisor import Part, run_parts, supervise
 from grug.transport.process import DataProcess
@@ -29,6 +33,8 @@ class House:
     """What the actors of one control process share."""
 
     config: HouseConfig
+    maps: Mapping[str, RegisterMap] = field(default_factory=dict)
+    """By model."""
     feed: Feed = field(default_factory=Feed)
     stop_asked: trio.Event = field(default_factory=trio.Event)
     """Set it to stop the house in good order."""
@@ -68,12 +74,16 @@ async def run_house(
         if data is not None:
             keeper = _forwarder(house, data, all_else_stopped)
             nursery.start_soon(supervise, keeper, house.feed, name=keeper.name)
+            started_s = whole_ms(trio.current_time())
+            house.feed.publish(started(house.config, house.maps, started_s))
         async with trio.open_nursery() as asking:
             for part in sources:
                 asking.start_soon(supervise, part, house.feed, name=part.name)
             async with trio.open_nursery() as commanding:
                 commanding.start_soon(run_parts, controllers, house.feed, house.stopping)
                 await house.stop_asked.wait()
+                stopping_s = whole_ms(trio.current_time())
+                house.feed.publish(RunStopping("asked to stop", stopping_s))
                 house.stopping.set()
                 commanding.cancel_scope.deadline = trio.current_time() + SAFE_OUTPUTS_S_MAX
             asking.cancel_scope.cancel()

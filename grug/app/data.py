@@ -195,6 +195,7 @@ async def _serve(settings: DataSettings, state: Path, synced: Synced, feed: Feed
         synced=synced,
         listeners=list(listeners),
         token=settings.config.log.token,
+        feed=feed,
     )
     await supervise(Part("logserver", serve, is_vital=False), feed)
 

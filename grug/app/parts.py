@@ -17,8 +17,9 @@ from typing import NamedTuple, TypeAlias
 
 import trio
 
-from grug.actors import agenda, bus, commands, dispatch, evse, fakemeter, offset, poller
+from grug.actors import agenda, bus, commands, evse, fakemeter, offset, poller
 from grug.app.control import House
+from grug.app.inverters import inverter_parts
 from grug.app.writing import Writes
 from grug.codec.registers import RegisterMap
 from grug.codec.served import power_range_w
@@ -27,7 +28,6 @@ from grug.config.loads import group_name, line_schedule, spans_of, unit_traits
 from grug.config.schedule import entry_of
 from grug.config.types import DeviceConfig, GridConfig, HouseConfig
 from grug.control.circulation import CirculationSettings
-from grug.control.dispatch import DispatchSettings
 from grug.control.ladder import LadderSettings
 from grug.control.meterport import MeterTally
 from grug.control.offset import IMAGE_NAMES, OffsetSettings, SteeredInverter
@@ -55,6 +55,9 @@ SILENT_POLLS_MAX = 3
 
 Maps: TypeAlias = Mapping[str, RegisterMap]
 
+
+VOLTAGES = ("phase_1_line_to_neutral_volts", "voltage")
+"""Registers of a meter that the inverters are told as their voltage, by the maps' names."""
 
 LIVE_S = 0.7
 LIVE_POLLS = 1.5
@@ -194,16 +197,7 @@ def controllers(house: House, maps: Maps, gate: Writes) -> list[Part]:
             memory=offset.OffsetMemory(house.feed),
         )
         parts.append(Part("offset", start))
-        for dispatched in dispatch_settings(config):
-            start = partial(
-                dispatch.run,
-                gate.caller,
-                gate.questions,
-                house.feed,
-                settings=dispatched,
-                stopping=house.stopping,
-            )
-            parts.append(Part(f"dispatch {dispatched.inverter}", start))
+    parts += inverter_parts(house, gate)
     for name, charger in config.evse.items():
         charging = evse.EvseSettings(
             device=charger.device,
@@ -217,23 +211,6 @@ def controllers(house: House, maps: Maps, gate: Writes) -> list[Part]:
         )
         parts.append(Part(f"evse {name}", start))
     return parts
-
-
-def dispatch_settings(config: HouseConfig) -> list[DispatchSettings]:
-    """Of the inverters that are told by their registers."""
-    total = sum(inverter.share for inverter in config.inverter.values())
-    return [
-        DispatchSettings(
-            inverter=name,
-            device=inverter.device,
-            share=inverter.share / total,
-            failsafe_min=round(inverter.failsafe / 60.0),
-            falls_back=inverter.control == "both",
-            power_w_max=config.offset.limit,
-        )
-        for name, inverter in config.inverter.items()
-        if inverter.control != "mitm"
-    ]
 
 
 def desk(house: House, maps: Maps, gate: Writes) -> list[Part]:
@@ -303,7 +280,9 @@ def offset_settings(config: HouseConfig, maps: Maps) -> OffsetSettings | None:
             )
         )
     grid = config.device[config.grid.device]
-    polled = {name for poll in grid.poll for name in poll.registers}
+    polled = _polled_of(grid)
+    second = config.device.get(config.grid.second_series[0])
+    second_polled = _polled_of(second) if second is not None else set()
     return OffsetSettings(
         grid_device=config.grid.device,
         grid_register=config.grid.register,
@@ -315,6 +294,8 @@ def offset_settings(config: HouseConfig, maps: Maps) -> OffsetSettings | None:
         ),
         second_device=config.grid.second_series[0],
         second_register=config.grid.second_series[1],
+        second_voltage_register=_first_of(second_polled, *VOLTAGES),
+        second_frequency_register=_first_of(second_polled, "frequency"),
         limits=WishLimits(
             power_w=config.offset.power,
             limit_w=config.offset.limit,
@@ -328,7 +309,7 @@ def offset_settings(config: HouseConfig, maps: Maps) -> OffsetSettings | None:
                 config.offset.circulation, config.offset.circulation_time
             ),
         ),
-        voltage_register=_first_of(polled, "phase_1_line_to_neutral_volts", "voltage"),
+        voltage_register=_first_of(polled, *VOLTAGES),
         frequency_register=_first_of(polled, "frequency"),
         import_energy_register=_first_of(polled, "total_import_kwh", "import_active_energy"),
         export_energy_register=_first_of(polled, "total_export_kwh", "export_active_energy"),
@@ -429,6 +410,10 @@ def _poll_groups(
 def _bound_w(bound_w: float | None) -> float:
     """A bound that is not there bounds nothing."""
     return math.inf if bound_w is None else bound_w
+
+
+def _polled_of(device: DeviceConfig) -> set[str]:
+    return {name for poll in device.poll for name in poll.registers}
 
 
 def _first_of(polled: Set[str], *names: str) -> str:

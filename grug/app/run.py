@@ -64,7 +64,7 @@ async def _run(
     data: DataSettings,
     hours: float | None,
 ) -> None:
-    house = House(config)
+    house = House(config, maps)
     tap = parts.tap_of(config)
     openers = parts.tapped(config, parts.real_openers(config), tap)
     sources = parts.wire_sources(house, maps, openers, parts.verdicts_of(config))

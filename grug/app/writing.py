@@ -37,6 +37,8 @@ class Writes(NamedTuple):
     caller: WriteCaller
     questions: ValueCaller
     """To be asked what registers hold."""
+    wall: WallClock
+    """The clock of the ledger, and of whoever sets clocks."""
 
 
 def open_gate(
@@ -86,4 +88,4 @@ def open_gate(
     questions: ValueCalls
     asker, questions = open_calls()
     start = partial(writer.run, calls, questions, house.feed, make_gate=make_gate)
-    return Writes(Part("writer", start), caller, asker)
+    return Writes(Part("writer", start), caller, asker, clock)

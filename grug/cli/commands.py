@@ -21,6 +21,7 @@ from grug.cli import (
     maps,
     offset,
     plan,
+    replay,
     ship,
     sim,
     solis,
@@ -169,6 +170,7 @@ cli.add_command(sim.group)
 cli.add_command(fake.group)
 cli.add_command(offset.command)
 cli.add_command(plan.command)
+cli.add_command(replay.command)
 cli.add_command(ship.ship)
 cli.add_command(sql.command)
 cli.add_command(solis.group)

@@ -55,8 +55,8 @@ def report(
 ) -> Job:
     """Say who asked which fake meter for what, how often, and what became of it."""
     if from_log:
-        return partial(on_log, state, _report_log, (since, until))
-    return partial(_report, state, as_json)
+        return partial(on_log, state, report_log, (since, until))
+    return partial(report_house, state, as_json)
 
 
 @group.command()
@@ -69,11 +69,12 @@ def calibrate(
     Exit status 1 when one of them does not believe its fake meter.
     """
     if from_log:
-        return partial(on_log, state, _calibrate_log, (since, until), as_json)
-    return partial(_calibrate, state, as_json)
+        return partial(on_log, state, calibrate_log, (since, until), as_json)
+    return partial(calibrate_house, state, as_json)
 
 
-def _report(state: Path | None, as_json: bool) -> int:
+def report_house(state: Path | None, as_json: bool) -> int:
+    """Ask the house that runs what its fake meters are asked; exit status 1 when none answers."""
     answer = ask_house({"command": "fakemeters"}, state)
     if answer is None:
         return 1
@@ -113,7 +114,7 @@ def _meter_text(meter: dict[str, Any]) -> str:
     return "\n".join(lines + _table(rows)) + "\n"
 
 
-def _report_log(directory: Path, since_until: tuple[str | None, str | None]) -> int:
+def report_log(directory: Path, since_until: tuple[str | None, str | None]) -> int:
     """The counters at the end of the range, and every question that was new in it."""
     times = times_of(directory, since_until)
     wanted = wanted_by(["fakemeter/*"])
@@ -133,7 +134,8 @@ def _report_log(directory: Path, since_until: tuple[str | None, str | None]) -> 
     return 0
 
 
-def _calibrate(state: Path | None, as_json: bool) -> int:
+def calibrate_house(state: Path | None, as_json: bool) -> int:
+    """Ask the house that runs whether its inverters believe their meters."""
     answer = ask_house({"command": "beliefs"}, state)
     if answer is None:
         return 1
@@ -144,7 +146,7 @@ def _calibrate(state: Path | None, as_json: bool) -> int:
     return _tell([BeliefEstimated(**each) for each in beliefs], as_json)
 
 
-def _calibrate_log(
+def calibrate_log(
     directory: Path, since_until: tuple[str | None, str | None], as_json: bool
 ) -> int:
     """The same from a log: as long as its range, and not only the last minutes."""

@@ -12,6 +12,7 @@ from typing import IO, Any, TypeAlias
 
 import asyncclick as click
 
+from grug.cli.live import follow as follow_live
 from grug.cli.states import STATES
 from grug.errors import ShipError, StorageError
 from grug.storage.native import Origin, SampleBlock, readings_rows
@@ -86,11 +87,21 @@ def ls(state: Path | None) -> Job:
 @click.option("-n", "--lines", type=click.IntRange(min=0), default=20, show_default=True)
 @click.option("-f", "--follow", is_flag=True, help="Go on while the house runs, until Ctrl-C.")
 @_events_option
+@click.option("--live", metavar="URL", help="Of a house that serves its log: what comes, at once.")
+@click.option("--token", envvar="GRUG_TOKEN", default="", help="For --live; or GRUG_TOKEN.")
 @state_option
 def tail(
-    patterns: tuple[str, ...], lines: int, follow: bool, events: bool, state: Path | None
+    patterns: tuple[str, ...],
+    lines: int,
+    follow: bool,
+    events: bool,
+    live: str | None,
+    token: str,
+    state: Path | None,
 ) -> Job:
     """Show the last samples, of SERIES such as 'grid/*' or of all."""
+    if live is not None:
+        return partial(follow_live, live, token, wanted_by(patterns), events)
     return partial(on_log, state, _tail, patterns, lines, follow, events)
 
 

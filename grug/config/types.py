@@ -5,7 +5,7 @@ The values cross to the data process as JSON, so that everything here must survi
 
 from __future__ import annotations
 
-from typing import NewType
+from typing import Literal, NewType
 
 import msgspec
 
@@ -85,6 +85,25 @@ class FakeMeterConfig(Struct, frozen=True):
     """Registers of the profile that always read the same, such as a serial number."""
 
 
+class PowerSaveConfig(Struct, frozen=True):
+    """When an inverter is switched off and on."""
+
+    soc_off: float = 10.0
+    """It goes off at this state of charge in % and below, if it is dark, too."""
+    soc_on: float = 15.0
+    """It comes back at this and above."""
+    pv_off: float = 60.0
+    """It is dark when no string has as many V."""
+    pv_on: float = 90.0
+    """It comes back when one has more."""
+    off_after: Seconds = Seconds(600.0)
+    """How long it must be empty and dark."""
+    on_after: Seconds = Seconds(120.0)
+    """How long there must be sun, or something in the battery."""
+    rest: Seconds = Seconds(900.0)
+    """Least time between two switchings."""
+
+
 class InverterConfig(Struct, frozen=True):
     """One inverter that is steered through its fake meter."""
 
@@ -102,11 +121,15 @@ class InverterConfig(Struct, frozen=True):
     """From an answer of its meter until its AC port begins to move."""
     lag: Seconds = Seconds(0.1)
     """Time constant of the move itself."""
-    control: str = "mitm"
+    control: Literal["mitm", "dispatch", "both"] = "mitm"
     """How an offset reaches it: ``mitm`` by what its meter says; ``dispatch`` by its registers
     alone; ``both`` by its registers where the firmware has them, else by its meter."""
     failsafe: Seconds = Seconds(60.0)
     """By its registers: the inverter takes back control after this long without a word of grug."""
+    keep_clock: bool = False
+    """Set its clock when that is wrong by a minute or more."""
+    power_save: PowerSaveConfig | None = None
+    """Switch it off while it has nothing to give; None leaves it on."""
 
 
 class GridConfig(Struct, frozen=True):

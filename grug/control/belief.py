@@ -25,6 +25,10 @@ REPORTED = "meter_total_active_power"
 Solis has it at input 33263. Source: the map solis_s5_eh1p."""
 
 
+SAME_FIT = 1e-4
+"""Fits that differ by less are equally good."""
+
+
 @dataclass(frozen=True, slots=True)
 class BeliefSettings:
     """How a report is compared with what was served."""
@@ -122,7 +126,7 @@ class BeliefBook:
             return None
         times = [at_s for at_s, _ in self._served]
         values = [power_w for _, power_w in self._served]
-        best: Fit | None = None
+        fits: list[Fit] = []
         for number in range(round(settings.lag_s_max / settings.lag_step_s) + 1):
             lag_s = number * settings.lag_step_s
             pairs = []
@@ -130,13 +134,17 @@ class BeliefBook:
                 index = bisect_right(times, at_s - lag_s) - 1
                 if index >= 0 and math.isfinite(values[index]):
                     pairs.append((values[index], reported_w))
-            found = _least_squares(pairs, lag_s) if len(pairs) >= settings.reports_min else None
-            if found is not None and (best is None or found.fit > best.fit + 1e-6):
-                best = found
-        return best
+            if len(pairs) >= settings.reports_min:
+                fits.append(_least_squares(pairs, lag_s))
+        if not fits:
+            return None
+        # While what is served stands still any lag will do: the middle of the good ones is taken.
+        best = max(each.fit for each in fits)
+        good = [each for each in fits if each.fit >= best - SAME_FIT]
+        return good[len(good) // 2]
 
 
-def _least_squares(pairs: Sequence[tuple[float, float]], lag_s: float) -> Fit | None:
+def _least_squares(pairs: Sequence[tuple[float, float]], lag_s: float) -> Fit:
     """The line through pairs of what was served and what was reported."""
     count = len(pairs)
     mean_x = sum(x for x, _ in pairs) / count

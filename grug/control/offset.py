@@ -132,6 +132,9 @@ class OffsetSettings:
     second_device: str = ""
     """Another meter at the house's connection; empty when there is none."""
     second_register: str = ""
+    second_voltage_register: str = ""
+    """Of the second meter, believed while the first one's are not live; empty where not polled."""
+    second_frequency_register: str = ""
     decided_names: tuple[str, ...] = field(init=False)
     """Names of the values of every decision, made once."""
 

@@ -51,8 +51,8 @@ async def simulate(settings: DemoSettings) -> dict[str, Any]:
     hours = HOURS if settings.hours is None else settings.hours
     record = open_record(settings)
     config = demo_house(settings, record.directory)
-    house = House(config)
     maps = parts.load_maps(config)
+    house = House(config, maps)
     simulated = SimulatedHouse(config, settings.seed, start_hour=settings.start_hour)
     for fault in settings.faults:
         simulated.apply(fault)

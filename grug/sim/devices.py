@@ -27,6 +27,8 @@ _STATUS_GENERATING = 3
 _STATUS_OFF = 0x1004
 """Source: Ginlong's inverter status table, as public integrations list it."""
 
+_DARK_V = 12.0
+"""What a string still shows at night."""
 _BATTERY_V_EMPTY = 48.0
 _BATTERY_V_FULL = 53.5
 
@@ -127,9 +129,9 @@ def solis_sources(house: House, inverter: Inverter) -> dict[str, Source]:
 def _solis_dc(inverter: Inverter) -> dict[str, Source]:
     first_v, second_v = (string.voltage_v for string in inverter.setup.strings)
     return {
-        "mppt1_voltage": lambda: first_v,
+        "mppt1_voltage": lambda: first_v if inverter.is_lit(0) else _DARK_V,
         "mppt1_current": lambda: inverter.string_w[0] / first_v,
-        "mppt2_voltage": lambda: second_v,
+        "mppt2_voltage": lambda: second_v if inverter.is_lit(1) else _DARK_V,
         "mppt2_current": lambda: inverter.string_w[1] / second_v,
         "pv_power": lambda: inverter.pv_w,
         "dc_bus_voltage": lambda: 400.0,

@@ -131,6 +131,10 @@ class Inverter:
         share = self.pv_w / both if both > 0.0 else 0.0
         return first * share, second * share
 
+    def is_lit(self, string: int) -> bool:
+        """Whether there is sun on a string, whatever its tracker makes of it."""
+        return self._string_w[string] + self._slope_w[string] > 1.0
+
     @property
     def reach_w(self) -> tuple[float, float]:
         """The least and the most that its AC port could give now, whatever its meter says.

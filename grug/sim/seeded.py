@@ -57,15 +57,20 @@ def seeded_order(seed: int) -> Iterator[None]:
 
 
 class JumpClock(trio.abc.Clock):
-    """Virtual time that begins at 0 and jumps to the next deadline when all tasks sleep.
+    """Virtual time that jumps to the next deadline when all tasks sleep.
 
     Like ``trio.testing.MockClock`` with autojump, at less cost: it jumps when trio asks how long it
     may sleep, which it does just when no task can run. So nothing outside is waited for: a run
     under it may not use threads, sockets or signals, except where it blocks on them.
     """
 
-    def __init__(self) -> None:
-        self._now_s = 0.0
+    def __init__(self, start_s: float = 0.0) -> None:
+        """Begin.
+
+        Args:
+            start_s: the time that it shows at first.
+        """
+        self._now_s = start_s
         self._runner: Any = None
         self._alarms: list[tuple[float, int, list[trio.lowlevel.Task]]] = []
         """When, in which order of asking, and the sleeper; an empty list has been cancelled."""

@@ -15,7 +15,8 @@ bytes, then all second bytes, ...), which is what zstd likes::
 
 Kind is the exponent 0 to 12, or ``FLOAT32`` or ``FLOAT64``: then the integers are the bits. Deltas
 are signed, of width 0 (all are zero), 1, 2, 4 or 8 bytes; half a step is added below the highest
-plane so that the high planes of small deltas are all zero, whatever their sign.
+plane so that the high planes of small deltas are all zero, whatever their sign. What stands behind
+the last of them is the journal (``grug.storage.journal``), if anything.
 """
 
 from __future__ import annotations
@@ -129,6 +130,11 @@ def decode_samples(payload: bytes) -> list[Column]:
 
     The bytes must have passed their checksum: this trusts them.
     """
+    return decode_block(payload)[0]
+
+
+def decode_block(payload: bytes) -> tuple[list[Column], bytes]:
+    """Read a payload of ``encode_samples``, and give what stands behind it: the journal."""
     _, time_count, column_count, base = _HEAD.unpack_from(payload)
     reader = _Reader(payload, _HEAD.size)
     counts = reader.planes("I", 4, time_count)
@@ -153,7 +159,7 @@ def decode_samples(payload: bytes) -> list[Column]:
             exponent = -1
             integers = _float64_bits(integers) if kind == FLOAT32 else list(map(_wrap, integers))
         columns.append(Column(series, times[index], exponent, integers))
-    return columns
+    return columns, reader.rest()
 
 
 def _encode_column(column: tuple[Value, ...], last_kind: int) -> tuple[int, int, int, bytes]:
@@ -270,6 +276,9 @@ class _Reader:
         start = self._offset
         self._offset = start + size
         return self._payload[start : self._offset]
+
+    def rest(self) -> bytes:
+        return self._payload[self._offset :]
 
     def planes(self, code: str, width: int, count: int) -> tuple[int, ...]:
         packed: bytes | bytearray = self.take(width * count)

@@ -15,10 +15,12 @@ from grug.messages import (
     Message,
     Readings,
     ReadingsMissing,
+    RunStarted,
     SetOffset,
 )
 from grug.model import Aim, Quality, Value
 from grug.storage.block import Poll, encode_samples
+from grug.storage.journal import JournalWriter, encode_journal
 from grug.storage.segment import (
     Event,
     FrameKind,
@@ -27,7 +29,7 @@ from grug.storage.segment import (
     encode_frame,
     encode_series,
 )
-from grug.storage.series import About, counts_of, event_of
+from grug.storage.series import JOURNAL_KINDS, About, counts_of, event_of
 from grug.storage.timeline import STEP_BACK_MS_MAX
 
 _NOTHING = About()
@@ -62,6 +64,10 @@ class Recorded:
             return False
         return all(time_ms <= self._newest_ms.get(name, self._horizon_ms) for name in series)
 
+    def has_message(self, time_ms: int) -> bool:
+        """Whether a message of the journal is there; of the last block it may be missing."""
+        return time_ms <= self._last_ms
+
     def has_event(self, event: Event) -> bool:
         """Whether the event is there."""
         return event.time_ms <= self._horizon_ms or event in self._events
@@ -77,6 +83,7 @@ class _Stamp:
 
 
 class _Group(NamedTuple):
+    number: int
     poll: Poll
     stamp: list[_Stamp]
     """One element, replaced when groups turn out to share a series."""
@@ -114,6 +121,11 @@ class Collector:
         self._counts_due_ms: dict[str, int] = {}
         self._kinds: dict[int, int] = {}
         self._listed = 0
+        self._journal = JournalWriter()
+
+    def set_zero(self, zero_ms: int) -> None:
+        """What comes from now on has this UTC, in ms, at monotonic zero."""
+        self._journal.set_zero(zero_ms)
 
     def add(self, message: Message, time_ms: int) -> None:
         """Take what the log wants of a message; ``time_ms`` is UTC."""
@@ -123,15 +135,20 @@ class Collector:
             else:
                 self._add_poll(message.device, message.names, message.values, time_ms)
             return
-        counts = counts_of(message)
+        counts, said_ms = counts_of(message), time_ms
         if counts is not None and (type(message) is Decided or self._is_due(counts[0], time_ms)):
-            self._add_poll(*counts, time_ms)
+            said_ms = self._add_poll(*counts, time_ms, is_input=False)
+        if isinstance(message, JOURNAL_KINDS):
+            if isinstance(message, RunStarted):
+                self._journal.begin_run(message)
+            self._keep(message, time_ms)
         event = event_of(message)
         if event is not None:
             self._add_event(Event(time_ms, event.source, event.kind, event.text))
         match message:
             case Decided():
-                self._add_change(message.controller, "reason", message.reason, time_ms)
+                self._journal.add_decision(time_ms)
+                self._add_change(message.controller, "reason", message.reason, said_ms)
             case ReadingsMissing():
                 self._unread.add(message.device)
                 source = f"{message.device}/{'+'.join(message.names[:3])}"
@@ -164,8 +181,10 @@ class Collector:
         if self._listed < len(self.names):
             newest_ms = max(times_ms, default=0)
             frames.append(self._table(self._listed, seq, boot_id, newest_ms, origin_ms, flags))
+        journal = self._journal.cut()
+        notes = b"" if journal is None else encode_journal(journal)
         if polls:
-            payload = encode_samples(polls, self._kinds)
+            payload = encode_samples(polls, self._kinds) + notes
             frames.append(
                 _frame(
                     FrameKind.SAMPLES, payload, seq + len(frames), self.count, times_ms, origin_ms,
@@ -176,6 +195,14 @@ class Collector:
                 poll.times.clear()
                 poll.rows.clear()
             self.count = 0
+        elif journal is not None:
+            times_ms = [time_ms for time_ms, _ in journal.messages] or [0]
+            frames.append(
+                _frame(
+                    FrameKind.JOURNAL, notes, seq + len(frames), len(journal.messages), times_ms,
+                    origin_ms, flags,
+                )
+            )  # fmt: skip
         if self.events:
             payload = encode_events(self.events)
             times_ms = [event.time_ms for event in self.events]
@@ -197,6 +224,7 @@ class Collector:
         self, seq: int, *, boot_id: str, time_ms: int, origin_ms: int = 0, flags: int = 0
     ) -> bytes:
         """The whole series table, with which every segment begins; see ``cut``."""
+        self._journal.begin_segment()
         return self._table(0, seq, boot_id, time_ms, origin_ms, flags)
 
     def _table(
@@ -213,14 +241,26 @@ class Collector:
         )
 
     def _add_poll(
-        self, prefix: str, names: tuple[str, ...], values: tuple[Value, ...], time_ms: int
-    ) -> None:
+        self,
+        prefix: str,
+        names: tuple[str, ...],
+        values: tuple[Value, ...],
+        time_ms: int,
+        *,
+        is_input: bool = True,
+    ) -> int:
+        """Take numbers that belong together; returns the time that they get.
+
+        ``is_input`` says that controllers act on them.
+        """
         group = self._groups.get((prefix, names))
         if group is None:
             group = self._new_group(prefix, names, values)
         stamp = group.stamp[0]
+        shift_ms = 0
         if stamp.last_ms - STEP_BACK_MS_MAX < time_ms <= stamp.last_ms:
-            time_ms = stamp.last_ms + 1  # By more, the clock was set back: that is obeyed.
+            shift_ms = stamp.last_ms + 1 - time_ms  # By more, the clock was set back: obeyed.
+            time_ms += shift_ms
         stamp.last_ms = time_ms
         if group.texts:
             for position in group.texts:
@@ -230,12 +270,20 @@ class Collector:
             values = tuple([values[position] for position in group.numbers])
         self.accepted += len(values)
         if not values:
-            return
+            return time_ms
         if self._recorded is not None and self._recorded.has_poll(group.series, time_ms):
-            return
+            return time_ms
         group.poll.times.append(time_ms)
         group.poll.rows.append(values)
         self.count += len(values)
+        if is_input:
+            self._journal.add_readings(group.number, time_ms, shift_ms)
+        return time_ms
+
+    def _keep(self, message: Message, time_ms: int) -> None:
+        """Take a message into the journal, word for word."""
+        if self._recorded is None or not self._recorded.has_message(time_ms):
+            self._journal.add_message(message, time_ms)
 
     def _new_group(self, prefix: str, names: tuple[str, ...], values: tuple[Value, ...]) -> _Group:
         """Name the series of a group. Which of its registers are text does not change: maps say."""
@@ -248,7 +296,7 @@ class Collector:
                 self.names.append(name)
         ids = tuple(self._ids[name] for name in series)
         stamp = _Stamp()
-        group = _Group(Poll(ids), [stamp], series, texts, numbers)
+        group = _Group(len(self._groups), Poll(ids), [stamp], series, texts, numbers)
         shared = [
             other for other in self._groups.values() if not set(ids).isdisjoint(other.poll.ids)
         ]
@@ -290,6 +338,8 @@ class Collector:
         if names:
             good = message.names if len(names) == len(message.names) else tuple(names)
             self._add_poll(message.device, good, tuple(values), time_ms)
+        else:
+            self._keep(message, time_ms)
         prefix = message.device + "/"
         if not any(
             key.startswith(prefix) and key.endswith((" quality", " missing"))

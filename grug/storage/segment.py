@@ -53,6 +53,8 @@ class FrameKind(enum.IntEnum):
     EVENTS = 3
     WIRE = 4
     """In the ring of frames alone; see ``grug.storage.frames``."""
+    JOURNAL = 5
+    """Of a block without samples; see ``grug.storage.journal``."""
 
 
 class FrameFlag(enum.IntFlag):

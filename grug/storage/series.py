@@ -27,6 +27,8 @@ from grug.messages import (
     Noted,
     Readings,
     ReadingsMissing,
+    RunStarted,
+    RunStopping,
     SetOffset,
     UnitChanged,
     WriteDone,
@@ -94,8 +96,13 @@ LOGGED_KINDS = (
     ActorFailed,
     Noted,
     Lagged,
+    RunStarted,
+    RunStopping,
 )
 """Messages that the log wants; ``Readings`` first, since nearly all are."""
+
+JOURNAL_KINDS = (RunStarted, RunStopping, ReadingsMissing, SetOffset, UnitChanged)
+"""What controllers are told besides readings: the journal has every one, word for word."""
 
 
 def event_of(message: Message) -> TextEvent | None:
@@ -205,6 +212,15 @@ def _noted(message: Noted) -> TextEvent:
     return TextEvent(message.noted_s, message.source, "note", message.text)
 
 
+def _run_started(message: RunStarted) -> TextEvent:
+    text = f"grug {message.version}, configuration {message.digest}"
+    return TextEvent(message.started_s, "grug", "started", text)
+
+
+def _run_stopping(message: RunStopping) -> TextEvent:
+    return TextEvent(message.stopping_s, "grug", "stopping", message.cause)
+
+
 def _with_cause(text: str, cause: str) -> str:
     return f"{text}: {cause}" if cause else text
 
@@ -219,6 +235,8 @@ _EVENTS: dict[type[Message], Callable[..., TextEvent]] = {
     FakeMeterChanged: _fakemeter_changed,
     ActorFailed: _actor_failed,
     Noted: _noted,
+    RunStarted: _run_started,
+    RunStopping: _run_stopping,
 }
 EVENT_KINDS: tuple[type[Message], ...] = tuple(_EVENTS)
 """Messages that are events by themselves, for whoever shows events to a person."""
@@ -239,4 +257,6 @@ _TIMES: dict[type[Message], str] = {
     UnitChanged: "changed_s",
     ActorFailed: "failed_s",
     Noted: "noted_s",
+    RunStarted: "started_s",
+    RunStopping: "stopping_s",
 }

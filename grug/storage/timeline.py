@@ -15,7 +15,7 @@ _SLOWER = 0.05
 
 
 class Timeline:
-    """Turns the wall's times into the log's."""
+    """Turns monotonic times into the log's."""
 
     def __init__(self, last_ms: int | None = None) -> None:
         """Begin.
@@ -26,7 +26,12 @@ class Timeline:
         """
         self._last_ms = last_ms
         self._ahead_ms = 0.0
-        self._seen: tuple[float, int] | None = None
+        self._seen_s = 0.0
+        self._wall_zero_ms: int | None = None
+        """UTC at monotonic zero by the wall's clock, as it was set last."""
+        self.zero_ms = 0
+        """UTC at monotonic zero by the log. It stays what it is while nobody sets the clock, so
+        that the monotonic time of everything in the log is known to the millisecond."""
         self.steps: list[int] = []
         """Steps of the wall's clock that were seen, in ms; take them and clear."""
 
@@ -37,19 +42,23 @@ class Timeline:
             monotonic_s: the moment; nearly in order, as messages are.
             wall_ms: the same moment by the wall's clock as it is set now, UTC.
         """
-        if self._seen is None:
+        monotonic_ms = round(monotonic_s * 1000)
+        zero_ms = wall_ms - monotonic_ms
+        if self._wall_zero_ms is None:
+            self._wall_zero_ms = zero_ms
             if self._last_ms is not None and 0 <= self._last_ms - wall_ms < STEP_BACK_MS_MAX:
                 self._ahead_ms = self._last_ms + 1 - wall_ms
         else:
-            seen_s, seen_ms = self._seen
-            elapsed_ms = (monotonic_s - seen_s) * 1000
-            step_ms = wall_ms - seen_ms - elapsed_ms
+            step_ms = zero_ms - self._wall_zero_ms
             if abs(step_ms) >= STEP_MS_MIN:
+                self._wall_zero_ms = zero_ms
                 self._step(step_ms)
             elif self._ahead_ms:
+                elapsed_ms = (monotonic_s - self._seen_s) * 1000
                 self._ahead_ms = max(0.0, self._ahead_ms - max(elapsed_ms, 0.0) * _SLOWER)
-        self._seen = (monotonic_s, wall_ms)
-        return wall_ms + round(self._ahead_ms) if self._ahead_ms else wall_ms
+        self._seen_s = monotonic_s
+        self.zero_ms = self._wall_zero_ms + round(self._ahead_ms)
+        return monotonic_ms + self.zero_ms
 
     def _step(self, step_ms: float) -> None:
         self.steps.append(round(step_ms))

@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from grug.errors import StorageError
-from grug.storage.segment import Event, FrameKind
+from grug.storage.segment import (
+    SEGMENT_HEADER_BYTES,
+    Event,
+    FrameKind,
+    decode_segment_header,
+    decode_series,
+    scan_frames,
+)
 from grug.storage.show import Sample, TimeRange, samples_of
 from grug.storage.survey import Survey, survey_segment
 from grug.transport.logfiles import (
@@ -113,6 +120,37 @@ def read_blocks(directory: Path, times: TimeRange) -> Iterator[LogBlock]:
             is_there = times.meets(block.t_min_ms, block.t_max_ms)
             if block.frame.kind == FrameKind.SAMPLES and is_there:
                 yield block
+
+
+def blocks_in(path: Path) -> Iterator[LogBlock]:
+    """All blocks of a log: of a state directory, a log's directory, or one file of blocks.
+
+    Raises:
+        StorageError: there is none, or it cannot be read.
+    """
+    if path.is_dir():
+        directory = path / "log" if (path / "log").is_dir() else path
+        if not any(directory.glob("*.grug")):
+            inside = sorted(path.glob("*/log/*.grug"))
+            hint = f"; did you mean {inside[-1].parent.parent}?" if inside else ""
+            raise StorageError(f"there is no log in {path}{hint}")
+        reader = LogReader(directory)
+        while blocks := reader.read(frames_max=60):
+            yield from blocks
+        return
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise StorageError(f"{path} cannot be read: {error.strerror}") from error
+    header = decode_segment_header(data)
+    if header is None:
+        raise StorageError(f"{path} is no log of grug")
+    names: list[str] = []
+    for frame in scan_frames(data, seq_after=-1, offset=SEGMENT_HEADER_BYTES).frames:
+        if frame.kind == FrameKind.SERIES:
+            table = decode_series(frame.unpack())
+            names[table.first :] = table.series
+        yield LogBlock(header.log_id, header.epoch, frame, names, header)
 
 
 def rows_of_block(block: LogBlock, times: TimeRange, wanted: Wanted) -> Rows:

@@ -65,6 +65,7 @@ class LogWriter:
         self._is_durable = is_durable
         self._file: BinaryIO | None = None
         self._file_bytes = 0
+        self._has_blocks = False
         self.bytes_written = 0
         self.boot_id = _boot_id()
         try:
@@ -123,11 +124,12 @@ class LogWriter:
         return None if last_ms is None else Recorded(last_ms - RECORDED_MS, newest_ms, events)
 
     def needs_segment(self, now_ms: int) -> bool:
-        """Whether the next block begins a new segment."""
+        """Whether the next block begins a new segment; also where somebody deleted the open one."""
         return (
             self._file is None
             or self._file_bytes >= SEGMENT_BYTES_MAX
             or now_ms - self._created_ms >= SEGMENT_AGE_MS_MAX
+            or os.fstat(self._file.fileno()).st_nlink == 0
         )
 
     def append(
@@ -139,8 +141,8 @@ class LogWriter:
     ) -> int:
         """Write frames and wait until they are safe; blocks.
 
-        After a failure whatever was written is left behind in its segment, and the numbers are
-        used up.
+        After a failure whatever was written is left behind in its segment, or removed with it when
+        that has nothing else, and the numbers are used up.
 
         Args:
             make_frames: makes the frames, numbered from its argument.
@@ -154,6 +156,12 @@ class LogWriter:
             StorageError: nothing of it may be counted on.
         """
         is_new = self.needs_segment(now_ms)
+        if is_new:
+            try:
+                self._keep_lock()
+            except (OSError, StorageError) as error:
+                make_frames(self.next_seq)  # They are lost, as they are when writing fails.
+                raise StorageError(f"the log cannot be written: {error}") from error
         table = [make_table(self.next_seq)] if is_new else []
         first_seq = self.next_seq
         frames = table + make_frames(first_seq + len(table))
@@ -171,6 +179,7 @@ class LogWriter:
         except OSError as error:
             self._end_segment()
             raise StorageError(f"the log cannot be written: {error}") from error
+        self._has_blocks = True
         self._file_bytes += len(data)
         self.bytes_written += len(data)
         return self.next_seq - 1
@@ -178,7 +187,8 @@ class LogWriter:
     def close(self) -> None:
         """Let go of the log."""
         self._end_segment()
-        os.close(self._lock_fd)
+        if self._lock_fd >= 0:
+            os.close(self._lock_fd)
 
     def _begin_segment(self, first_seq: int, now_ms: int) -> None:
         self._end_segment()
@@ -187,6 +197,7 @@ class LogWriter:
         path = segment_path(self.directory, first_seq)
         self._file = path.open("xb", buffering=0)
         self._file_bytes = 0
+        self._has_blocks = False
         self._created_ms = now_ms
         self._header = header
         self._file_bytes += self._file.write(header.encode())
@@ -203,11 +214,42 @@ class LogWriter:
         if self._file is None:
             return
         with contextlib.suppress(OSError):
+            about = os.fstat(self._file.fileno())
+            path = segment_path(self.directory, self._header.first_seq)
+            if about.st_nlink and self._has_blocks:
+                segment = Segment(self._header.first_seq, about.st_size, self._created_ms)
+                self._segments.append((segment, self._header))
+            elif about.st_nlink:  # A disk that is full for days shall not fill with beginnings.
+                path.unlink()
+        with contextlib.suppress(OSError):
             self._file.close()
-        segment = Segment(self._header.first_seq, self._file_bytes, self._created_ms)
-        self._segments.append((segment, self._header))
         self._file = None
         self._file_bytes = 0
+
+    def _keep_lock(self) -> None:
+        """See that the lock is in the directory, which may have been wiped: nobody else may write.
+
+        What another writer may have left there is gone on from.
+
+        Raises:
+            StorageError: somebody else writes there now.
+        """
+        path = self.directory / "lock"
+        try:
+            if self._lock_fd >= 0 and os.path.samestat(path.stat(), os.fstat(self._lock_fd)):
+                return
+        except FileNotFoundError:
+            self.directory.mkdir(parents=True, exist_ok=True)
+        if self._lock_fd >= 0:
+            os.close(self._lock_fd)
+            self._lock_fd = -1
+        self._lock_fd = _lock(path)
+        self._end_segment()
+        self._segments = list(list_segments(self.directory))
+        if self._segments:
+            next_seq = self.next_seq
+            self._recover()
+            self.next_seq = max(self.next_seq, next_seq)
 
     def _delete_old(self, now_ms: int) -> None:
         disk = os.statvfs(self.directory)

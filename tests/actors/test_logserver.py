@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -12,14 +13,15 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.lowlevel
 import trio.testing
 from log_writing import TestLog, block_messages, write_log
 
 from grug.actors import logserver, puller
 from grug.errors import LinkError, StorageError
-from grug.messages import Readings
+from grug.messages import Noted, Readings
 from grug.runtime.feed import Feed
-from grug.storage.segment import Frame, SegmentHeader
+from grug.storage.segment import Frame, FrameKind, SegmentHeader
 from grug.storage.stream import StreamDecoder
 from grug.transport.asking import embedded_url
 from grug.transport.clickhouse import Database
@@ -31,7 +33,9 @@ TOKEN = "a secret of the house"
 
 
 @asynccontextmanager
-async def serving(directory: Path, synced: Synced, port: int = 0) -> AsyncIterator[str]:
+async def serving(
+    directory: Path, synced: Synced, port: int = 0, feed: Feed | None = None
+) -> AsyncIterator[str]:
     """A log server for as long as the block lasts; gives its address."""
     listeners = await trio.open_tcp_listeners(port, host="127.0.0.1")
     port = listeners[0].socket.getsockname()[1]
@@ -43,6 +47,7 @@ async def serving(directory: Path, synced: Synced, port: int = 0) -> AsyncIterat
                 synced=synced,
                 listeners=listeners,
                 token=TOKEN,
+                feed=feed,
             )
         )
         yield f"http://127.0.0.1:{port}"
@@ -295,3 +300,113 @@ async def test_ship_follows_a_running_house_until_it_is_interrupted(
             with trio.fail_after(10):
                 assert await process.wait() == 130
     assert b"Traceback" not in said
+
+
+async def live_lines(url: str, count: int) -> list[dict[str, object]]:
+    """The first lines of the live feed."""
+    stream, reply = await get(url, "/live", TOKEN)
+    data = reply.body
+    async with stream:
+        with trio.fail_after(10):
+            while data.count(b"\n") < count:
+                data += await stream.receive_some()
+    return [json.loads(line) for line in data.splitlines()[:count]]
+
+
+async def publish_often(feed: Feed) -> None:
+    index = 0
+    while True:
+        index += 1
+        feed.publish(Readings("grid", float(index), ("power", "name"), (index / 10, "x")))
+        feed.publish(Noted("test", f"note {index}", float(index)))
+        await trio.sleep(0.01)
+
+
+async def test_displays_are_told_at_once(directory: Path) -> None:
+    feed = Feed()
+    async with serving(directory, Synced(), feed=feed) as url, trio.open_nursery() as nursery:
+        nursery.start_soon(publish_often, feed)
+        lines = await live_lines(url, 6)
+        nursery.cancel_scope.cancel()
+    first, second = lines[:2]
+    assert first["series"] == "grid/power"
+    assert second["source"] == "test"
+    assert str(second["text"]).startswith("note ")
+    powers = [line["value"] for line in lines if "series" in line]
+    assert powers == sorted(set(powers))  # type: ignore[type-var]
+
+
+async def test_slow_display_gets_the_latest_and_holds_up_nobody(directory: Path) -> None:
+    feed = Feed()
+    async with serving(directory, Synced(), feed=feed) as url:
+        streams = [(await get(url, "/live", TOKEN))[0] for _ in range(4)]
+        await trio.testing.wait_all_tasks_blocked()
+        for index in range(20_000):
+            feed.publish(Readings("grid", 0.0, tuple("abcdefgh"), (index,) * 8))
+            if index % 100 == 0:
+                await trio.lowlevel.checkpoint()
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        data = b""
+        while b'"value": 19999' not in data:
+            with trio.fail_after(10):
+                data += await streams[0].receive_some(1 << 20)
+        for stream in streams:
+            await trio.aclose_forcefully(stream)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+    assert data.count(b"\n") < 8 * 20_000
+
+
+async def test_live_feed_is_no_log_and_wants_the_token(directory: Path) -> None:
+    feed = Feed()
+    async with serving(directory, Synced(), feed=feed) as url, trio.open_nursery() as nursery:
+        with pytest.raises(LinkError, match="token"):
+            await get(url, "/live", "wrong")
+        nursery.start_soon(publish_often, feed)
+        stream, reply = await get(url, "/live", TOKEN)
+        async with stream:
+            data = reply.body or await stream.receive_some()
+        with pytest.raises(StorageError, match="no log"):
+            StreamDecoder().receive(data)
+        nursery.cancel_scope.cancel()
+    async with serving(directory, Synced()) as url:
+        with pytest.raises(LinkError, match="404"):
+            await get(url, "/live", TOKEN)
+
+
+@pytest.mark.slow
+async def test_tail_live_shows_what_is_published(directory: Path) -> None:
+    feed = Feed()
+    async with serving(directory, Synced(), feed=feed) as url, trio.open_nursery() as nursery:
+        nursery.start_soon(publish_often, feed)
+        command = [sys.executable, "-m", "grug", "log", "tail", "--live", url, "--token", TOKEN]
+        process = await nursery.start(
+            partial(trio.run_process, [*command, "grid/*"], stdout=subprocess.PIPE, check=False)
+        )
+        shown = b""
+        with trio.fail_after(30):
+            while shown.count(b"\n") < 3:
+                shown += await process.stdout.receive_some()
+        process.send_signal(signal.SIGINT)
+        with trio.fail_after(10):
+            assert await process.wait() == 130
+        nursery.cancel_scope.cancel()
+    assert all(b"  grid/power = " in line for line in shown.splitlines()[:3])
+
+
+async def test_reader_that_asks_for_the_future_waits_and_costs_nothing(directory: Path) -> None:
+    synced = Synced()
+    synced.mark(end_of(directory))
+    async with serving(directory, synced) as url:
+        epoch = LogReader(directory).read()[-1].epoch
+        stream, reply = await get(url, f"/log?epoch={epoch}&seq={synced.seq + 2}", TOKEN)
+        decoder = StreamDecoder()
+        items = decoder.receive(reply.body)
+        async with stream:
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            with trio.move_on_after(0.1):
+                while True:
+                    items += decoder.receive(await stream.receive_some())
+            await trio.testing.wait_all_tasks_blocked(0.05)
+    # The series tables come at once: without them nobody could read what follows.
+    kinds = {item.kind for item in items if isinstance(item, Frame)}
+    assert kinds <= {FrameKind.SERIES}

@@ -6,7 +6,9 @@ import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from itertools import pairwise
 
+import pytest
 import trio
 import trio.testing
 
@@ -231,6 +233,41 @@ async def test_second_meter_is_believed_while_the_first_is_silent(autojump_clock
         heard = await house.read(600.0)
         assert served(heard) == {"fake1": 300.0, "fake2": 300.0}
         assert notes(heard) == ["second meter -> live"]
+
+
+async def second_meter_alone(settings: OffsetSettings, names: tuple[str, ...]) -> list[float]:
+    """Ages at which images were made, after the first meter was read for the last time."""
+    settings = replace(settings, second_device="utility", second_register="power")
+    async with running(settings) as house:
+        await house.read(300.0)
+        lost_s = trio.current_time()
+        values = tuple(float(each) for each in (400.0, 229.0, 50.0)[: len(names)])
+        for _ in range(100):
+            await trio.sleep(0.2)
+            house.feed.publish(Readings("utility", trio.current_time(), names, values))
+        await trio.testing.wait_all_tasks_blocked()
+        images = [each for each in house.heard.drain() if isinstance(each, MeterImage)]
+        volts = {image.values[image.names.index("voltage")] for image in images[-1:]}
+        assert volts in ({229.0}, {230.0})
+        return [image.read_s - lost_s for image in images]
+
+
+async def test_second_meter_that_says_the_voltage_too_is_believed_for_as_long_as_it_takes(
+    autojump_clock,
+) -> None:
+    settings = replace(
+        SETTINGS, second_voltage_register="volts2", second_frequency_register="hertz2"
+    )
+    ages_s = await second_meter_alone(settings, ("power", "volts2", "hertz2"))
+    assert max(ages_s) == pytest.approx(20.0)
+    assert max(b - a for a, b in pairwise(ages_s[2:])) < 0.5
+
+
+async def test_second_meter_alone_without_a_voltage_ends_with_the_first_ones(
+    autojump_clock,
+) -> None:
+    """No voltage is told that is older than that."""
+    assert max(await second_meter_alone(SETTINGS, ("power",))) <= SETTINGS.others_max_age_s
 
 
 async def test_stop_without_a_fresh_reading_says_nothing(autojump_clock) -> None:

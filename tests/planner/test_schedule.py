@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from grug.model import Span, Table
+from grug.planner.groups import ALONE
 from grug.planner.plan import plan_reads, plan_s
 from grug.planner.schedule import (
     Group,
@@ -144,6 +145,42 @@ def test_a_cycle_of_days_is_not_played_to_its_end() -> None:
     schedule = schedule_line(AT_9600, units)
     assert not schedule.is_whole
     assert schedule.late == ()
+
+
+def test_slow_groups_meet_on_ticks_of_the_fastest_although_their_periods_are_odd() -> None:
+    units = [unit(1, group(0.3, 0), group(0.7, 40, 44), group(1.0, 46), group(1.5, 48))]
+    schedule = schedule_line(AT_9600, units)
+    check(schedule, units)
+    assert schedule.cycle_s == 21
+    assert schedule.used <= 1.02 * line_bound(AT_9600, units)
+    assert sum("1 s" in read.groups and "0.7 s" in read.groups for read in schedule.reads) >= 18
+
+
+def test_slow_values_on_both_sides_ride_on_different_ticks_where_a_read_cannot_have_both() -> None:
+    sides = (group(0.2, 60), group(1.0, 20), group(2.0, 100))
+    traits = UnitTraits(transaction_s_max=AT_9600.character_s * (13 + 2 * 50) + 0.03)
+    units = [unit(1, *sides, traits=traits)]
+    schedule = schedule_line(AT_9600, units)
+    check(schedule, units)
+    assert schedule.used <= 1.001 * line_bound(AT_9600, units)
+
+
+def test_a_period_that_no_fast_tick_is_in_time_for_has_one_of_its_own() -> None:
+    # Each 0.7 s are 0.34 s of reads, which from some ticks of each 0.5 s would end too late.
+    wide = group(0.7, *range(0, 60, 4), *range(130, 190, 4))
+    units = [unit(1, group(0.5, 0), wide)]
+    schedule = schedule_line(AT_9600, units)
+    check(schedule, units)
+    ticks = schedule.ticks["unit1", "0.7 s"]
+    assert ALONE in ticks.numbers
+    assert ticks.tick_s(ticks.numbers.index(ALONE)) == ticks.begins_s(ticks.numbers.index(ALONE))
+
+
+def test_a_reading_is_late_when_its_last_part_is() -> None:
+    # Two reads of 0.1 s each, and a period in which only one of them has time.
+    units = [unit(1, group(0.15, 0, 2, 200, 202), traits=UnitTraits(turnaround_s=0.07))]
+    (late,) = schedule_line(AT_9600, units).late
+    assert late.late > late.of / 2
 
 
 periods = st.sampled_from([0.2, 0.4, 1.0, 2.0, 10.0])

@@ -51,3 +51,14 @@ def test_new_writer_starts_after_the_old_one() -> None:
     assert Timeline(WALL_MS + 5000).at(0.0, WALL_MS) == WALL_MS + 5001
     assert Timeline(WALL_MS - 5000).at(0.0, WALL_MS) == WALL_MS
     assert Timeline(WALL_MS + 2 * STEP_BACK_MS_MAX).at(0.0, WALL_MS) == WALL_MS
+
+
+def test_monotonic_zero_stays_while_nobody_sets_the_clock() -> None:
+    timeline = Timeline()
+    for index in range(1000):
+        jitter_ms = (-1, 0, 1, 3)[index % 4]
+        at_s = 5.0 + index * 0.2
+        assert timeline.at(at_s, WALL_MS + round(at_s * 1000) + jitter_ms) == (
+            timeline.zero_ms + round(at_s * 1000)
+        )
+        assert timeline.zero_ms == WALL_MS - 1

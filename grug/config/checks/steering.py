@@ -8,7 +8,14 @@ from grug.codec.served import PHASES, POWER, ServedImage, power_register, shown_
 from grug.config.build import quoted
 from grug.config.checks.context import HouseCheck
 from grug.config.toml_lines import KeyPath
-from grug.config.types import EvseConfig, FakeMeterConfig, GridConfig, InverterConfig
+from grug.config.types import (
+    DeviceConfig,
+    EvseConfig,
+    FakeMeterConfig,
+    GridConfig,
+    InverterConfig,
+    PowerSaveConfig,
+)
 from grug.errors import EncodeError
 
 EVSE_LIMIT_A_MAX = 32.0
@@ -29,12 +36,16 @@ MAX_AGE_S_MAX = 10.0
 MAX_AGE_S_SENSIBLE = 5.0
 """An inverter that is steered by measurements older than this overshoots visibly."""
 
-CONTROLS = ("mitm", "dispatch", "both")
 PROBE = "dispatch_available"
 """What the map of an inverter that is told by its registers must have."""
+SWITCH, CLOCK = "power_on_off", "real_time_clock"
+"""What the map of an inverter that is switched, or whose clock is set, must have."""
+REST_S_MIN = 300.0
 FAILSAFE_MIN_MAX = 30
 """A longer time without grug would leave an inverter to an old command for too long."""
 
+PASSED_ON = (("phase_1_line_to_neutral_volts", "voltage"), ("frequency",))
+"""What inverters are told of the grid meter beside the power, and what must be fresh for that."""
 TURNAROUND_S_MAX = 0.1
 """Half of the time after which a reply is late anyway."""
 
@@ -102,9 +113,24 @@ def _second_meter(check: HouseCheck, grid: GridConfig) -> None:
     elif register not in (names := [each for poll in device.poll for each in poll.registers]):
         text = f"no poll of {quoted(name)} reads {quoted(register)}{did_you_mean(register, names)}"
         check.report.refuse(path, text)
-    elif device.line == house.device[grid.device].line:
-        text = f"{quoted(name)} is on the grid meter's line: one adapter can take both away"
-        check.report.warn(path, text)
+    else:
+        _second_alone(check, grid, device)
+
+
+def _second_alone(check: HouseCheck, grid: GridConfig, second: DeviceConfig) -> None:
+    """The second meter is there for when the first is not: it should not need it."""
+    first, name = check.house.device[grid.device], quoted(grid.second_series[0])
+    if second.line == first.line:
+        text = f"{name} is on the grid meter's line: one adapter can take both away"
+        check.report.warn(("grid", "second"), text)
+    for names in PASSED_ON:
+        is_told = any(set(names) & set(poll.registers) for poll in first.poll)
+        if is_told and not any(set(names) & set(poll.registers) for poll in second.poll):
+            text = (
+                f"no poll of {name} reads {' or '.join(map(quoted, names))}, as of the grid meter:"
+                " with it alone the fake meters fall silent after 5 s"
+            )
+            check.report.warn(("grid", "second"), text)
 
 
 def _fakemeter(check: HouseCheck, name: str, meter: FakeMeterConfig) -> None:
@@ -198,19 +224,38 @@ def _plant(check: HouseCheck, path: KeyPath, inverter: InverterConfig) -> None:
 def _control(check: HouseCheck, path: KeyPath, inverter: InverterConfig) -> None:
     """The ways in which an inverter may be told."""
     here = (*path, "control")
-    if inverter.control not in CONTROLS:
-        near = did_you_mean(inverter.control, CONTROLS)
-        text = f"{quoted(inverter.control)} is not one of {', '.join(CONTROLS)}{near}"
-        check.within(here, False, text)
-    elif inverter.control != "mitm":
-        register_map = check.maps.get(check.house.device[inverter.device].map)
-        if register_map is not None and PROBE not in register_map.registers:
-            text = f"map {quoted(register_map.model)} has no dispatch registers: only 'mitm' works"
-            check.report.refuse(here, text)
+    register_map = check.maps.get(check.house.device[inverter.device].map)
+    known = register_map.registers if register_map is not None else {}
+    if inverter.control != "mitm" and register_map is not None and PROBE not in known:
+        text = f"map {quoted(register_map.model)} has no dispatch registers: only 'mitm' works"
+        check.report.refuse(here, text)
+    for key, is_wanted, needed in (
+        ("keep_clock", inverter.keep_clock, CLOCK),
+        ("power_save", inverter.power_save is not None, SWITCH),
+    ):
+        if is_wanted and register_map is not None and needed not in known:
+            text = f"map {quoted(register_map.model)} has no register {quoted(needed)}"
+            check.report.refuse((*path, key), text)
+    if inverter.power_save is not None:
+        _power_save(check, (*path, "power_save"), inverter.power_save)
     minutes = inverter.failsafe / 60.0
     is_good = minutes == round(minutes) and 1 <= minutes <= FAILSAFE_MIN_MAX
     text = f"must be whole minutes, 1 to {FAILSAFE_MIN_MAX}: that is how a Solis counts it"
     check.within((*path, "failsafe"), is_good, text)
+
+
+def _power_save(check: HouseCheck, path: KeyPath, saving: PowerSaveConfig) -> None:
+    """Thresholds must leave room between them."""
+    is_good = 0 <= saving.soc_off < saving.soc_on <= 100
+    text = f"{saving.soc_on:g} % must be more than 'soc_off' of {saving.soc_off:g} %, 100 at most"
+    check.within((*path, "soc_on"), is_good, text)
+    is_good = 0 < saving.pv_off < saving.pv_on
+    text = f"{saving.pv_on:g} V must be more than 'pv_off' of {saving.pv_off:g} V"
+    check.within((*path, "pv_on"), is_good, text)
+    for key in ("off_after", "on_after"):
+        check.within((*path, key), getattr(saving, key) >= 0, "cannot be negative")
+    is_good = saving.rest >= REST_S_MIN
+    check.within((*path, "rest"), is_good, f"must be {REST_S_MIN:g} s or more: switching wears")
 
 
 def _same_unit(check: HouseCheck, device: str, fakemeter: str) -> None:

@@ -1,0 +1,203 @@
+"""A recording is decided again: the same, or it is said what is different, since when and why."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+from recording import record, segment_of, without_samples
+
+from grug.app.about import HIDDEN, started
+from grug.app.load import load_house
+from grug.app.parts import load_maps
+from grug.control import offset
+from grug.demo.record import Record
+from grug.demo.settings import DemoSettings, example_house
+from grug.errors import StorageError
+from grug.messages import RunStarted
+from grug.replay import Replayed, load_other, replay
+from grug.replay.report import causes_of, result_text
+from grug.replay.session import BlockReader, Recorded, pairs_in
+from grug.storage.show import TimeRange
+from grug.transport.logreads import blocks_in
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return record(tmp_path_factory.mktemp("session"))
+
+
+@pytest.fixture(scope="module", params=["message", "wire"])
+def any_session(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return record(tmp_path_factory.mktemp("any"), fidelity=request.param)
+
+
+def changed_house(tmp_path: Path, before: str, after: str) -> Path:
+    text = example_house().read_text(encoding="utf-8")
+    assert before in text
+    path = tmp_path / "new.toml"
+    path.write_text(text.replace(before, after), encoding="utf-8")
+    return path
+
+
+def with_recorded_offset(tmp_path: Path, before: str, after: str) -> Path:
+    """The example house as the session had it, but for one key."""
+    path = changed_house(tmp_path, "power = 0 ", "power = 300 ")
+    path.write_text(path.read_text(encoding="utf-8").replace(before, after), encoding="utf-8")
+    return path
+
+
+def test_a_recording_is_decided_again_exactly(any_session: Path) -> None:
+    found = replay(any_session)
+    assert found.divergence is None
+    assert (found.gaps, found.crashes, found.passed, found.runs) == ([], [], 0, 1)
+    assert found.equal > 850, "five decisions a second, and the charger's"
+    assert "EQUAL" in result_text(found)
+
+
+def test_replaying_twice_is_the_same(session: Path) -> None:
+    first, second = replay(session), replay(session)
+    assert (first.equal, first.measures.rows()) == (second.equal, second.measures.rows())
+
+
+def test_a_changed_key_is_named_as_the_cause(session: Path, tmp_path: Path) -> None:
+    path = with_recorded_offset(tmp_path, "slew = 1000 ", "slew = 500 ")
+    found = replay(session, other=load_other(path))
+    first = found.divergence
+    assert first is not None
+    assert first.controller == "offset"
+    (moved, *_) = first.differences
+    assert moved.series == "offset/offset_w"
+    assert float(moved.replayed) == pytest.approx(float(moved.recorded) / 2)
+    assert any("config offset.slew: 1000.0 -> 500.0" in cause for cause in causes_of(found))
+    assert any("total_power" in line for line in result_text(found).splitlines())
+
+
+def test_another_charger_limit_is_another_write(session: Path, tmp_path: Path) -> None:
+    path = with_recorded_offset(tmp_path, "limit = 10 ", "limit = 16 ")
+    found = replay(session, other=load_other(path))
+    assert {each.controller for each in found.divergences} == {"evse/evse", "writes"}
+    assert any("evse.garage.limit: 10.0 -> 16.0" in cause for cause in causes_of(found))
+
+
+def test_a_changed_law_is_found_and_blamed_on_the_code(
+    session: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(offset, "SLEW_STEP_S_MAX", 0.1)
+    found = replay(session)
+    assert found.divergence is not None
+    assert found.divergence.controller == "offset"
+    assert "the code decides differently" in causes_of(found)[-1]
+
+
+def test_lost_blocks_are_a_gap_and_no_divergence(session: Path, tmp_path: Path) -> None:
+    part = tmp_path / "damaged.grug"
+    part.write_bytes(without_samples(segment_of(session), 7))
+    found = replay(part)
+    assert found.divergence is None
+    ((_, text),) = found.gaps
+    assert "1 blocks of the log are missing" in text
+    assert found.equal > 780
+
+
+def test_a_part_of_a_session_settles_and_is_then_the_same(session: Path) -> None:
+    whole = replay(session)
+    since_ms = whole.since_ms + 150_000
+    found = replay(session, times=TimeRange(since_ms, whole.until_ms))
+    assert found.divergence is None
+    assert 100 < found.equal < 400
+
+
+def test_two_runs_in_one_log_are_replayed_one_after_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second begins at the hour of the first: to the log, the clock was set back meanwhile."""
+
+    def go_on(settings: DemoSettings) -> Record:
+        return Record(settings.state / "fast", is_resumed=False)
+
+    record(tmp_path, hours=0.02)
+    alone = replay(tmp_path / "fast").equal
+    monkeypatch.setattr("grug.demo.fast.open_record", go_on)
+    record(tmp_path, hours=0.02, offset_w=-500.0)
+    found = replay(tmp_path / "fast")
+    assert (found.runs, found.divergence, found.gaps) == (2, None, [])
+    assert found.equal == 2 * alone
+
+
+def test_readings_come_back_as_they_were_published(session: Path) -> None:
+    """Among them those of a unit that was away, and in the types that the maps give."""
+    config = load_house(example_house()).house
+
+    def house_of(run: RunStarted) -> Recorded:
+        return Recorded(config, load_maps(config))
+
+    reader = BlockReader(house_of)
+    blocks = [reader.read(pair) for pair in pairs_in(blocks_in(session))]
+    heard = [each.message for block in blocks for each in block.heard]
+    kinds = {type(message).__name__ for message in heard}
+    assert kinds >= {"Readings", "ReadingsMissing", "UnitChanged", "RunStarted", "RunStopping"}
+    times = [each.at_s for block in blocks for each in block.heard]
+    assert times == sorted(times), "message fidelity publishes in the order of time"
+    socket_states = {
+        type(message.values[message.names.index("socket_state")])
+        for message in heard
+        if "socket_state" in getattr(message, "names", ()) and type(message).__name__ == "Readings"
+    }
+    assert socket_states == {int}
+
+
+def test_secrets_of_the_configuration_are_not_in_the_log(session: Path) -> None:
+    config = load_house(example_house()).house
+    config = msgspec.structs.replace(
+        config,
+        log=msgspec.structs.replace(config.log, token="hush-hush"),
+        ship=msgspec.structs.replace(config.ship, to="http://me:hush-hush@nas:8123/grug"),
+    )
+    message = started(config, load_maps(config), 0.0)
+    assert "hush" not in message.config
+    assert message.config.count(HIDDEN) == 2
+    assert "nas:8123" in message.config
+
+
+def test_what_cannot_be_replayed_is_said_in_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="there is no log in"):
+        replay(tmp_path)
+    (tmp_path / "other.grug").write_bytes(b"something else")
+    with pytest.raises(StorageError, match="is no log of grug"):
+        replay(tmp_path / "other.grug")
+    with pytest.raises(StorageError, match="cannot be read: No such file"):
+        replay(tmp_path / "nowhere.grug")
+
+
+@pytest.fixture
+def live_session(tmp_path: Path) -> Path:
+    """Half a minute of real processes on real pseudo-terminals, with a lost meter."""
+    command = [sys.executable, "-m", "grug", "demo", "--no-view", "--hours", "0.008"]
+    command += ["--state", str(tmp_path), "--offset", "400", "--fault", "grid:silent@12+4"]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True) as demo:
+        try:
+            demo.wait(120)
+        finally:
+            if demo.poll() is None:
+                os.killpg(demo.pid, signal.SIGKILL)
+    return tmp_path / "live"
+
+
+def test_what_real_processes_decided_in_real_time_is_decided_again_exactly(
+    live_session: Path,
+) -> None:
+    started_s = time.perf_counter()
+    found: Replayed = replay(live_session)
+    assert found.divergence is None
+    assert (found.gaps, found.passed) == ([], 0)
+    assert found.equal > 100
+    assert time.perf_counter() - started_s < 20.0
