@@ -47,6 +47,9 @@ if TYPE_CHECKING:
         NoReplyError as NoReplyError,
     )
     from grug.errors import (
+        NotAllowedError as NotAllowedError,
+    )
+    from grug.errors import (
         NotTakenError as NotTakenError,
     )
     from grug.errors import (
@@ -78,6 +81,7 @@ _HOMES = {
     "LineError": "errors",
     "MapError": "errors",
     "NoReplyError": "errors",
+    "NotAllowedError": "errors",
     "NotTakenError": "errors",
     "Quality": "model",
     "Reading": "device.readings",

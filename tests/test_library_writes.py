@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import trio
@@ -11,13 +12,16 @@ from pump import COIL, HOLDING, INPUT, PUMP, Clock, Watched, make_register, open
 
 import grug
 from grug.codec.image import RegisterImage
-from grug.codec.registers import RegisterMap
+from grug.codec.registers import RegisterMap, Storage
+from grug.control.writes import WriteRules
 from grug.device.server import ServedUnit
 from grug.messages import WriteDone
 from grug.protocol.server import ServerRequest
 from grug.runtime.feed import Feed
 from grug.sim.faults import SimFaults, parse_fault
 from grug.sim.line import SimLine
+
+WORN = Storage.EEPROM
 
 # Writing
 
@@ -162,3 +166,20 @@ def test_a_served_unit_wants_multiple_writes_where_the_device_does() -> None:
     reply = ServedUnit(7, RegisterImage(strict)).answer(request(6, 3, 1, bytes(2)), 0.0)
     assert reply is not None
     assert reply[1:3] == bytes((0x86, 1))
+
+
+async def test_a_directory_counts_writes_from_line_to_line(tmp_path: Path) -> None:
+    worn = replace(
+        PUMP, registers=PUMP.registers | {"mode": make_register("mode", 3, storage=WORN)}
+    )
+    rules = WriteRules(interval_s=0.0, per_year=2)
+    for mode in (1, 2):
+        _, line = pump()
+        async with open_cellar(line, ledger=tmp_path, rules=rules) as bus:
+            await bus.device(worn).write(mode=mode, why="test")
+    unit, line = pump()
+    async with open_cellar(line, ledger=tmp_path, rules=rules) as bus:
+        with pytest.raises(grug.NotAllowedError, match="2 times in 365 days; its budget is 2"):
+            await bus.device(worn).write(mode=3, why="test")
+        await bus.device(worn).write(mode=4, why="it has to be", force=True)
+    assert unit.image.get("mode") == 4

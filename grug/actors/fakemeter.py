@@ -57,6 +57,8 @@ REOPEN_DELAY_S_MAX = 30.0
 CLOSE_S_MAX = 1.0
 """An adapter that is gone may not let go; closing it must not hold the actor."""
 
+SEND_S_MAX = 0.2
+"""A port takes a reply into its buffer at once, unless what is behind it has stopped."""
 REPLIES_MAX = 64
 """Different requests that are remembered per image: inverters ask one to a handful."""
 
@@ -176,7 +178,11 @@ async def _serve(meter: _Meter, line: Line, settings: MeterSettings) -> None:
         now_s = trio.current_time()
         reply = meter.reply_to(request, now_s, is_late=port.is_late(now_s))
         if reply:
-            await line.send_all(reply)
+            with trio.move_on_after(SEND_S_MAX) as sending:
+                await line.send_all(reply)
+            if sending.cancelled_caught:
+                # What waits in the port would come out one day; opening it anew throws it away.
+                raise LineError(f"{settings.line_name} takes no bytes")
             port.sent(len(reply), now_s)
             meter.tally.took(trio.current_time() - received_s)
 

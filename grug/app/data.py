@@ -35,6 +35,7 @@ from grug.runtime.supervisor import Part, supervise
 from grug.storage.series import About
 from grug.transport.asking import embedded_url, socket_path
 from grug.transport.clickhouse import SharedDatabase
+from grug.transport.framereads import RING
 from grug.transport.link import Link
 from grug.transport.logfiles import Synced
 from grug.transport.process import DataProcess, start_data_process, yield_to_others
@@ -146,7 +147,7 @@ async def _trace(
     keep = partial(
         tracer.run,
         traced,
-        directory=state / tracer.DIRECTORY,
+        directory=state / RING,
         settings=settings.config.log,
         wall=wall,
         feed=feed,

@@ -12,6 +12,7 @@ import struct
 from collections.abc import Iterable
 from decimal import Context, Decimal
 from fractions import Fraction
+from functools import lru_cache
 from typing import NamedTuple
 
 EXACT = Context(prec=1000)
@@ -26,6 +27,7 @@ class Ratio(NamedTuple):
     denominator: int
 
 
+@lru_cache(maxsize=512)  # A map has a dozen of them, and every write asks for one.
 def ratio_of(scale: Decimal, offset: Decimal) -> Ratio:
     """Write scale and offset as whole numbers over one denominator."""
     factor, addend = Fraction(scale), Fraction(offset)

@@ -238,7 +238,7 @@ class LogConfig(Struct, frozen=True):
     frames: bool = True
     """Keep what was on the wires, too, in a ring of its own."""
     frames_max_bytes: int = 200_000_000
-    """Of that ring: some two weeks of the example house."""
+    """Of that ring: more than a week of the example house."""
     serve: str = ""
     """Host and port for ``grug ship --from``; empty serves nobody."""
     token: str = ""

@@ -29,10 +29,11 @@ from grug.protocol.framing import RtuFraming
 from grug.protocol.ports import tcp_port
 from grug.protocol.rtu import character_bits
 from grug.runtime.calls import BusCaller, BusCalls, BusReply, BusRequest, open_calls
-from grug.runtime.clock import WallClock
+from grug.runtime.clock import WallClock, wall_s
 from grug.runtime.feed import Feed
 from grug.runtime.gate import Gate, GateUnit, unit_key
 from grug.storage.ledger import Ledger, MemoryLedger
+from grug.transport.ledgerfile import LedgerFile
 from grug.transport.line import Line, LineOpener
 from grug.transport.maps import load_map
 from grug.transport.ports import port_framing, port_opener
@@ -59,7 +60,7 @@ def open_line(
     gap_s: float | None = None,
     settle_s: float = 0.0,
     feed: Feed | None = None,
-    ledger: Ledger | None = None,
+    ledger: Ledger | str | os.PathLike[str] | None = None,
     rules: WriteRules | None = None,
 ) -> DeviceLine:
     """Give a line to be opened by ``async with``.
@@ -74,8 +75,8 @@ def open_line(
             Modbus TCP.
         settle_s: pause after opening, for adapters that need it.
         feed: gets what happens on the line: every write, lost lines, silent units, counters.
-        ledger: where writes are kept and counted, such as ``LedgerFile(directory)``; None counts
-            those of this line, as long as it is open.
+        ledger: where writes are kept and counted: a directory, such as the state directory of a
+            house; None counts those of this line, as long as it is open.
         rules: how often registers that wear out may be written; None is as docs/writes.md says.
 
     Raises:
@@ -92,10 +93,14 @@ def open_line(
         framing=port_framing(port) if isinstance(port, str) else RtuFraming,
     )
     opener = opener_of(port, baudrate, framing)
+    if ledger is None:
+        ledger = MemoryLedger()
+    elif isinstance(ledger, str | os.PathLike):
+        ledger = LedgerFile(Path(ledger), round(wall_s() * 1000))
     gate = Gate(
         (),
         rules=rules or WriteRules(),
-        ledger=MemoryLedger() if ledger is None else ledger,
+        ledger=ledger,
         wall=WallClock(),
         publish=(feed := feed or Feed()).publish,
     )

@@ -54,6 +54,7 @@ class Transaction:
         self._request = request
         self._steps: dict[str, Step] = {}
         """By register; the last that was prepared."""
+        self._encoded: dict[str, WriteRegisters] = {}
         self._records: dict[str, WriteRecorded] = {}
 
     async def carry_out(self) -> RegistersSet:
@@ -118,7 +119,7 @@ class Transaction:
         for register, (_, value) in zip(registers, self._request.values, strict=True):
             try:
                 if register.scale_by is None:
-                    self._encode(register, value)
+                    self._encoded[register.name] = self._encode(register, value)
             except EncodeError as error:
                 problems.append(str(error))
         return "; ".join(problems)
@@ -174,7 +175,7 @@ class Transaction:
                 exponent = 99 if factor is None else value_of(register.scale_by, factor)
                 register = register.at_exponent(int(exponent))
             old = holds.get(register.span)
-            request = self._encode(register, value)
+            request = self._encoded.get(name) or self._encode(register, value)
             if name in masks and old is not None:
                 held = int(value_of(register, old))
                 value = held & ~masks[name] | int(value) & masks[name]

@@ -141,7 +141,11 @@ class LedgerBook:
         """Count one; a second of the same id replaces the first."""
         key = (entry.unit, entry.register)
         if entry.wears:
-            self._sends.setdefault(key, {})[entry.id] = entry
+            sends = self._sends.setdefault(key, {})
+            if entry.sends:
+                sends[entry.id] = entry
+            else:  # Nothing was sent after all, or was never to be.
+                sends.pop(entry.id, None)
         if entry.sends:
             self._last[key] = entry
 

@@ -13,6 +13,8 @@ from grug.storage.segment import FrameKind
 from grug.storage.show import TimeRange
 from grug.transport.logfiles import LogBlock, LogReader
 
+RING = "frames"
+"""Its directory, within a house's state directory."""
 _BLOCKS_AT_ONCE = 20
 
 
@@ -34,7 +36,7 @@ def ring_beside(directory: Path) -> Path:
     Raises:
         StorageError: there is none.
     """
-    ring = directory.parent / "frames"
+    ring = directory.parent / RING
     if not any(ring.glob("*.grug")):
         raise StorageError(f"no frames in {ring}: they are kept unless [log] frames = false")
     return ring

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ import trio
 from grug.actors import commands
 from grug.cli.offset import ask_and_print
 from grug.control.offset import OffsetSettings, SteeredInverter
-from grug.messages import Decided, SetOffset
+from grug.messages import Decided, RegistersGot, RegistersSet, SetOffset, SetRegisters
+from grug.runtime.calls import open_calls
 from grug.runtime.feed import Feed
 
 SETTINGS = OffsetSettings("grid", "total_power", (SteeredInverter("solis1", "fake1"),))
@@ -92,3 +94,36 @@ async def test_command_line_says_what_was_accepted_or_refused(tmp_path: Path, ca
         assert "accepted: house 500 W until" in said.out
         assert "refused: 1e+09 W is more" in said.err
     assert ask_and_print(WISH, tmp_path) == 1
+
+
+async def test_registers_are_written_and_read_through_the_gate(tmp_path: Path) -> None:
+    writes, write_calls = open_calls()
+    values, questions = open_calls()
+    asked: list[SetRegisters] = []
+
+    async def write() -> None:
+        async for call in write_calls:
+            asked.append(call.request)
+            call.reply(RegistersSet((), "guarded by a dragon"))
+
+    async def answer() -> None:
+        async for call in questions:
+            call.reply(RegistersGot((3, None), ""))
+
+    path = tmp_path / commands.SOCKET
+    run = partial(commands.run, Feed(), socket_path=path, settings=None)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(write)
+        nursery.start_soon(answer)
+        nursery.start_soon(partial(run, writes=writes, values=values))
+        while not path.exists():  # noqa: ASYNC110  the socket is all there is to see
+            await trio.sleep(0.001)
+        wish = {"command": "write", "device": "solis1", "values": {"mode": 3}, "who": "me"}
+        assert "why" in (await ask(tmp_path, wish))["refused"]
+        answered = await ask(tmp_path, wish | {"why": "test"})
+        assert answered == {"records": [], "refused": "guarded by a dragon"}
+        assert asked[0].values == (("mode", 3),)
+        question = {"command": "read", "device": "solis1", "registers": ["a", "b"], "who": "me"}
+        assert await ask(tmp_path, question) == {"values": {"a": 3, "b": None}}
+        assert "commands are" in (await ask(tmp_path, {"command": "show"}))["refused"]
+        nursery.cancel_scope.cancel()

@@ -383,6 +383,26 @@ async def test_inverter_that_asks_faster_than_the_line_carries_gets_no_late_answ
         assert counted.silent_late == 100 - counted.answered
 
 
+async def test_port_that_takes_no_bytes_is_opened_anew_so_that_nothing_old_comes_out_of_it(
+    autojump_clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def takes_none(line: MemoryLine, data: bytes) -> None:
+        await trio.sleep_forever()
+
+    async with running() as house:
+        first = house.port.line
+        house.show(100.0, max_age_s=100.0)
+        with monkeypatch.context() as stuck:
+            stuck.setattr(MemoryLine, "send_all", takes_none)
+            first.put.send_nowait(ASK)
+            await trio.sleep(0.3)
+        assert first.is_closed
+        await trio.sleep(1.0)
+        assert await house.port.line.ask(ASK) is not None
+        causes = [each.cause for each in house.heard_of(LineChanged)]
+        assert causes == ["opened", "meter1 takes no bytes", "opened"]
+
+
 async def test_unknown_reads_are_answered_by_policy_counted_and_listed(autojump_clock) -> None:
     unknown = with_crc(bytes((UNIT, 3, 0x7D, 1, 0, 2)))
     for policy, reply in (
