@@ -90,7 +90,7 @@ def load_maps(config: HouseConfig, own: Path | None = None) -> dict[str, Registe
 def real_openers(config: HouseConfig) -> dict[str, LineOpener]:
     """How to open each line of a house with real adapters and gateways."""
     return {
-        name: port_opener(line.port, line.baudrate, line.framing)
+        name: port_opener(line.port, line.baudrate, line.framing, line.rs485)
         for name, line in config.line.items()
     }
 

@@ -40,11 +40,15 @@ class LineConfig(Struct, frozen=True):
     timeout: Seconds = Seconds(0.3)
     """How long a unit may take to begin its reply."""
     gap: Seconds | None = None
-    """Silence between two frames; None means 3.5 characters, and at least 5 ms; 0 on Modbus TCP."""
+    """Silence between two frames; None means at least 5 ms, and 3.5 characters once that has
+    long gone well; 0 on Modbus TCP."""
     switch_gap: Seconds = Seconds(0.0)
     """Silence before another unit is asked than the last one, where that is more than the gap."""
     settle: Seconds = Seconds(0.0)
     """Pause after opening."""
+    rs485: Literal["off", "rts", "rts-low"] = "off"
+    """Whether the kernel has to switch the direction of the line with RTS, which is high while we
+    send, or low; most adapters do it by themselves."""
 
 
 class PollConfig(Struct, frozen=True):
