@@ -113,6 +113,12 @@ def test_alarm_needs_several_verdicts_in_a_row_both_ways_and_ignorance_changes_n
     assert not alarm.is_ringing
 
 
+def test_scale_of_a_few_bad_reports_is_no_verdict_but_the_same_of_many_is() -> None:
+    few, many = Fit(0.84, -20.0, 0.25, 0.85, 300.0, 22), Fit(0.84, -20.0, 0.25, 0.99, 300.0, 120)
+    assert judge(SETTINGS, few)[0] is Verdict.AGREES
+    assert judge(SETTINGS, many)[0] is Verdict.SCALED
+
+
 def test_reason_names_the_numbers() -> None:
     verdict, reason = judge(SETTINGS, Fit(-0.98, 3.0, 1.25, 0.99, 700.0, 100))
     assert verdict is Verdict.REVERSED
