@@ -118,6 +118,13 @@ class InverterConfig(Struct, frozen=True):
     """The device that measures its AC port; empty when there is none."""
     share: float = 1.0
     """Its part of the house's power, relative to the other inverters' shares."""
+    gain: float = 0.45
+    """W per second by which it changes for each W that its meter shows; ``grug identify-plant``
+    measures this and the two that follow."""
+    dead_time: Seconds = Seconds(0.55)
+    """From an answer of its meter until its AC port begins to move."""
+    lag: Seconds = Seconds(0.1)
+    """Time constant of the move itself."""
     control: Literal["mitm", "dispatch", "both"] = "mitm"
     """How an offset reaches it: ``mitm`` by what its meter says; ``dispatch`` by its registers
     alone; ``both`` by its registers where the firmware has them, else by its meter."""
@@ -165,8 +172,12 @@ class OffsetConfig(Struct, frozen=True):
     """No offset makes the house import more than this many W; None leaves that to ``limit``."""
     slew: float = 1000.0
     """Fastest change of the offset, in W per second."""
-    import_force: float = 1.0
-    """How many times over a large import is told to the inverters, so that they end it sooner."""
+    reserve: float = 90.0
+    """W exported on purpose, so that less is imported when something is switched on; only while a
+    battery is nearly full, the sun gives more than is used, and nobody wishes anything."""
+    circulation: float = 300.0
+    """More W than this may not go from one battery into another for longer than the next key."""
+    circulation_time: Seconds = Seconds(20.0)
 
 
 class ScheduleConfig(Struct, frozen=True):
