@@ -285,6 +285,12 @@ class Decided(Message, frozen=True):
     """The cause, as text; repeated unchanged while nothing changes."""
 
 
+ANSWERS = ("answers",)
+"""A fake meter -> controllers: ``Readings`` of this name, once a second, with the number of its
+answers since the start, at the time of the last one. From two of them follows when an inverter will
+ask, and so which of the values that it is told it will hear."""
+
+
 class FakeMeterCounted(Message, frozen=True):
     """Fake meter -> recorder, view: once a second, what the inverter asked and got."""
 

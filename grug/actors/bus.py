@@ -26,6 +26,7 @@ from grug.errors import (
     RemoteProtocolError,
 )
 from grug.messages import LineChanged
+from grug.planner.gap import LearnedGap
 from grug.planner.queue import BusQueue, Job, WriteJob
 from grug.planner.units import UnitTraits, WireTiming
 from grug.planner.verdicts import VerdictStore
@@ -76,7 +77,8 @@ class LineTiming:
     reply_timeout_s: float
     """How long a unit may take to begin its reply."""
     gap_s: float | None = None
-    """Silence between two frames; None means 3.5 characters, and at least 5 ms."""
+    """Silence between two frames; None means at least 5 ms to begin with, and 3.5 characters once
+    that has long gone well."""
     settle_s: float = 0.0
     """Pause after opening."""
     character_bits: int = CHARACTER_BITS
@@ -89,8 +91,15 @@ class LineTiming:
     framing: Callable[[], Framing] = RtuFraming
     """Makes what wraps the requests of the line."""
 
+    def learned_gap(self) -> LearnedGap:
+        """What decides of the silence between two frames; one that was configured stays."""
+        safe_s = self.on_wire().gap_s
+        if self.gap_s is not None or not safe_s:
+            return LearnedGap(safe_s, safe_s)
+        return LearnedGap(safe_s, interframe_delay_s(self.baudrate))
+
     def on_wire(self) -> WireTiming:
-        """The same in seconds, with the gap decided."""
+        """The same in seconds, with the gap to begin with."""
         gap_s = self.gap_s
         is_numbered = self.framing().is_numbered
         if gap_s is None:  # A gateway keeps the gaps of its wire itself.
@@ -169,6 +178,7 @@ class _BusOwner:
         self._has_ended = False
         self._is_dirty = False
         self._framing = timing.framing()
+        self._gap = timing.learned_gap()
         self._free_s = -math.inf
         self._switch_s = -math.inf
         """When another unit than the last one may be asked."""
@@ -329,6 +339,7 @@ class _BusOwner:
             self._failed(job, exchange, error)
         else:
             ended_s = trio.current_time()
+            self._gap.replied()
             self._queue.succeeded(job, block, started_s, ended_s)
             self._ended(exchange, ended_s, is_answered=True)
 
@@ -385,8 +396,11 @@ class _BusOwner:
         """
         now_s = trio.current_time()
         self._is_dirty = True
+        is_answered = isinstance(error, ExceptionReply)
+        if not is_answered and not job.unit.is_offline:
+            self._gap.failed()
         self._queue.failed(job, error, self._started_s, now_s)
-        self._ended(exchange, now_s, is_answered=isinstance(error, ExceptionReply), cause=cause)
+        self._ended(exchange, now_s, is_answered=is_answered, cause=cause)
 
     def _ended(
         self, exchange: Exchange, now_s: float, *, is_answered: bool, cause: str = ""
@@ -397,7 +411,7 @@ class _BusOwner:
             _Renewal: it should be opened anew.
         """
         self._job = self._exchange = None
-        self._free_s = now_s + self._timing.gap_s
+        self._free_s = now_s + self._gap.gap_s
         self._switch_s = now_s + self._line_timing.switch_gap_s
         self._reopen_s = REOPEN_S_FIRST
         if is_answered or exchange.has_received:

@@ -1,7 +1,8 @@
 """Fake meter actor: answers an inverter on its meter port, in the meter's place.
 
 In:    MeterImage with its name; the inverter's requests on the line
-Out:   replies on the line; FakeMeterChanged, FakeMeterCounted, FakeMeterAsked, LineChanged, Noted
+Out:   replies on the line; FakeMeterChanged, FakeMeterCounted, FakeMeterAsked, LineChanged, Noted,
+       and Readings of when it answered
 Owns:  the line; nobody else touches it
 Stops: when cancelled
 
@@ -25,6 +26,7 @@ from grug.codec.served import ServedImage
 from grug.control.meterport import LOOK_EVERY_S, UNKNOWN, Answer, MeterTally, Punctuality
 from grug.errors import EncodeError, LineError
 from grug.messages import (
+    ANSWERS,
     FakeMeterAsked,
     FakeMeterChanged,
     FakeMeterCounted,
@@ -32,6 +34,7 @@ from grug.messages import (
     Message,
     MeterImage,
     Noted,
+    Readings,
 )
 from grug.protocol.rtu import character_s, interframe_delay_s
 from grug.protocol.server import (
@@ -42,6 +45,7 @@ from grug.protocol.server import (
     exception_reply,
     read_reply,
 )
+from grug.runtime.clock import whole_ms
 from grug.runtime.feed import Feed
 from grug.transport.line import Line, LineOpener
 
@@ -199,6 +203,8 @@ class _Meter:
         self._is_live = False
         self._problem = ""
         self._age_s = math.nan
+        self._answered_s = -math.inf
+        """When the last answer was given."""
 
     async def take_images(self) -> None:
         """Encode every image as it comes."""
@@ -213,7 +219,7 @@ class _Meter:
     async def count(self) -> None:
         """Publish the counters once a second, and notice silence also when nobody asks."""
         due_s = trio.current_time()
-        before = self.tally.queries
+        before, told_s = self.tally.queries, -math.inf
         while True:
             due_s += COUNT_EVERY_S
             await trio.sleep_until(due_s)
@@ -221,7 +227,13 @@ class _Meter:
             self._check_live(now_s)
             rate = (self.tally.queries - before) / (now_s - due_s + COUNT_EVERY_S)
             before, due_s = self.tally.queries, now_s
-            self._feed.publish(self._counted(rate, now_s))
+            counted = self._counted(rate, now_s)
+            if self._answered_s > told_s:
+                told_s = self._answered_s
+                self._feed.publish(
+                    Readings(self._name, whole_ms(told_s), ANSWERS, (counted.answered,))
+                )
+            self._feed.publish(counted)
 
     async def list_questions(self) -> None:
         """Publish what was asked, now and then."""
@@ -286,6 +298,8 @@ class _Meter:
             if len(self._replies) >= REPLIES_MAX:
                 self._replies.clear()
             reply = self._replies[request.adu] = self._make_reply(request)
+        if reply.answer is Answer.ANSWERED:
+            self._answered_s = now_s
         self._note_answer(request, reply.answer, now_s)
         return reply.adu
 

@@ -27,10 +27,12 @@ from grug.config.checks.steering import LIMIT_REGISTER
 from grug.config.loads import group_name, line_schedule, spans_of, unit_traits
 from grug.config.schedule import entry_of
 from grug.config.types import DeviceConfig, GridConfig, HouseConfig
-from grug.control.balance import BalanceSettings
+from grug.control.circulation import CirculationSettings
 from grug.control.ladder import LadderSettings
 from grug.control.meterport import MeterTally
 from grug.control.offset import IMAGE_NAMES, OffsetSettings, SteeredInverter
+from grug.control.plant import Plant
+from grug.control.steering import DriveSettings
 from grug.control.wishes import WishLimits
 from grug.model import Priority, Role, Wire, WireFraming
 from grug.planner.schedule import Ticks
@@ -88,7 +90,7 @@ def load_maps(config: HouseConfig, own: Path | None = None) -> dict[str, Registe
 def real_openers(config: HouseConfig) -> dict[str, LineOpener]:
     """How to open each line of a house with real adapters and gateways."""
     return {
-        name: port_opener(line.port, line.baudrate, line.framing)
+        name: port_opener(line.port, line.baudrate, line.framing, line.rs485)
         for name, line in config.line.items()
     }
 
@@ -273,6 +275,7 @@ def offset_settings(config: HouseConfig, maps: Maps) -> OffsetSettings | None:
                 unit_id=device.unit,
                 device=inverter.device,
                 meter=inverter.meter,
+                plant=Plant(inverter.gain, inverter.dead_time, inverter.lag),
                 hears_offset=inverter.control != "dispatch",
             )
         )
@@ -289,7 +292,6 @@ def offset_settings(config: HouseConfig, maps: Maps) -> OffsetSettings | None:
             second_s=config.grid.second_max_age,
             max_age_s=max(inverter.max_age_s for inverter in inverters),
         ),
-        balance=BalanceSettings(import_force=config.offset.import_force),
         second_device=config.grid.second_series[0],
         second_register=config.grid.second_series[1],
         second_voltage_register=_first_of(second_polled, *VOLTAGES),
@@ -301,6 +303,12 @@ def offset_settings(config: HouseConfig, maps: Maps) -> OffsetSettings | None:
             import_w_max=_bound_w(config.offset.import_max),
         ),
         slew_w_per_s=config.offset.slew,
+        drive=DriveSettings(
+            reserve_w=config.offset.reserve,
+            circulation=CirculationSettings(
+                config.offset.circulation, config.offset.circulation_time
+            ),
+        ),
         voltage_register=_first_of(polled, *VOLTAGES),
         frequency_register=_first_of(polled, "frequency"),
         import_energy_register=_first_of(polled, "total_import_kwh", "import_active_energy"),

@@ -22,6 +22,7 @@ def group() -> None:
 @group.command()
 @click.option("--hours", type=click.FloatRange(min=0.1), default=0.5, show_default=True)
 @click.option("--seeds", type=click.IntRange(1, 100), default=3, show_default=True)
+@click.option("--first-seed", type=click.IntRange(1), default=1, show_default=True)
 @click.option(
     "--scenario",
     "names",
@@ -38,14 +39,19 @@ def group() -> None:
 )
 @click.option("--json", "as_json", is_flag=True, help="The table as one JSON array.")
 def evaluate(
-    hours: float, seeds: int, names: tuple[str, ...], laws: tuple[str, ...], as_json: bool
+    hours: float,
+    seeds: int,
+    first_seed: int,
+    names: tuple[str, ...],
+    laws: tuple[str, ...],
+    as_json: bool,
 ) -> Job:
     """Steer the simulated house through its scenarios, and say how well that went."""
     return partial(
         evaluation.evaluate,
         names,
         laws or evaluation.LAWS,
-        range(1, seeds + 1),
+        range(first_seed, first_seed + seeds),
         hours,
         as_json=as_json,
     )

@@ -40,11 +40,15 @@ class LineConfig(Struct, frozen=True):
     timeout: Seconds = Seconds(0.3)
     """How long a unit may take to begin its reply."""
     gap: Seconds | None = None
-    """Silence between two frames; None means 3.5 characters, and at least 5 ms; 0 on Modbus TCP."""
+    """Silence between two frames; None means at least 5 ms, and 3.5 characters once that has
+    long gone well; 0 on Modbus TCP."""
     switch_gap: Seconds = Seconds(0.0)
     """Silence before another unit is asked than the last one, where that is more than the gap."""
     settle: Seconds = Seconds(0.0)
     """Pause after opening."""
+    rs485: Literal["off", "rts", "rts-low"] = "off"
+    """Whether the kernel has to switch the direction of the line with RTS, which is high while we
+    send, or low; most adapters do it by themselves."""
 
 
 class PollConfig(Struct, frozen=True):
@@ -114,6 +118,13 @@ class InverterConfig(Struct, frozen=True):
     """The device that measures its AC port; empty when there is none."""
     share: float = 1.0
     """Its part of the house's power, relative to the other inverters' shares."""
+    gain: float = 0.45
+    """W per second by which it changes for each W that its meter shows; ``grug identify-plant``
+    measures this and the two that follow."""
+    dead_time: Seconds = Seconds(0.55)
+    """From an answer of its meter until its AC port begins to move."""
+    lag: Seconds = Seconds(0.1)
+    """Time constant of the move itself."""
     control: Literal["mitm", "dispatch", "both"] = "mitm"
     """How an offset reaches it: ``mitm`` by what its meter says; ``dispatch`` by its registers
     alone; ``both`` by its registers where the firmware has them, else by its meter."""
@@ -161,8 +172,12 @@ class OffsetConfig(Struct, frozen=True):
     """No offset makes the house import more than this many W; None leaves that to ``limit``."""
     slew: float = 1000.0
     """Fastest change of the offset, in W per second."""
-    import_force: float = 1.0
-    """How many times over a large import is told to the inverters, so that they end it sooner."""
+    reserve: float = 90.0
+    """W exported on purpose, so that less is imported when something is switched on; only while a
+    battery is nearly full, the sun gives more than is used, and nobody wishes anything."""
+    circulation: float = 300.0
+    """More W than this may not go from one battery into another for longer than the next key."""
+    circulation_time: Seconds = Seconds(20.0)
 
 
 class ScheduleConfig(Struct, frozen=True):

@@ -20,26 +20,13 @@ from dataclasses import dataclass
 
 import msgspec
 
-STEP_S_MAX = 1.0
-"""A pause between decisions counts as this at most."""
+from grug.control.plant import Asking
 
 
 @dataclass(frozen=True, slots=True)
 class BalanceSettings:
     """How the inverters answer to their meter, and how hard they are driven."""
 
-    gain_per_s: float = 0.45
-    """W per second that an inverter changes for each W that its meter shows."""
-    shows_s: float = 0.33
-    """In about this time what was told is seen at the grid. Rather too short than too long: what is
-    thought to be under way and is not, is missed."""
-    import_force: float = 1.0
-    """How many times what is still to be done is told when that is an import: it costs money. 1
-    tells the plain power, and nothing is counted as under way. An export is always told plainly."""
-    plain_w: float = 450.0
-    """Only what is left beyond this is told with force: small swings are not worth it."""
-    told_w_max: float = 7000.0
-    """By force no more than this is told to all together: a motor's inrush is over in a moment."""
     balance: float = 0.15
     """W told for each W that a battery is off its target."""
     correction_w_max: float = 300.0
@@ -66,6 +53,12 @@ class InverterFacts(msgspec.Struct, frozen=True):
     discharge_a_max: float = math.inf
     read_s: float = -1e9
     """The older of the two powers' times."""
+    ac_s: float = -1e9
+    """When the AC power was read."""
+    asking: Asking | None = None
+    """When it asks its meter; None when it does not ask regularly."""
+    is_off_grid: bool = False
+    """It feeds its own output alone: what its meter says does not move it."""
 
     @property
     def charging_w(self) -> float | None:
@@ -78,8 +71,6 @@ class InverterFacts(msgspec.Struct, frozen=True):
 class Following(msgspec.Struct, frozen=True):
     """How one inverter has followed until now."""
 
-    under_way_w: float = 0.0
-    """What it was told to change and has not shown yet."""
     told_w: float = 0.0
     since_s: float | None = None
     """Since when it has been told to move one way; None while it is not."""
@@ -89,28 +80,21 @@ class Following(msgspec.Struct, frozen=True):
 NEW = Following()
 
 
+def off_grid_of(facts: Mapping[str, InverterFacts]) -> frozenset[str]:
+    """Those that are not connected to the house's grid."""
+    return frozenset(name for name, fact in facts.items() if fact.is_off_grid)
+
+
 def free_of(names: Sequence[str], following: Mapping[str, Following], now_s: float) -> list[str]:
     """Those that follow; all of them when none does, since nothing then tells them apart."""
     free = [name for name in names if following.get(name, NEW).stuck_until_s <= now_s]
     return free or list(names)
 
 
-def told_total_w(
-    settings: BalanceSettings, following: Mapping[str, Following], wanted_w: float
-) -> float:
-    """What all together are told, when the house is this far from where it shall be."""
-    if settings.import_force == 1.0:
-        return wanted_w
-    left_w = wanted_w - sum(each.under_way_w for each in following.values())
-    more_w = (settings.import_force - 1.0) * max(0.0, left_w - settings.plain_w)
-    return left_w + min(more_w, max(0.0, settings.told_w_max - left_w))
-
-
 def follow(
     settings: BalanceSettings,
     before: Following,
     told_w: float,
-    step_s: float,
     now_s: float,
 ) -> Following:
     """What is under way, and whether it follows, after it was told something new.
@@ -119,12 +103,8 @@ def follow(
         settings: how inverters answer.
         before: as it was at the last decision.
         told_w: what it is told from now on.
-        step_s: since the last decision; what it was told then held for so long.
         now_s: monotonic time.
     """
-    step_s = min(max(step_s, 0.0), STEP_S_MAX)
-    kept = max(0.0, 1.0 - step_s / settings.shows_s)
-    under_way_w = before.under_way_w * kept + settings.gain_per_s * before.told_w * step_s
     since_s, stuck_until_s = before.since_s, before.stuck_until_s
     if abs(told_w) < settings.stuck_w or told_w * before.told_w <= 0.0:
         since_s = None
@@ -132,7 +112,7 @@ def follow(
         since_s = now_s
     elif now_s - since_s >= settings.stuck_s:
         stuck_until_s = now_s + settings.retry_s
-    return Following(under_way_w, told_w, since_s, stuck_until_s)
+    return Following(told_w, since_s, stuck_until_s)
 
 
 def corrections_w(

@@ -16,17 +16,26 @@ import msgspec
 from msgspec.structs import replace
 
 from grug.control.balance import (
-    NEW,
     BalanceSettings,
     Following,
     InverterFacts,
-    corrections_w,
-    follow,
-    free_of,
-    told_total_w,
+    off_grid_of,
 )
+from grug.control.circulation import NONE as NO_CIRCULATION
+from grug.control.circulation import Circulation
+from grug.control.hunting import QUIET, Hunting
 from grug.control.ladder import GridReading, LadderSettings, problem_of_reading
-from grug.control.wishes import Known, Wanted, WishLimits, wanted, without_expired
+from grug.control.plant import Motion, Plant
+from grug.control.steering import (
+    PERIOD_S_MAX,
+    DriveSettings,
+    Inputs,
+    Steered,
+    Told,
+    reserve_w,
+    steer,
+)
+from grug.control.wishes import Known, Wanted, WishLimits, bounds_w, wanted, without_expired
 from grug.messages import Decided, DispatchChanged, MeterImage, SetOffset
 
 VOLTAGE_V_MAX = 1000.0
@@ -38,11 +47,15 @@ so that one broken value does not cost the whole image."""
 VOLTAGE_V_MIN = 50.0
 """Under it there is no grid to speak of, and no current is worked out from the power."""
 
+PLANT = Plant()
+"""An inverter as they are before anybody has measured them."""
+
 SLEW_STEP_S_MAX = 1.0
 """A pause between readings counts as this at most, so that the offset does not jump after it."""
 
-QUICK_STEP_S_MAX = 0.5
-"""Readings that come more slowly than this tell the plain power: what is under way is not seen."""
+SURGE_S_MAX = 0.6
+"""What is told to move an inverter quickly is told for no longer than this after its reading: then
+the fake meter is silent, until somebody has decided anew."""
 
 NO_FACTS: Mapping[str, InverterFacts] = MappingProxyType({})
 
@@ -85,6 +98,8 @@ class SteeredInverter:
     """Its COM port, where PV, state of charge and the battery's limits are read."""
     meter: str = ""
     """The meter at its AC port; empty when there is none, then its own word counts."""
+    plant: Plant = PLANT
+    """How it answers to its meter."""
     hears_offset: bool = True
     """Whether its meter may say an offset; if not, only its registers carry one."""
 
@@ -113,6 +128,7 @@ class OffsetSettings:
     """How old voltage and frequency may be; older, and there is no image."""
     ladder: LadderSettings = field(default_factory=LadderSettings)
     balance: BalanceSettings = field(default_factory=BalanceSettings)
+    drive: DriveSettings = field(default_factory=DriveSettings)
     second_device: str = ""
     """Another meter at the house's connection; empty when there is none."""
     second_register: str = ""
@@ -151,7 +167,13 @@ class OffsetState(msgspec.Struct, frozen=True):
     carried: Mapping[str, DispatchChanged] = msgspec.field(default_factory=dict)
     """By inverter: what its registers carry, so that its meter need not say it."""
     following: Mapping[str, Following] = msgspec.field(default_factory=dict)
-    """By inverter: what it was told, and whether it does it."""
+    """By inverter: whether it does what it is told."""
+    motions: Mapping[str, Motion] = msgspec.field(default_factory=dict)
+    """By inverter: what it was told lately, and what its AC port did."""
+    hunting: Hunting = QUIET
+    """Whether the loop swings."""
+    circulation: Circulation = NO_CIRCULATION
+    """What goes from battery to battery, and who is held back for that."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -222,11 +244,22 @@ def decide(
     problem = problem or ("" if settings.inverters else "no inverter to steer")
     if problem:
         return _silent(settings, state, grid, now_s, f"no image: {problem}; {reason}")
-    told = _told(
-        settings, state, grid.power_w + state.offset_w, facts, asked.shifts_w, now_s, step_s
+    # A surge is worked out from what is under way by now, so it needs a reading of now.
+    is_fresh = not ramp and now_s - grid.read_s <= PERIOD_S_MAX
+    wanted_w = grid.power_w + state.offset_w
+    told = _told(settings, state, wanted_w, facts, asked.shifts_w, now_s, step_s if is_fresh else 0)
+    state = replace(
+        state,
+        following=told.following,
+        motions=told.motions,
+        circulation=told.circulation,
+        hunting=told.hunting,
     )
-    outcome = _serve(settings, state, grid, others, now_s, reason, told)
-    return replace(outcome, state=_followed(settings, outcome, told, step_s, now_s))
+    reason = f"{reason}; {told.reason}" if told.reason else reason
+    still = {inverter.name: 0.0 for inverter in settings.inverters}
+    return _serve(
+        settings, state, grid, others, now_s, reason, still | dict(told.told_w), told.surging
+    )
 
 
 def decide_stop(
@@ -281,8 +314,7 @@ def _move_offset(
     if offset_w != target_w:
         phase = f"moving to: {phase}"
     wishes = without_expired(state.wishes, now_s)
-    moved = OffsetState(offset_w, now_s, wishes, state.offline, state.carried, state.following)
-    return moved, phase
+    return replace(state, offset_w=offset_w, moved_s=now_s, wishes=wishes), phase
 
 
 def _asked(
@@ -315,8 +347,9 @@ def _serve(
     now_s: float,
     reason: str,
     told: Mapping[str, float],
+    surging: Collection[str] = (),
 ) -> Outcome:
-    """Make the images of what each inverter is told."""
+    """Make the images of what each inverter is told; those of a surge hold for a moment only."""
     known = _known_others(others)
     images: list[MeterImage] = []
     served: list[float] = []
@@ -325,7 +358,10 @@ def _serve(
         power_w = min(max(asked_w, inverter.power_w_min), inverter.power_w_max)
         if power_w != asked_w:
             reason = f"{reason}; {inverter.fakemeter} limited to what its register carries"
-        valid_until_s = grid.read_s + inverter.max_age_s
+        max_age_s = inverter.max_age_s
+        if inverter.name in surging:
+            max_age_s = min(max_age_s, SURGE_S_MAX)
+        valid_until_s = grid.read_s + max_age_s
         if now_s > valid_until_s:
             reason = f"{reason}; reading too old for {inverter.fakemeter}"
             served.append(math.nan)
@@ -347,45 +383,26 @@ def _told(
     shifts_w: Mapping[str, float],
     now_s: float,
     step_s: float,
-) -> dict[str, float]:
+) -> Told:
     """What each inverter is told, by name, before its register's limits."""
-    balance = settings.balance
-    inverters = settings.inverters
-    total_w = wanted_w
-    if step_s <= QUICK_STEP_S_MAX:
-        total_w = told_total_w(balance, state.following, wanted_w)
-    there = [inverter.name for inverter in inverters if inverter.name not in state.offline]
-    free = free_of(there, state.following, now_s)
-    shares = _shares(settings, state, free)
-    told = {}
-    for inverter, share in zip(inverters, shares, strict=True):
-        told[inverter.name] = total_w * share
-    if len(free) > 1 and facts:
-        weights = {inverter.name: inverter.share for inverter in inverters if inverter.name in free}
-        for name, more_w in corrections_w(balance, weights, facts, shifts_w, now_s).items():
-            told[name] += more_w
-    for name in there:
-        # One that does not follow hears its plain part: it takes up its work as soon as it can.
-        if name not in free:
-            told[name] = wanted_w / len(there)
-    return told
-
-
-def _followed(
-    settings: OffsetSettings,
-    outcome: Outcome,
-    told: Mapping[str, float],
-    step_s: float,
-    now_s: float,
-) -> OffsetState:
-    """The state with what each inverter was told just now."""
-    before = outcome.state.following
-    following = {
-        name: follow(settings.balance, before.get(name, NEW), told_w, step_s, now_s)
-        for name, told_w in told.items()
-        if name not in outcome.state.offline
-    }
-    return replace(outcome.state, following=following)
+    away = state.offline | off_grid_of(facts)
+    every = [Steered(inv.name, inv.share, inv.plant) for inv in settings.inverters]
+    # When all are away, nothing is known that tells them apart.
+    there = [one for one in every if one.name not in away] or every
+    if not state.wishes:
+        room_w = bounds_w(settings.limits, ())[1] - state.offset_w
+        wanted_w += min(reserve_w(settings.drive, facts), max(0.0, room_w))
+    inputs = Inputs(
+        wanted_w,
+        facts,
+        shifts_w,
+        state.following,
+        state.motions,
+        state.circulation,
+        state.hunting,
+        step_s,
+    )
+    return steer(settings.drive, settings.balance, there, inputs, now_s)
 
 
 def _shares(settings: OffsetSettings, state: OffsetState, free: Collection[str]) -> list[float]:

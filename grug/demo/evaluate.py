@@ -44,10 +44,7 @@ NEEDED = {
     "bms_battery_discharge_current_limit",
 }
 """Registers that steering looks at; the example's others are left out, for speed."""
-LAWS = ("none", "seed", "grug", "forced")
-"""The last is grug with imports told to the inverters with more force than they are."""
-FORCE = 4.5
-"""Found with this yardstick on simulated inverters, and so not the default."""
+LAWS = ("none", "seed", "grug")
 START_S = 60.0
 """The first minute, in which everybody gets to know the house, does not count."""
 SECOND = "utility"
@@ -130,9 +127,6 @@ def score_of(config: HouseConfig, run: Run) -> Score:
 
 
 async def _simulate(config: HouseConfig, run: Run) -> Score:
-    if run.law == "forced":
-        forced = msgspec.structs.replace(config.offset, import_force=FORCE)
-        config = msgspec.structs.replace(config, offset=forced)
     house = House(config)
     maps = parts.load_maps(config)
     simulated = SimulatedHouse(config, run.seed, setup=run.scenario.setup(run.hours))

@@ -87,11 +87,16 @@ class Device:
         """The same registers from the other side: all zero, to be filled and served."""
         return RegisterImage(self.map)
 
-    async def read(self, *names: str) -> dict[str, Value]:
+    async def read(
+        self, *names: str, max_age_s: float = 0.0, at_once: bool = False
+    ) -> dict[str, Value]:
         """Read registers, of whatever kinds and tables, in the fewest transactions.
 
         Args:
             names: of the map.
+            max_age_s: what any task on this line has read no longer ago may be the answer, counted
+                from the end of the transaction that read it; 0 asks the device.
+            at_once: all of it has to be of one moment, and so of one transaction.
 
         Returns:
             Values in the registers' units, by name, in the order asked; all of them good.
@@ -99,13 +104,22 @@ class Device:
         Raises:
             UnknownRegisterError: a KeyError; names that the map does not have, all at once.
             BadValueError: the device has no value for a register, or an implausible one.
-            BusError: the device did not answer, or refused; the class says which.
+            BusError: the device did not answer, or refused; the class says which. A RefusedError,
+                too, where ``at_once`` is more than one transaction can bring.
         """
         registers = self._select(names)
         if not registers:
             return {}
         decoder = self._decoder(registers)
-        reply = await self._ask(ReadRegisters(self.unit_id, decoder.runs, math.inf))
+        reply = await self._ask(
+            ReadRegisters(
+                self.unit_id,
+                decoder.runs,
+                math.inf,
+                max_age_s=max_age_s,
+                is_snapshot=at_once,
+            )
+        )
         if isinstance(reply, ReadFailed):
             raise bus_error(reply.kind, f"{self}: {reply.text}")
         assert isinstance(reply, RegistersRead), "a read is answered by one of the two"
@@ -119,7 +133,7 @@ class Device:
             raise BadValueError(f"{self}: {'; '.join(bad)}")
         return dict(zip(decoder.names, values, strict=True))
 
-    async def readings(self, *names: str) -> dict[str, Reading]:
+    async def readings(self, *names: str, max_age_s: float = 0.0) -> dict[str, Reading]:
         """Read registers and tell of each one how that went.
 
         A register that is refused, lost or without a value does not spoil the others, and what got
@@ -127,6 +141,7 @@ class Device:
 
         Args:
             names: of the map.
+            max_age_s: as of ``read``; each reading says when it was read.
 
         Returns:
             A reading for every name, in the order asked.
@@ -142,7 +157,7 @@ class Device:
         for _ in range(TRIES):
             async with trio.open_nursery() as nursery:  # Together, so that the bus can merge them.
                 for span in wanted:
-                    nursery.start_soon(self._read_span, span, replies)
+                    nursery.start_soon(self._read_span, span, max_age_s, replies)
             wanted = tuple(span for span in spans if _is_lost(replies[span]))
             if not wanted or not any(isinstance(each, RegistersRead) for each in replies.values()):
                 break
@@ -391,9 +406,9 @@ class Device:
         )
         return JoinedWrite(request, (register,))
 
-    async def _read_span(self, span: Span, replies: dict[Span, BusReply]) -> None:
+    async def _read_span(self, span: Span, max_age_s: float, replies: dict[Span, BusReply]) -> None:
         replies[span] = await self._ask(
-            ReadRegisters(self.unit_id, (span,), math.inf, Priority.BACKGROUND)
+            ReadRegisters(self.unit_id, (span,), math.inf, Priority.BACKGROUND, max_age_s=max_age_s)
         )
 
     def _readings_of(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 
 import trio
 
@@ -12,9 +14,11 @@ from grug.codec.registers import Access
 from grug.device.line import Port, opener_of
 from grug.model import Table
 from grug.planner.writes import OPTIONAL_FUNCTIONS, WRITE_COIL, WRITE_WORD, masked
+from grug.protocol.mbap_server import MbapRequests
 from grug.protocol.ports import tcp_port
 from grug.protocol.rtu import interframe_delay_s
 from grug.protocol.server import (
+    GATEWAY_TARGET_FAILED,
     ILLEGAL_DATA_ADDRESS,
     ILLEGAL_DATA_VALUE,
     ILLEGAL_FUNCTION,
@@ -25,6 +29,11 @@ from grug.protocol.server import (
     write_reply,
 )
 from grug.transport.line import Line
+from grug.transport.tcp_server import serve_tcp
+
+DIRECT_UNIT_IDS = (0, 255)
+"""What clients send that ask a device with a network socket of its own.
+Source: MODBUS Messaging on TCP/IP Implementation Guide V1.0b, 4.4.2.1."""
 
 
 class ServedUnit:
@@ -119,7 +128,9 @@ async def serve(
     """Be a unit on a line until cancelled; also for ``nursery.start``.
 
     Args:
-        port: path of a serial port, or a ``LineOpener``.
+        port: path of a serial port; ``tcp://host:port`` to listen there as a Modbus TCP server, to
+            which several clients may come; ``rtu+tcp://host:port``, a serial server to connect to;
+            or a ``LineOpener``.
         unit: its id, 1..247.
         image: what it shows, such as ``device.image()``.
         baudrate: bits per second.
@@ -128,12 +139,15 @@ async def serve(
         task_status: is given the unit once the line is open.
 
     Raises:
-        ValueError: there is no such framing, or the port speaks Modbus TCP.
-        LineError: the line cannot be opened, or is lost.
+        ValueError: there is no such framing or port.
+        LineError: the line cannot be opened, or is lost; the port cannot be listened on.
     """
-    if isinstance(port, str) and (place := tcp_port(port)) is not None and not place.is_rtu:
-        raise ValueError(f"{port}: units are served on serial lines and over rtu+tcp://")
     served = ServedUnit(unit, image, on_write)
+    if isinstance(port, str) and (place := tcp_port(port)) is not None and not place.is_rtu:
+        await serve_tcp(
+            place, partial(_TcpClient, served), started=partial(task_status.started, served)
+        )
+        return
     line = await opener_of(port, baudrate, framing)()
     try:
         task_status.started(served)
@@ -141,6 +155,28 @@ async def serve(
     finally:
         with trio.move_on_after(CLOSE_S_MAX, shield=True):
             await line.aclose()
+
+
+class _TcpClient:
+    """Answers one client of a Modbus TCP server."""
+
+    def __init__(self, served: ServedUnit) -> None:
+        self._served = served
+        self._requests = MbapRequests()
+
+    def __call__(self, data: bytes) -> bytes:
+        """See ``transport.tcp_server.Answer``."""
+        replies = []
+        for numbered in self._requests.receive(data):
+            request = numbered.request
+            asked = request
+            if asked.unit_id in DIRECT_UNIT_IDS:
+                asked = replace(request, unit_id=self._served.unit_id)
+            reply = self._served.answer(asked, trio.current_time())
+            if reply is None:
+                reply = exception_reply(request, GATEWAY_TARGET_FAILED)
+            replies.append(numbered.framed(bytes((request.unit_id,)) + reply[1:]))
+        return b"".join(replies)
 
 
 async def _serve_line(line: Line, served: ServedUnit, baudrate: int) -> None:

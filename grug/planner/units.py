@@ -31,6 +31,10 @@ OFFLINE_FAILURES = 3
 PROBE_S_FIRST = 1.0
 PROBE_S_MAX = 60.0
 
+PATIENT_PROBE_EVERY = 4
+"""Probes until one waits for as long as is configured: the others are short, so that a fast group
+beside them meets its ticks, but a unit may have become slow."""
+
 PROBE_SHARE_MAX = 0.05
 """The part of the line's time that probes of all offline units together may take."""
 
@@ -396,15 +400,20 @@ class Unit:
     def reply_timeout_s(self, *, is_write: bool) -> float:
         """How long to wait for the beginning of a reply.
 
-        Never longer than configured; less for reads from a unit that has long answered faster. A
-        write may take its time, since units store what they are told; and after a silence nothing
-        is taken for granted.
+        Never longer than configured; less for reads from a unit that has long answered faster, and
+        for most probes of one that is offline. A write may take its time, since units store what
+        they are told; and after a silence nothing is taken for granted.
         """
         configured_s = self._timing.reply_timeout_s
-        if is_write or self._failures or not self._latency_s_max_before:
+        if is_write:
+            return configured_s
+        least_s = min(configured_s, max(TIMEOUT_S_MIN, TIMEOUT_SHARE_MIN * configured_s))
+        if self.is_offline:
+            is_patient = self._failures % PATIENT_PROBE_EVERY == OFFLINE_FAILURES - 1
+            return configured_s if is_patient else least_s
+        if self._failures or not self._latency_s_max_before:
             return configured_s
         longest_s = max(self._latency_s_max, self._latency_s_max_before)
-        least_s = max(TIMEOUT_S_MIN, TIMEOUT_SHARE_MIN * configured_s)
         return min(configured_s, max(least_s, TIMEOUT_LATENCIES * longest_s))
 
     def measured(self, latency_s: float) -> None:

@@ -15,6 +15,7 @@ from grug.protocol.rtu import character_s, crc_is_good, with_crc
 ILLEGAL_FUNCTION = 1
 ILLEGAL_DATA_ADDRESS = 2
 ILLEGAL_DATA_VALUE = 3
+GATEWAY_TARGET_FAILED = 11
 """Exception codes. Source: MODBUS Application Protocol V1.1b3, 7."""
 
 ADU_LENGTH_MAX = 256
@@ -228,6 +229,16 @@ def _reply_length(frame: memoryview) -> int:
     if function == _MASK_WRITE:
         return 10
     return 5 if function & 0x80 and function & 0x7F > 0 else 0
+
+
+def request_of(contents: bytes) -> ServerRequest:
+    """One request that came whole, as unit id and PDU; with a fault where it is not well formed."""
+    adu = with_crc(contents)
+    function = contents[1]
+    if function in _TABLES and _request_length(memoryview(adu), is_first=True) != len(adu):
+        table = _TABLES[function]
+        return ServerRequest(contents[0], function, table, 0, 0, b"", adu, ILLEGAL_DATA_VALUE)
+    return _parse(adu)
 
 
 def _parse(adu: bytes) -> ServerRequest:

@@ -20,6 +20,7 @@ import trio
 from grug.codec.block import runs_of
 from grug.config.types import DeviceConfig, LineConfig, PollConfig
 from grug.messages import (
+    ANSWERS,
     FakeMeterChanged,
     FakeMeterCounted,
     LineChanged,
@@ -191,6 +192,7 @@ class SimActors:
         for tally in self._lines.values():
             self._feed.publish(tally.counted(now_s))
         for meter in self._meters.values():
+            meter.tell_answers()
             self._feed.publish(meter.counted(now_s))
 
     async def _serve(self, line_name: str, calls: BusCalls) -> None:
@@ -314,6 +316,8 @@ class _Meter:
         self._was_live = False
         self._queries = self._answered = self._silent_stale = self._before = 0
         self._age_s = math.nan
+        self._answered_s = -math.inf
+        """Of the last answer that was not told yet."""
         question = port.question
         turnaround_s = interframe_delay_s(port.baudrate)
         self._answer_s = len(question.adu) * port.character_s + turnaround_s
@@ -339,6 +343,13 @@ class _Meter:
             self._name, now_s, rate, self._answered, self._silent_stale, 0, 0, self._age_s
         )
 
+    def tell_answers(self) -> None:
+        """Publish when the last answer was given, as the fake meter would."""
+        if self._answered_s > -math.inf:
+            values = (self._answered,)
+            self._feed.publish(Readings(self._name, whole_ms(self._answered_s), ANSWERS, values))
+            self._answered_s = -math.inf
+
     def _ask(self, answers_s: float) -> bool:
         """One question; returns whether it was answered in a way that the inverter understood."""
         port = self._port
@@ -350,6 +361,7 @@ class _Meter:
             self._silent_stale += 1
             return False
         self._answered += 1
+        self._answered_s = answers_s
         self._age_s = answers_s - image.read_s
         if port.faults.faults and port.has(FaultKind.GARBAGE, answers_s):
             return False

@@ -29,6 +29,9 @@ class Line(Protocol):
     async def discard_input(self) -> int:
         """Throw away what has arrived unasked; returns how many bytes that was.
 
+        Of a request that was not answered, what has not gone out yet is thrown away as well: an
+        adapter that stalls must not send it when nobody counts on it any more.
+
         Raises:
             LineError: the adapter or connection is gone.
         """

@@ -24,6 +24,7 @@ from grug.transport.descriptor import DescriptorLine
 from grug.transport.line import Line, LineOpener
 
 BY_ID = Path("/dev/serial/by-id")
+TTYS = Path("/sys/class/tty")
 
 TIOCGSERIAL = 0x541E
 TIOCSSERIAL = 0x541F
@@ -34,6 +35,12 @@ SERIAL_FLAGS_AT = 4
 """Index of ``flags`` among the ints of serial_struct. Source: Linux, uapi/linux/serial.h and
 tty_flags.h."""
 
+TIOCSRS485 = 0x542F
+SERIAL_RS485_INTS = 8
+"""Flags, two delays, padding. Source: Linux, uapi/linux/serial.h, serial_rs485."""
+RS485_FLAGS = {"off": 0, "rts": 0b011, "rts-low": 0b101}
+"""Bit 0 enables it, bit 1 has RTS high while sending, bit 2 after that. Source: as above."""
+
 FTDI_LATENCY_MS = 1
 """An FTDI chip holds received bytes back for up to 16 ms unless told otherwise; 1 is its least."""
 
@@ -41,17 +48,22 @@ _PARITIES = {"N": Parity.NONE, "E": Parity.EVEN, "O": Parity.ODD}
 _STOP_BITS = {"1": StopBits.ONE, "2": StopBits.TWO}
 
 
-def serial_opener(port: str, baudrate: int, framing: str = "8N1") -> LineOpener:
+def serial_opener(port: str, baudrate: int, framing: str = "8N1", rs485: str = "off") -> LineOpener:
     """Make what opens a port, again and again.
 
     Args:
         port: path of the port, or of a link to it; a pseudo-terminal will do.
         baudrate: bits per second.
         framing: data bits, parity (N, E, O) and stop bits, such as ``8N1`` or ``8E1``.
+        rs485: ``rts`` or ``rts-low`` where the kernel has to switch the line's direction, by
+            setting RTS high or low while it sends; ``off`` where the adapter sees to it.
 
     Raises:
-        ValueError: there is no such framing.
+        ValueError: there is no such framing or rs485.
     """
+    direction = RS485_FLAGS.get(rs485)
+    if direction is None:
+        raise ValueError(f"rs485 {rs485!r} is not {', '.join(RS485_FLAGS)}")
     framing = framing.upper()
     if len(framing) != 3 or framing[0] not in "78" or framing[1] not in _PARITIES:
         raise ValueError(f"framing {framing!r} is not like 8N1, 8E1, 8O1 or 8N2")
@@ -72,6 +84,8 @@ def serial_opener(port: str, baudrate: int, framing: str = "8N1") -> LineOpener:
             await stream.aopen()
             try:
                 _configure(stream.fd)
+                if direction:
+                    _switch_direction(stream.fd, port, direction)
             except BaseException:
                 await stream.aclose()
                 raise
@@ -90,10 +104,24 @@ class _SerialLine(DescriptorLine):
         super().__init__(stream.fd, f"{port} was unplugged")
         self._stream = stream
 
+    async def discard_input(self) -> int:
+        """See ``Line.discard_input``. What a stalled adapter still holds of a request goes too."""
+        if self._is_unanswered:
+            self._drop_output()
+        return await super().discard_input()
+
     async def aclose(self) -> None:
         """See ``Line.aclose``."""
+        # The kernel would wait up to 30 s for a stalled adapter to send the rest.
+        self._drop_output()
         await self._stream.aclose()
         self._fd = -1
+
+    def _drop_output(self) -> None:
+        if self._fd < 0:
+            return
+        with contextlib.suppress(termios.error):  # It is gone; whoever reads next will say so.
+            termios.tcflush(self._fd, termios.TCOFLUSH)
 
 
 def _configure(fd: int) -> None:
@@ -109,6 +137,22 @@ def _configure(fd: int) -> None:
     termios.tcflush(fd, termios.TCIOFLUSH)
 
 
+def _switch_direction(fd: int, port: str, flags: int) -> None:
+    """Let the kernel set RTS while it sends.
+
+    Raises:
+        LineError: the driver cannot.
+    """
+    setting = array.array("I", [flags] + [0] * (SERIAL_RS485_INTS - 1))
+    try:
+        fcntl.ioctl(fd, TIOCSRS485, setting)
+    except OSError as error:
+        raise LineError(
+            f"{port}: its driver does not switch the direction of an RS485 line"
+            f" ({error.strerror}); leave out 'rs485' if the adapter does it by itself"
+        ) from error
+
+
 def _lower_latency(fd: int, port: str) -> None:
     """Ask driver and chip to hand bytes over at once; some cannot, some will not let us."""
     setting = array.array("i", [0] * (SERIAL_STRUCT_BYTES_MAX // 4))
@@ -116,7 +160,7 @@ def _lower_latency(fd: int, port: str) -> None:
         fcntl.ioctl(fd, TIOCGSERIAL, setting)
         setting[SERIAL_FLAGS_AT] |= ASYNC_LOW_LATENCY
         fcntl.ioctl(fd, TIOCSSERIAL, setting)
-    timer = Path("/sys/class/tty", os.path.basename(os.path.realpath(port)), "device/latency_timer")
+    timer = Path(TTYS, os.path.basename(os.path.realpath(port)), "device/latency_timer")
     with contextlib.suppress(OSError):
         if int(timer.read_text()) > FTDI_LATENCY_MS:
             timer.write_text(str(FTDI_LATENCY_MS))

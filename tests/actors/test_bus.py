@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -28,6 +29,7 @@ from grug.messages import (
     WriteRegisters,
 )
 from grug.model import FailureKind, Priority, Span, Table, UnitHealth
+from grug.planner.gap import GOOD_MIN
 from grug.protocol.rtu import with_crc
 from grug.runtime.calls import BusCaller, open_calls
 from grug.runtime.feed import Feed, Subscription
@@ -677,4 +679,111 @@ async def test_a_reply_from_before_a_pause_of_ours_is_not_a_reading(
         assert isinstance(late, ReadFailed)
         assert late.kind is FailureKind.NO_REPLY
         line.hang_s = 0.0
+        assert isinstance(await bench.bus.ask(read(1, span(0))), RegistersRead)
+
+
+async def test_the_gap_becomes_short_where_that_goes_well_and_long_again_after_a_loss(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    line = ScriptedLine()
+    timing = bus.LineTiming(baudrate=19200, reply_timeout_s=0.3)
+    busy_s = (8 + 7) * 11 / 9600 + 0.01
+
+    async def gap_s(bench: Bench) -> float:
+        for _ in range(2):
+            await bench.bus.ask(read(1, span(0)))
+        return line.sent[-1][0] - line.sent[-2][0] - busy_s
+
+    async with bus_on(line, timing=timing) as bench:
+        assert await gap_s(bench) == pytest.approx(0.005)
+        for _ in range(GOOD_MIN):
+            await bench.bus.ask(read(1, span(0)))
+        assert await gap_s(bench) == pytest.approx(3.5 * 11 / 19200)
+        line.silent.add(1)
+        await bench.bus.ask(read(1, span(0)))
+        line.silent.clear()
+        await bench.bus.ask(read(1, span(1)))
+        assert await gap_s(bench) == pytest.approx(0.005)
+    async with bus_on(ScriptedLine(), timing=replace(timing, gap_s=0.01)) as bench:
+        for _ in range(GOOD_MIN + 2):
+            await bench.bus.ask(read(1, span(0)))
+        starts = [at_s for at_s, _ in bench.line.sent]
+        assert starts[-1] - starts[-2] - busy_s == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize("noise", [b"\x55\xaa\x13", b"\x01\x03\x02", b"\x01", bytes(300)])
+async def test_noise_for_ever_is_named_costs_bounded_time_and_heals(
+    noise: bytes, autojump_clock: trio.testing.MockClock
+) -> None:
+    line = ScriptedLine()
+    async with bus_on(line) as bench, trio.open_nursery() as nursery:
+
+        async def babble() -> None:  # The wrong baud rate or parity, or a second master.
+            while True:
+                line.arrive(trio.current_time(), noise)
+                await trio.sleep(0.02)
+
+        nursery.start_soon(babble)
+        line.silent.add(1)
+        kinds = []
+        for _ in range(20):
+            began_s = trio.current_time()
+            reply = await bench.bus.ask(read(1, span(0)))
+            assert isinstance(reply, ReadFailed)
+            kinds.append(reply.kind)
+            assert trio.current_time() - began_s < 1.0
+            await trio.sleep(0.5)
+        assert set(kinds) <= {FailureKind.GARBLED, FailureKind.UNIT_OFFLINE}
+        assert kinds[0] is FailureKind.GARBLED
+        assert len(line.sent) < 12, "a unit that is never understood is probed, not polled"
+        nursery.cancel_scope.cancel()
+        line.silent.clear()
+    async with bus_on(line) as bench:
+        assert isinstance(await bench.bus.ask(read(1, span(0))), RegistersRead)
+
+
+@pytest.mark.slow
+async def test_two_masters_on_one_line_spoil_no_data(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    line = ScriptedLine()
+    chance = random.Random(4)
+    async with bus_on(line) as bench, trio.open_nursery() as nursery:
+
+        async def other_master() -> None:
+            while True:
+                await trio.sleep(chance.uniform(0.02, 0.3))
+                address = chance.choice((300, 400))
+                request = with_crc(bytes((1, 3, *address.to_bytes(2, "big"), 0, 3)))
+                reply = line._answer(request)
+                cut = chance.randrange(len(reply) + 1)  # Collisions cut frames anywhere.
+                line.arrive(trio.current_time(), request + reply[:cut])
+
+        nursery.start_soon(other_master)
+        replies = []
+        for _ in range(500):
+            reply = await bench.bus.ask(read(1, span(100, 2)))
+            replies.append(reply)
+            if isinstance(reply, RegistersRead):
+                assert reply.blocks == (words_at(100, 2),)
+            else:
+                assert isinstance(reply, ReadFailed)
+            await trio.sleep(0.2)
+        assert good(replies) > 400
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("code", [0, 5, 7, 9, 12, 0x7F, 0xFF])
+async def test_exception_codes_that_modbus_does_not_know_are_named_and_cost_no_timeout(
+    code: int, autojump_clock: trio.testing.MockClock
+) -> None:
+    line = ScriptedLine()
+    async with bus_on(line) as bench:
+        line.script = lambda request: with_crc(bytes((request[0], request[1] | 0x80, code)))
+        began_s = trio.current_time()
+        reply = await bench.bus.ask(read(1, span(0)))
+        assert isinstance(reply, ReadFailed)
+        assert (reply.kind, f"exception {code}" in reply.text) == (FailureKind.REFUSED, True)
+        assert trio.current_time() - began_s < 0.1
+        line.script = None
         assert isinstance(await bench.bus.ask(read(1, span(0))), RegistersRead)

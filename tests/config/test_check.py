@@ -222,6 +222,13 @@ WRONG = {
     "TCP port too high": ("/dev/serial/by-id/com", "tcp://box:99999", "99999", "no such TCP port"),
     "fake meter on Modbus TCP": ("/dev/serial/by-id/fake", "tcp://box", "tcp://box", "rtu+tcp://"),
     "negative switch gap": ("[line.com]", "[line.com]\nswitch_gap = -1", "switch_gap", "negative"),
+    "RS485 direction over TCP": (
+        'port = "/dev/serial/by-id/com"',
+        'port = "tcp://box"\nrs485 = "rts"',
+        "rs485",
+        "switches its own line",
+    ),
+    "unknown RS485 direction": ("[line.com]", '[line.com]\nrs485 = "rts-lo"', "rs485", "rts-low"),
     "unknown map": ('"charger"', '"chargr"', "chargr", "did you mean 'charger'?"),
     "unknown register": ('"battery_power"', '"batery_power"', "batery", "'battery_power'"),
     "no registers": ('registers = ["current"]', "registers = []", "registers = []", "no register"),

@@ -138,6 +138,24 @@ def cheapest_cover_s(spans: Sequence[Span], cost: ReadCost, limits: ReadLimits) 
     return best[-1]
 
 
+@given(
+    st.lists(st.builds(holding, st.integers(0, 40), st.integers(1, 6)), min_size=2, max_size=6),
+    st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=2),
+    costs,
+    st.sampled_from([math.inf, 0.05]),
+)
+def test_with_snapshots_no_legal_set_of_reads_is_cheaper(
+    spans: list[Span], pairs: list[tuple[int, int]], cost: ReadCost, longest_s: float
+) -> None:
+    limits = ReadLimits(transaction_s_max=longest_s)
+    snapshots = [tuple({spans[at % len(spans)] for at in pair}) for pair in pairs]
+    plan = plan_reads(spans, cost, limits, snapshots)
+    # Who has to come whole is one value, whatever it is made of.
+    lonely = set(spans).difference(*snapshots)
+    whole = lonely.union(hull(snapshot) for snapshot in snapshots)
+    assert plan_s(plan, cost) == pytest.approx(cheapest_cover_s(sorted(whole), cost, limits))
+
+
 def test_the_two_yardsticks_agree() -> None:
     spans = [holding(0, 3), holding(2, 4), holding(4, 1), holding(9, 2), Span(COIL, 3, 9)]
     limits = ReadLimits(words_max=6)

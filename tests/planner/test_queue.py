@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import pytest
+
 from grug.errors import ExceptionReply, NoReplyError
 from grug.messages import (
     Message,
@@ -17,7 +19,7 @@ from grug.messages import (
 )
 from grug.model import FailureKind, Span, Table, UnitHealth
 from grug.planner.queue import BusQueue, ReadJob, WriteJob
-from grug.planner.units import UnitTraits, WireTiming
+from grug.planner.units import UnitTraits, WireTiming, look_of_read
 
 HOLDING = Table.HOLDING_REGISTER
 TIMING = WireTiming(character_s=0.001, gap_s=0.005, reply_timeout_s=0.3)
@@ -177,6 +179,19 @@ def test_a_probe_is_one_span_and_success_brings_the_rest() -> None:
     assert isinstance(job, ReadJob)
     bench.queue.succeeded(job, b"\0\6\0\7", now_s + 0.02, now_s + 0.03)
     assert asked.answer == RegistersRead((b"\0\5", b"\0\6\0\7"), now_s + 0.01)
+
+
+def test_most_probes_are_short_and_some_are_patient() -> None:
+    bench = Bench()
+    make_offline(bench, 1, 0.0)
+    unit = bench.queue._unit(1)
+    waits_s = []
+    for _ in range(8):
+        waits_s.append(unit.reply_timeout_s(is_write=False))
+        unit.missed(look_of_read(span(0)), "silence", 0.0, 0)
+    assert sorted(set(waits_s)) == [pytest.approx(0.15), TIMING.reply_timeout_s]
+    assert waits_s.count(TIMING.reply_timeout_s) == 2
+    assert unit.reply_timeout_s(is_write=True) == TIMING.reply_timeout_s
 
 
 def test_a_reopened_line_is_reason_to_try_what_was_offline() -> None:

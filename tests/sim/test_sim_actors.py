@@ -151,7 +151,7 @@ async def test_silent_unit_is_missing_once_in_ten_seconds_and_comes_back(
     missing = [message for message in rig.seen if isinstance(message, ReadingsMissing)]
     assert [message.device for message in missing] == ["ac1", "ac1"]
     health = [message.health for message in rig.seen if isinstance(message, UnitChanged)]
-    devices = len({readings.device for readings in rig.seen if isinstance(readings, Readings)})
+    devices = len(rig.sim.config.device)
     first, changes = health[:devices], health[devices:]
     assert set(first) == {UnitHealth.HEALTHY}, "each says so when it first answers"
     assert changes == [UnitHealth.OFFLINE, UnitHealth.HEALTHY]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import array
 import fcntl
 import os
 import pty
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pytest
 import trio
 
 from grug.errors import LineError
+from grug.transport import serial
 from grug.transport.serial import port_advice, serial_opener
 
 
@@ -148,3 +151,60 @@ def test_a_name_that_changes_with_the_plug_is_advised_against(tmp_path: Path) ->
     assert advice.endswith(f"write {tmp_path}/usb-FTDI_1234-if00-port0")
     assert "ttyUSB8" in port_advice("/dev/ttyUSB8", by_id=tmp_path)
     assert port_advice("/dev/serial/by-id/usb-FTDI_1234-if00-port0", by_id=tmp_path) == ""
+
+
+@pytest.mark.parametrize(("rs485", "flags"), [("rts", 3), ("rts-low", 5)])
+async def test_the_kernel_switches_the_direction_where_that_is_configured(
+    adapter: Adapter, monkeypatch: pytest.MonkeyPatch, rs485: str, flags: int
+) -> None:
+    seen: list[bytes] = []
+    really_ioctl = fcntl.ioctl
+
+    def ioctl(fd: int, request: int, *more: array.array[int]) -> object:
+        if request == 0x542F:  # A terminal's driver has no such thing.
+            seen.append(more[0].tobytes())
+            return 0
+        return really_ioctl(fd, request, *more)
+
+    monkeypatch.setattr(fcntl, "ioctl", ioctl)
+    line = await serial_opener(str(adapter.link), 9600, rs485=rs485)()
+    await line.aclose()
+    assert seen == [flags.to_bytes(4, sys.byteorder) + bytes(28)]
+    await (await serial_opener(str(adapter.link), 9600)()).aclose()
+    assert len(seen) == 1
+
+
+async def test_a_driver_that_cannot_switch_the_direction_is_refused(adapter: Adapter) -> None:
+    with pytest.raises(LineError, match=r"does not switch the direction.*leave out 'rs485'"):
+        await serial_opener(str(adapter.link), 9600, rs485="rts")()
+    line = await serial_opener(str(adapter.link), 9600)()  # And it has let go of the port.
+    await line.aclose()
+
+
+def test_rs485_is_checked() -> None:
+    with pytest.raises(ValueError, match="off, rts, rts-low"):
+        serial_opener("/dev/null", 9600, rs485="yes")
+
+
+async def test_driver_and_chip_are_asked_to_hand_bytes_over_at_once(
+    adapter: Adapter, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    flags: list[int] = []
+    really_ioctl = fcntl.ioctl
+
+    def ioctl(fd: int, request: int, *more: array.array[int]) -> object:
+        if request == serial.TIOCGSERIAL:  # A terminal's driver has no such thing.
+            return 0
+        if request == serial.TIOCSSERIAL:
+            flags.append(more[0][4])
+            return 0
+        return really_ioctl(fd, request, *more)
+
+    timer = tmp_path / Path(os.readlink(adapter.link)).name / "device" / "latency_timer"
+    timer.parent.mkdir(parents=True)
+    timer.write_text("16\n")
+    monkeypatch.setattr(serial, "TTYS", tmp_path)
+    monkeypatch.setattr(fcntl, "ioctl", ioctl)
+    await (await serial_opener(str(adapter.link), 9600)()).aclose()
+    assert flags == [1 << 13]
+    assert timer.read_text() == "1"

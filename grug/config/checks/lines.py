@@ -58,6 +58,9 @@ def _line(check: HouseCheck, name: str, line: LineConfig) -> None:
     check.within((*path, "gap"), line.gap is None or line.gap >= 0, "cannot be negative")
     check.within((*path, "switch_gap"), line.switch_gap >= 0, "cannot be negative")
     check.within((*path, "settle"), line.settle >= 0, "cannot be negative")
+    if line.rs485 != "off" and "://" in line.port:
+        text = "'rs485' is for serial ports: a gateway switches its own line"
+        check.report.refuse((*path, "rs485"), text)
 
 
 def _port(check: HouseCheck, path: KeyPath, port: str) -> None:

@@ -20,8 +20,17 @@ from grug.errors import EncodeError
 
 EVSE_LIMIT_A_MAX = 32.0
 """Largest limit of a household charger. Source: IEC 61851-1, one cable of 32 A."""
-IMPORT_FORCE_MAX = 6.0
-"""Beyond it the simulated inverters swing."""
+RESERVE_W_MAX = 1000.0
+"""More than this is no reserve but an export; that is what ``power`` is for."""
+CIRCULATION_W_MIN = 100.0
+"""Two batteries' powers are not measured any better than this."""
+CIRCULATION_TIME_S = (8.0, 600.0)
+"""After a step of load the slowest inverter needs some seconds more than the quickest."""
+GAIN_PER_S = (0.01, 5.0)
+"""Slower than this is no control of the meter's power, and quicker none that a meter allows."""
+DEAD_TIME_S_MAX = 5.0
+LAG_S_MAX = 10.0
+"""An inverter that is slower than these cannot hold the grid's power at all."""
 MAX_AGE_S_MAX = 10.0
 """Old data is not safe: an inverter falls back on its own logic for a lost meter before this."""
 MAX_AGE_S_SENSIBLE = 5.0
@@ -182,6 +191,7 @@ def _inverters(check: HouseCheck) -> None:
     for name, inverter in check.house.inverter.items():
         path: KeyPath = ("inverter", name)
         check.within((*path, "share"), inverter.share > 0, "must be more than 0")
+        _plant(check, path, inverter)
         if inverter.meter:
             check.refers((*path, "meter"), inverter.meter, "device")
         has_device = check.refers((*path, "device"), inverter.device, "device")
@@ -199,6 +209,16 @@ def _inverters(check: HouseCheck) -> None:
         if ("fakemeter", name) not in taken:
             text = f"no inverter has fake meter {quoted(name)}: it stays silent"
             check.report.warn(("fakemeter", name), text)
+
+
+def _plant(check: HouseCheck, path: KeyPath, inverter: InverterConfig) -> None:
+    """What ``grug identify-plant`` measures."""
+    lowest, highest = GAIN_PER_S
+    check.within((*path, "gain"), lowest <= inverter.gain <= highest, "must be in 0.01..5 per s")
+    is_good = 0.0 <= inverter.dead_time <= DEAD_TIME_S_MAX
+    check.within((*path, "dead_time"), is_good, "must be in 0s..5s")
+    is_good = 0.0 < inverter.lag <= LAG_S_MAX
+    check.within((*path, "lag"), is_good, "must be more than 0 s and at most 10 s")
 
 
 def _control(check: HouseCheck, path: KeyPath, inverter: InverterConfig) -> None:
@@ -255,8 +275,14 @@ def _offset(check: HouseCheck) -> None:
     for key, bound in (("export_max", offset.export_max), ("import_max", offset.import_max)):
         check.within(("offset", key), bound is None or bound >= 0, "cannot be negative")
     check.within(("offset", "slew"), offset.slew > 0, "must be more than 0 W/s")
-    force = ("offset", "import_force")
-    check.within(force, 1 <= offset.import_force <= IMPORT_FORCE_MAX, "must be in 1..6")
+    check.within(
+        ("offset", "reserve"), 0 <= offset.reserve <= RESERVE_W_MAX, "must be in 0..1000 W"
+    )
+    is_good = offset.circulation >= CIRCULATION_W_MIN
+    check.within(("offset", "circulation"), is_good, "must be at least 100 W")
+    shortest_s, longest_s = CIRCULATION_TIME_S
+    is_good = shortest_s <= offset.circulation_time <= longest_s
+    check.within(("offset", "circulation_time"), is_good, "must be in 8s..10min")
     if check.report.is_usable("offset", "limit"):
         is_within = abs(offset.power) <= offset.limit
         text = f"{offset.power:g} W is beyond the limit of {offset.limit:g} W"

@@ -1,0 +1,314 @@
+"""What each inverter is told, so that together they do what the house needs. Pure.
+
+The law, at each reading of the grid's power:
+
+1. *What is left.* Grid power plus offset, less what is under way, plus what the AC ports give in
+   passing (see ``plant``): what was told is not told twice, and a cloud that a battery takes over
+   by itself is not answered.
+2. *How quickly.* An inverter moves by its gain times what it is told, for as long as it is told. So
+   what shall be moved at once is divided by gain and time: a surge. A small rest is told plainly.
+   Imports are ended sooner than exports since they cost money. A jump that is larger than what
+   households switch on is rather a motor's inrush, over before anything could answer it.
+3. *By whom.* By share, the quick ones before the slow ones, none beyond what its battery can do,
+   and none that does not follow; the balance of the batteries and the guard against power that goes
+   from one to the other (see ``circulation``) come on top.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from grug.control.balance import (
+    NEW,
+    BalanceSettings,
+    Following,
+    InverterFacts,
+    corrections_w,
+    follow,
+    free_of,
+)
+from grug.control.circulation import Circulation, CirculationSettings, guarded, watch
+from grug.control.hunting import Hunting, HuntingSettings, is_gentle, note
+from grug.control.plant import (
+    STILL,
+    Motion,
+    Plant,
+    heard,
+    passing_w,
+    recent,
+    see,
+    tell,
+    under_way_w,
+)
+
+PERIOD_S_MAX = 0.5
+"""Readings that come more slowly tell the plain power, as a meter would, and so does a house where
+it is not seen what the inverters do: too little is known then of what is under way."""
+
+UNKNOWN = InverterFacts()
+
+
+@dataclass(frozen=True, slots=True)
+class DriveSettings:
+    """How hard the inverters are driven."""
+
+    plain_per_s: float = 0.8
+    """Of a small rest, the part that is done in a second."""
+    plain_w: float = 300.0
+    """Up to here a rest is small."""
+    import_part: float = 1.15
+    """Of what an import is larger, the part that one decision sets going."""
+    export_part: float = 0.3
+    """The same of an export."""
+    cancel_part: float = 0.4
+    """Of what is under way and not needed any more, the part that one decision takes back."""
+    trust: float = 0.4
+    """Of what the AC ports take in passing, the part that is left to them; the rest is answered."""
+    surge_w: float = 1800.0
+    """No more than this is set going before any of it is seen."""
+    inrush_w: float = 2500.0
+    """A larger import is rather a motor's inrush: no more than ``inrush_surge_w`` is set going."""
+    inrush_surge_w: float = 800.0
+    told_w_max: float = 11_000.0
+    """No inverter is ever told more than this to make it quick."""
+    reserve_w: float = 90.0
+    """Exported on purpose while a battery is nearly full and the sun gives more than is used."""
+    hunting: HuntingSettings = field(default_factory=HuntingSettings)
+    circulation: CirculationSettings = field(default_factory=CirculationSettings)
+    full_pct: tuple[float, float] = (90.0, 95.0)
+    """State of charge from which on there is a reserve, and from which on all of it."""
+
+
+class Steered(msgspec.Struct, frozen=True):
+    """One inverter that is there."""
+
+    name: str
+    share: float
+    plant: Plant
+
+
+class Inputs(msgspec.Struct, frozen=True):
+    """What a decision is made of."""
+
+    wanted_w: float
+    """By how much all together shall export more than they do."""
+    facts: Mapping[str, InverterFacts]
+    shifts_w: Mapping[str, float]
+    """What single inverters shall export more than their part."""
+    following: Mapping[str, Following]
+    motions: Mapping[str, Motion]
+    circulation: Circulation
+    hunting: Hunting
+    step_s: float
+    """Since the last decision."""
+
+
+class Told(msgspec.Struct, frozen=True):
+    """What is told to each inverter, by name, and what is to be remembered."""
+
+    told_w: Mapping[str, float]
+    following: Mapping[str, Following]
+    motions: Mapping[str, Motion]
+    circulation: Circulation
+    hunting: Hunting
+    surging: frozenset[str]
+    """Those that are told more than plainly."""
+    reason: str
+    """Only what is out of the ordinary; empty when nothing is."""
+
+
+def steer(
+    drive: DriveSettings,
+    balance: BalanceSettings,
+    there: Sequence[Steered],
+    inputs: Inputs,
+    now_s: float,
+) -> Told:
+    """Decide what each inverter that is there is told.
+
+    Args:
+        drive: how hard.
+        balance: how the batteries are kept equal.
+        there: the inverters that are not known to be away.
+        inputs: what is known.
+        now_s: monotonic time.
+    """
+    facts = {one.name: inputs.facts.get(one.name, UNKNOWN) for one in there}
+    motions = {one.name: _seen(one, inputs.motions, facts[one.name]) for one in there}
+    names = [one.name for one in there]
+    charging = charging_of(facts, now_s, balance.facts_max_age_s)
+    circulation = watch(drive.circulation, inputs.circulation, charging, now_s)
+    names_free = free_of(names, inputs.following, now_s)
+    free = {name for name in names_free if name not in circulation.held} or set(names_free)
+    able = [one for one in there if one.name in free]
+    oldest_s = now_s - balance.facts_max_age_s
+    is_seen = all(facts[one.name].ac_s >= oldest_s for one in able)
+    hunting = note(drive.hunting, inputs.hunting, inputs.wanted_w, now_s)
+    if is_gentle(hunting, now_s):
+        told = shared(inputs.wanted_w, {one.name: one.share for one in able}, {})
+        reason = f"hunting: told plainly for {hunting.gentle_until_s - now_s:.0f} s more"
+    elif 0.0 < inputs.step_s <= PERIOD_S_MAX and is_seen:
+        told, reason = _quick(drive, able, there, facts, motions, inputs, now_s)
+    else:
+        told, reason = shared(inputs.wanted_w, {one.name: one.share for one in able}, {}), ""
+    if len(free) > 1 and inputs.facts:
+        shares = {one.name: one.share for one in able}
+        more = corrections_w(balance, shares, inputs.facts, inputs.shifts_w, now_s)
+        told = {name: told_w + more.get(name, 0.0) for name, told_w in told.items()}
+    # One that does not follow hears its plain part: it takes up its work as soon as it can.
+    told |= {name: inputs.wanted_w / len(names) for name in names if name not in free}
+    gains = {one.name: one.plant.gain_per_s for one in there}
+    told, guarding = guarded(drive.circulation, circulation, told, charging, gains)
+    return Told(
+        told,
+        {
+            name: follow(balance, inputs.following.get(name, NEW), told[name], now_s)
+            for name in names
+        },
+        {
+            one.name: tell(
+                one.plant, motions[one.name], told[one.name], now_s, facts[one.name].asking
+            )
+            for one in there
+        },
+        circulation,
+        hunting,
+        frozenset(told) if "surge" in reason else frozenset(),
+        "; ".join(text for text in (reason, guarding) if text),
+    )
+
+
+def charging_of(
+    facts: Mapping[str, InverterFacts], now_s: float, max_age_s: float
+) -> dict[str, float]:
+    """What goes into each battery, of those where that is known and not old."""
+    return {
+        name: fact.charging_w
+        for name, fact in facts.items()
+        if fact.charging_w is not None and now_s - fact.read_s <= max_age_s
+    }
+
+
+def _seen(one: Steered, motions: Mapping[str, Motion], fact: InverterFacts) -> Motion:
+    """What it was told and did, with its AC power as read last."""
+    motion = motions.get(one.name, STILL)
+    return motion if fact.ac_w is None else see(one.plant, motion, fact.ac_w, fact.ac_s)
+
+
+def _told(drive: DriveSettings, one: Steered, moves_w_per_s: float) -> float:
+    """What makes it move at this speed, within what may be told."""
+    told_w = moves_w_per_s / one.plant.gain_per_s
+    return min(max(told_w, -drive.told_w_max), drive.told_w_max)
+
+
+def _quick(
+    drive: DriveSettings,
+    able: Sequence[Steered],
+    there: Sequence[Steered],
+    facts: Mapping[str, InverterFacts],
+    motions: Mapping[str, Motion],
+    inputs: Inputs,
+    now_s: float,
+) -> tuple[dict[str, float], str]:
+    """What each is told by the model of all of them, and what is out of the ordinary."""
+    wanted_w = inputs.wanted_w
+    coming_w = sum(
+        under_way_w(one.plant, motions[one.name], now_s, facts[one.name].asking) for one in there
+    )
+    passes_w = sum(passing_w(one.plant, motions[one.name], now_s) for one in there)
+    passes_w = passes_w if passes_w > 0.0 else drive.trust * passes_w
+    left_w = surer(wanted_w + passes_w, wanted_w + passes_w - coming_w)
+    recent_w = sum(recent(one.plant, motions[one.name], now_s) for one in there)
+    surge_w = surge_of(drive, left_w, coming_w, recent_w)
+    plain = shared(left_w * drive.plain_per_s, {one.name: one.share for one in able}, {})
+    rooms = {one.name: room_w(facts[one.name], surge_w > 0.0) for one in able}
+    # Twice as slow is four times less of a step: it comes when the quick one has done most of it.
+    weights = {one.name: one.share / (one.plant.dead_s + one.plant.lag_s) ** 2 for one in able}
+    surges = shared(surge_w, weights, rooms)
+    told = {}
+    for one in able:
+        answers = heard(facts[one.name].asking, now_s, now_s + inputs.step_s)
+        heard_s = sum(for_s for _, for_s in answers) or inputs.step_s
+        told[one.name] = _told(drive, one, plain[one.name] + surges[one.name] / heard_s)
+    return told, f"surge of {surge_w:.0f} W" if surge_w else ""
+
+
+def surer(seen_w: float, left_w: float) -> float:
+    """What is to be done for sure, if what is under way may come sooner or later than thought.
+
+    Args:
+        seen_w: by what is seen alone.
+        left_w: less what is under way.
+    """
+    return left_w if seen_w * left_w >= 0.0 else min(seen_w, left_w, key=abs)
+
+
+def surge_of(drive: DriveSettings, left_w: float, coming_w: float, recent_w: float) -> float:
+    """What is set going at once, in W, plus = more export.
+
+    Args:
+        drive: how hard.
+        left_w: what is still to be done.
+        coming_w: what is under way.
+        recent_w: what was set going so lately that it might not be seen yet.
+    """
+    if left_w >= 0.0:
+        most_w = drive.surge_w if left_w + coming_w < drive.inrush_w else drive.inrush_surge_w
+        asked_w = drive.import_part * max(0.0, left_w - drive.plain_w)
+        return min(asked_w, max(0.0, most_w - max(0.0, coming_w, recent_w)))
+    asked_w = drive.export_part * max(0.0, -left_w - drive.plain_w)
+    asked_w += drive.cancel_part * max(0.0, min(-left_w, coming_w))
+    return -min(asked_w, max(0.0, drive.surge_w - max(0.0, -coming_w, -recent_w)))
+
+
+def room_w(fact: InverterFacts, is_more: bool) -> float:
+    """By how much it can export more, or less, than it does; infinite when that is not known."""
+    charging_w = fact.charging_w
+    if charging_w is None:
+        return math.inf
+    if is_more:
+        return max(0.0, fact.discharge_a_max * fact.battery_v + charging_w)
+    return max(0.0, fact.charge_a_max * fact.battery_v - charging_w)
+
+
+def shared(
+    total_w: float, weights: Mapping[str, float], rooms: Mapping[str, float]
+) -> dict[str, float]:
+    """A power divided by weights, within rooms where those are known.
+
+    What has no room anywhere goes by weight all the same: rooms are measured late.
+    """
+    parts = dict.fromkeys(weights, 0.0)
+    left_w, names = abs(total_w), [name for name, weight in weights.items() if weight > 0.0]
+    while names and left_w > 1.0:
+        sum_of = sum(weights[name] for name in names)
+        offers = {name: left_w * weights[name] / sum_of for name in names}
+        for name, offer_w in offers.items():
+            taken_w = min(offer_w, max(0.0, rooms.get(name, math.inf) - parts[name]))
+            parts[name] += taken_w
+            left_w -= taken_w
+        names = [name for name in names if parts[name] < rooms.get(name, math.inf) - 1.0]
+    sum_of = sum(weights.values())
+    if left_w > 0.0 and sum_of:
+        for name, weight in weights.items():
+            parts[name] += left_w * weight / sum_of
+    return {name: math.copysign(part_w, total_w) for name, part_w in parts.items()}
+
+
+def reserve_w(drive: DriveSettings, facts: Mapping[str, InverterFacts]) -> float:
+    """What is exported on purpose, so that what is switched on next is not all imported at first.
+
+    Only while a battery is nearly full and the sun gives more than the house uses: what goes out
+    then would have had to go out later.
+    """
+    charging = [fact.charging_w for fact in facts.values() if fact.charging_w is not None]
+    if not charging or sum(charging) < 2.0 * drive.reserve_w:
+        return 0.0
+    low_pct, high_pct = drive.full_pct
+    fullest_pct = max(fact.soc_pct for fact in facts.values())
+    part = (fullest_pct - low_pct) / (high_pct - low_pct)
+    return drive.reserve_w * min(max(part, 0.0), 1.0)

@@ -1,0 +1,92 @@
+"""How an inverter answers: what is under way, what passes, and when it asks."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from grug.control.plant import (
+    HOLD_S_MAX,
+    STILL,
+    Asking,
+    Motion,
+    Plant,
+    heard,
+    passing_w,
+    see,
+    tell,
+    under_way_w,
+)
+
+PLANT = Plant(gain_per_s=0.5, dead_s=0.6, lag_s=0.1, passing_s=1.5)
+
+
+def told(*powers_w: float, asking: Asking | None = None) -> tuple[Motion, float]:
+    """Something else is told every 0.2 s; returns the motion and the time of the last."""
+    motion, now_s = STILL, 0.0
+    for index, power_w in enumerate(powers_w):
+        now_s = 0.2 * index
+        motion = tell(PLANT, motion, power_w, now_s, asking)
+    return motion, now_s
+
+
+def test_what_was_told_is_under_way_until_the_dead_time_and_the_lag_are_over() -> None:
+    motion, now_s = told(1000.0, 0.0)
+    assert under_way_w(PLANT, motion, now_s, None) == pytest.approx(100.0)
+    assert under_way_w(PLANT, motion, 0.69, None) == pytest.approx(100.0)
+    assert under_way_w(PLANT, motion, 1.5, None) < 1.0
+
+
+def test_what_is_told_just_now_counts_for_no_longer_than_it_is_heard() -> None:
+    motion, _ = told(1000.0)
+    assert under_way_w(PLANT, motion, 0.4, None) == pytest.approx(200.0)
+    assert under_way_w(PLANT, motion, 0.55, None) == pytest.approx(
+        0.5 * HOLD_S_MAX * 1000.0, rel=0.1
+    )
+
+
+@given(st.floats(0.02, 1.0), st.floats(0.0, 3.0), st.floats(0.0, 0.5), st.floats(0.0, 0.5))
+def test_every_answer_falls_into_one_of_two_times_that_follow(
+    every_s: float, asked_s: float, first_s: float, second_s: float
+) -> None:
+    asking = Asking(asked_s, every_s)
+    middle_s, end_s = 2.0 + first_s, 2.0 + first_s + second_s
+    parts = heard(asking, 2.0, middle_s) + heard(asking, middle_s, end_s)
+    for at_s, for_s in parts:
+        assert for_s == every_s
+        assert 2.0 - 1e-9 <= at_s < end_s + 1e-9
+    assert abs(len(parts) - (end_s - 2.0) / every_s) <= 1.0 + 1e-6
+
+
+def test_one_that_has_not_asked_for_long_may_ask_at_any_moment() -> None:
+    assert heard(Asking(0.0, 0.25), 10.0, 10.2) == [(pytest.approx(10.1), pytest.approx(0.2))]
+    assert heard(Asking(9.9, 0.25), 10.0, 10.1) == [], "between two questions nothing is heard"
+
+
+def test_what_an_ac_port_does_by_itself_is_passing() -> None:
+    motion = see(PLANT, STILL, 3000.0, 0.0)
+    motion = see(PLANT, motion, 1500.0, 0.5)
+    assert passing_w(PLANT, motion, 0.5) == pytest.approx(-1450.0)
+    assert -800.0 < passing_w(PLANT, motion, 1.5) < -700.0
+    motion = see(PLANT, motion, 1500.0, 8.0)
+    assert passing_w(PLANT, motion, 8.0) == 0.0, "nothing is known of the time between"
+
+
+def test_what_it_does_as_told_is_not_passing_even_when_the_model_is_half_wrong() -> None:
+    for factor in (0.6, 1.0, 1.4):
+        motion, now_s = told(5000.0, 0.0, 0.0)
+        motion = see(PLANT, motion, 1000.0, now_s)
+        motion = see(PLANT, motion, 1000.0 + 500.0 * factor, now_s + 1.0)
+        assert passing_w(PLANT, motion, now_s + 1.0) == 0.0
+
+
+def test_the_same_reading_twice_changes_nothing() -> None:
+    motion = see(PLANT, see(PLANT, STILL, 3000.0, 0.0), 1500.0, 0.5)
+    assert see(PLANT, motion, 900.0, 0.5) is motion
+
+
+@given(st.lists(st.floats(-10_000, 10_000), max_size=200))
+def test_no_more_is_remembered_than_is_needed(powers_w: list[float]) -> None:
+    motion, _ = told(*powers_w, asking=None)
+    assert len(motion.moves) <= 20

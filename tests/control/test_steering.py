@@ -1,0 +1,196 @@
+"""The law: surges and plain powers, by whom they are done, and that it stays stable."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from grug.control.balance import BalanceSettings, Following, InverterFacts
+from grug.control.circulation import NONE
+from grug.control.hunting import QUIET
+from grug.control.plant import STILL, Plant
+from grug.control.steering import (
+    DriveSettings,
+    Inputs,
+    Steered,
+    Told,
+    reserve_w,
+    room_w,
+    shared,
+    steer,
+    surge_of,
+)
+
+DRIVE = DriveSettings()
+BALANCE = BalanceSettings()
+PAIR = (Steered("a", 1.0, Plant()), Steered("b", 1.0, Plant()))
+
+
+def fact(now_s: float = 0.0, charging_w: float = 0.0, **others: float) -> InverterFacts:
+    facts = {"pv_w": 2000.0, "ac_w": 2000.0 - charging_w, "read_s": now_s, "ac_s": now_s}
+    return InverterFacts(**facts | others)
+
+
+def decide(
+    wanted_w: float, facts: dict[str, InverterFacts], there: tuple[Steered, ...] = PAIR
+) -> Told:
+    inputs = Inputs(wanted_w, facts, {}, {}, {}, NONE, QUIET, 0.2)
+    return steer(DRIVE, BALANCE, there, inputs, 0.0)
+
+
+def test_a_step_of_load_is_told_as_a_surge_and_not_told_again_while_it_is_under_way() -> None:
+    facts = {"a": fact(), "b": fact()}
+    first = decide(2000.0, facts)
+    assert first.surging == {"a", "b"}
+    assert sum(first.told_w.values()) > 4 * 2000.0
+    inputs = Inputs(
+        2000.0, facts, {}, first.following, first.motions, first.circulation, QUIET, 0.2
+    )
+    second = steer(DRIVE, BALANCE, PAIR, inputs, 0.2)
+    assert sum(second.told_w.values()) < 2000.0
+
+
+def test_where_it_is_not_seen_what_inverters_do_they_are_told_the_plain_power() -> None:
+    told = decide(2000.0, {"a": fact()})
+    assert (dict(told.told_w), told.surging) == ({"a": 1000.0, "b": 1000.0}, frozenset())
+    old = steer(
+        DRIVE,
+        BALANCE,
+        PAIR,
+        Inputs(2000.0, {"a": fact(), "b": fact()}, {}, {}, {}, NONE, QUIET, 1.0),
+        0.0,
+    )
+    assert dict(old.told_w) == {"a": 1000.0, "b": 1000.0}
+
+
+@given(st.floats(-30_000, 30_000), st.floats(-6000, 6000), st.floats(-6000, 6000))
+def test_a_surge_is_bounded_and_never_the_wrong_way(
+    left_w: float, coming_w: float, recent_w: float
+) -> None:
+    surge_w = surge_of(DRIVE, left_w, coming_w, recent_w)
+    assert surge_w * left_w >= 0.0
+    assert abs(surge_w) <= DRIVE.surge_w
+    if surge_w > 0.0:
+        assert surge_w + max(0.0, coming_w, recent_w) <= DRIVE.surge_w + 1e-6
+
+
+def test_an_import_is_answered_sooner_than_an_export_and_an_inrush_hardly() -> None:
+    assert surge_of(DRIVE, 1500.0, 0.0, 0.0) > 2 * -surge_of(DRIVE, -1500.0, 0.0, 0.0) > 0.0
+    assert surge_of(DRIVE, 4000.0, 0.0, 0.0) < surge_of(DRIVE, 2000.0, 0.0, 0.0)
+    assert surge_of(DRIVE, 200.0, 0.0, 0.0) == surge_of(DRIVE, -200.0, 0.0, 0.0) == 0.0
+
+
+@given(
+    st.floats(-20_000, 20_000),
+    st.dictionaries(
+        st.text(max_size=2), st.tuples(st.floats(0.1, 10), st.floats(0, 6000)), min_size=1
+    ),
+)
+def test_sharing_leaves_nothing_out_and_keeps_to_rooms_where_it_can(
+    total_w: float, each: dict[str, tuple[float, float]]
+) -> None:
+    weights = {name: weight for name, (weight, _) in each.items()}
+    rooms = {name: room for name, (_, room) in each.items()}
+    parts = shared(total_w, weights, rooms)
+    assert sum(parts.values()) == pytest.approx(total_w, abs=1e-3)
+    if abs(total_w) <= sum(rooms.values()):
+        assert all(abs(parts[name]) <= rooms[name] + len(each) + 1.0 for name in each)
+
+
+def test_full_battery_is_not_asked_to_charge_nor_an_empty_one_to_give() -> None:
+    full = fact(charge_a_max=0.0, battery_v=50.0)
+    empty = fact(discharge_a_max=0.0, battery_v=50.0)
+    assert room_w(full, is_more=False) == 0.0
+    assert room_w(empty, is_more=True) == 0.0
+    assert room_w(fact(), is_more=True) == math.inf
+    told = decide(-4000.0, {"a": full, "b": fact(charge_a_max=90.0, battery_v=50.0)})
+    assert told.told_w["b"] < told.told_w["a"] < 0.0
+
+
+def test_the_quick_one_takes_the_step() -> None:
+    pair = (Steered("a", 1.0, Plant(dead_s=0.35)), Steered("b", 1.0, Plant(dead_s=1.2, lag_s=0.5)))
+    told = decide(2000.0, {"a": fact(), "b": fact()}, pair)
+    assert told.told_w["a"] > 3 * told.told_w["b"] > 0.0
+
+
+def test_reserve_is_only_for_a_full_battery_and_too_much_sun() -> None:
+    assert reserve_w(DRIVE, {"a": fact(charging_w=2000.0, soc_pct=99.0)}) == DRIVE.reserve_w
+    assert reserve_w(DRIVE, {"a": fact(charging_w=2000.0, soc_pct=60.0)}) == 0.0
+    assert reserve_w(DRIVE, {"a": fact(charging_w=-2000.0, soc_pct=99.0)}) == 0.0
+    assert reserve_w(DRIVE, {}) == 0.0
+
+
+class Loop:
+    """Two inverters that integrate what they are told, and a house; steps of 0.1 s."""
+
+    def __init__(self, gain: float, dead_s: float) -> None:
+        self.gain = gain
+        self.wanted = {"a": 0.0, "b": 0.0}
+        delay = max(1, round(dead_s / 0.1))
+        self.late = {name: deque([0.0] * delay) for name in self.wanted}
+        self.ac = dict.fromkeys(self.wanted, 0.0)
+        self.facts: dict[str, InverterFacts] = {}
+        self.motions = dict.fromkeys(self.wanted, STILL)
+        self.following: dict[str, Following] = {}
+        self.told = dict.fromkeys(self.wanted, 0.0)
+        self.circulation = NONE
+        self.hunting = QUIET
+        self.now_s = 0.0
+
+    def run(self, load_w: float, seconds: float) -> list[float]:
+        """The grid's power at each decision."""
+        grid = []
+        for step in range(round(seconds * 10)):
+            self.now_s += 0.1
+            for name, told_w in self.told.items():
+                self.wanted[name] += self.gain * told_w * 0.1
+                self.late[name].append(self.wanted[name])
+                self.ac[name] = self.late[name].popleft()
+            if step % 5 == 0:
+                self.facts = {
+                    name: fact(self.now_s, charging_w=2000.0 - ac_w)
+                    for name, ac_w in self.ac.items()
+                }
+            if step % 2 == 0:
+                grid.append(load_w - sum(self.ac.values()))
+                self.decide(grid[-1])
+        return grid
+
+    def decide(self, wanted_w: float) -> None:
+        inputs = Inputs(
+            wanted_w,
+            self.facts,
+            {},
+            self.following,
+            self.motions,
+            self.circulation,
+            self.hunting,
+            0.2,
+        )
+        told = steer(DRIVE, BALANCE, PAIR, inputs, self.now_s)
+        self.told, self.motions = dict(told.told_w), dict(told.motions)
+        self.following, self.circulation = dict(told.following), told.circulation
+        self.hunting = told.hunting
+
+
+@pytest.mark.parametrize("gain", [0.225, 0.45, 0.9])
+@pytest.mark.parametrize("dead_s", [0.3, 0.6, 1.2])
+def test_it_settles_with_half_and_twice_the_gain_and_dead_time(gain: float, dead_s: float) -> None:
+    loop = Loop(gain, dead_s)
+    for load_w in (2000.0, 300.0, 3000.0):
+        grid = loop.run(load_w, 50.0)
+        assert max(map(abs, grid[-50:])) < 60.0, "quiet for the last ten seconds"
+
+
+@given(st.lists(st.floats(-8000, 8000), min_size=1, max_size=12))
+@settings(max_examples=20, deadline=None)
+def test_what_is_told_is_bounded_whatever_the_house_does(loads_w: list[float]) -> None:
+    loop = Loop(0.45, 0.6)
+    for load_w in loads_w:
+        loop.run(load_w, 0.6)
+        most_w = DRIVE.told_w_max + BALANCE.correction_w_max + DRIVE.circulation.told_w_max
+        assert all(abs(told_w) <= most_w for told_w in loop.told.values())
