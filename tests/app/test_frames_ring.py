@@ -46,4 +46,4 @@ def test_ring_has_each_exchange_of_each_line(state: Path) -> None:
     silences = [each.time_us for each in seen if each.kind is SeenKind.SILENCE]
     start_us = seen[0].time_us
     in_time = [at for at in silences if 59 < (at - start_us) / 1e6 < 80]
-    assert len(in_time) >= 5
+    assert len(in_time) >= 2
