@@ -256,6 +256,8 @@ def decide(
         hunting=told.hunting,
     )
     reason = f"{reason}; {told.reason}" if told.reason else reason
+    if off_grid := off_grid_of(facts):
+        reason = f"{reason}; off grid, carried by the others: {', '.join(sorted(off_grid))}"
     still = {inverter.name: 0.0 for inverter in settings.inverters}
     return _serve(
         settings, state, grid, others, now_s, reason, still | dict(told.told_w), told.surging
@@ -325,7 +327,8 @@ def _asked(
     now_s: float,
 ) -> Wanted:
     """What everybody's wishes come to."""
-    shares = {inv.name: inv.share for inv in settings.inverters if inv.name not in state.offline}
+    away = state.offline | off_grid_of(facts)
+    shares = {inv.name: inv.share for inv in settings.inverters if inv.name not in away}
     known = Known(grid.power_w, shares, facts, settings.balance.facts_max_age_s)
     return wanted(settings.limits, without_expired(state.wishes, now_s), known, now_s)
 

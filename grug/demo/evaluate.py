@@ -42,6 +42,8 @@ NEEDED = {
     "bms_battery_voltage",
     "bms_battery_charge_current_limit",
     "bms_battery_discharge_current_limit",
+    "fault_status_1_grid",
+    "energy_storage_mode",
 }
 """Registers that steering looks at; the example's others are left out, for speed."""
 LAWS = ("none", "seed", "grug")

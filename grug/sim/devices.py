@@ -21,6 +21,11 @@ _METER_TYPE_ADDRESS = 43140
 
 _METER_LOST_BITS = 1 << 9 | 1 << 10
 """Meter communication failed, fail-safe. Source: the seed's table of fault_status_1_grid."""
+_NO_GRID_BIT = 1 << 0
+"""Source: the same."""
+_MODE_ADDRESS = 43110
+_OFF_GRID_BIT = 1 << 2
+"""The storage mode's setting, and its bit "off grid". Source: maps/solis_s5_eh1p.toml."""
 _NO_FAULT = 0x0F00
 """The active-low fault bits of operating_status. Source: the seed's table of its bits."""
 _STATUS_GENERATING = 3
@@ -47,9 +52,12 @@ class SolisUnit(SimUnit):
         """Make it; ``meter_type`` is 1 for an Acrel and 4 for an Eastron on its meter port."""
         sources = solis_sources(house, inverter)
         sources["dispatch_available"] = lambda: dispatch.EXISTS if self.has_dispatch else 0
+        sources["energy_storage_mode"] = lambda: self._mode
         sources["dispatch_status"] = lambda: int(inverter.dispatched is not None)
         super().__init__(house, unit_id, register_map, sources)
         self.inverter = inverter
+        self._mode = 0
+        """What was written to the storage mode."""
         self.has_dispatch = True
         """Whether the firmware has the dispatch block; False refuses its registers."""
         self._was_dispatched = False
@@ -99,7 +107,7 @@ class SolisUnit(SimUnit):
         self._was_dispatched |= self.inverter.dispatched is not None
 
     def written(self, register: Register, value: Value, now_s: float) -> None:
-        """Obey on and off, current limits and dispatch. See ``SimUnit.written``."""
+        """Obey on and off, current limits, storage mode and dispatch. See ``SimUnit.written``."""
         inverter = self.inverter
         if register.table is not Table.HOLDING_REGISTER:
             return
@@ -111,6 +119,9 @@ class SolisUnit(SimUnit):
         elif register.address == _DISCHARGE_LIMIT_ADDRESS:
             limit_w = float(value) * 50.0
             inverter.battery.discharge_w_max = min(limit_w, inverter.setup.battery.discharge_w_max)
+        elif register.address == _MODE_ADDRESS:
+            self._mode = int(value)
+            inverter.stays_off_grid = bool(self._mode & _OFF_GRID_BIT)
         elif dispatch.FIRST <= register.address <= dispatch.LAST:
             self._dispatch(register, now_s)
 
@@ -158,7 +169,10 @@ def _solis_ac(house: House, inverter: Inverter) -> dict[str, Source]:
         "temperature": lambda: 35.0 + abs(inverter.ac_w) / 300.0,
         "inverter_status": lambda: _STATUS_GENERATING if inverter.is_on else _STATUS_OFF,
         "operating_status": lambda: _NO_FAULT | (1 if inverter.is_on else 1 << 4),
-        "fault_status_1_grid": lambda: _METER_LOST_BITS if inverter.is_meter_lost else 0,
+        "fault_status_1_grid": lambda: (
+            (_METER_LOST_BITS if inverter.is_meter_lost else 0)
+            | (0 if inverter.has_grid else _NO_GRID_BIT)
+        ),
         "actual_power_limit": lambda: 100.0,
     }
 

@@ -80,6 +80,7 @@ class Inverter:
         "belief_w",
         "dispatched",
         "export_ws",
+        "has_grid",
         "import_ws",
         "is_meter_lost",
         "is_on",
@@ -87,6 +88,7 @@ class Inverter:
         "pv_ws",
         "setup",
         "slow_battery_w",
+        "stays_off_grid",
     )
 
     def __init__(self, setup: InverterSetup, rng: random.Random, step_s: float) -> None:
@@ -95,6 +97,10 @@ class Inverter:
         self._strings = tuple(PvString(string) for string in setup.strings)
         self.battery = Battery(setup.battery)
         self.is_on = True
+        self.has_grid = True
+        """Whether there is a grid at its AC port; without one it feeds its backup output alone."""
+        self.stays_off_grid = False
+        """Whether its settings keep it off a grid that is there."""
         self.ac_w = 0.0
         self.pv_w = 0.0
         self.slow_battery_w = 0.0
@@ -136,12 +142,17 @@ class Inverter:
         return self._string_w[string] + self._slope_w[string] > 1.0
 
     @property
+    def is_off_grid(self) -> bool:
+        """Whether it feeds its backup output alone, where nothing is connected in this house."""
+        return self.stays_off_grid or not self.has_grid
+
+    @property
     def reach_w(self) -> tuple[float, float]:
         """The least and the most that its AC port could give now, whatever its meter says.
 
         Of what the sun gives, and not of what is left of it when the battery is full.
         """
-        if not self.is_on:
+        if not self.is_on or self.is_off_grid:
             return 0.0, 0.0
         pv_w, most_w = sum(self._string_w), self.setup.ac_w_max
         low_w = (0.0 if self.setup.curtails else pv_w) - self.battery.charge_limit_w()
@@ -183,6 +194,9 @@ class Inverter:
             return
         while self._beliefs and self._beliefs[0][0] <= elapsed_s:
             self._integrate(*self._beliefs.popleft())
+        if self.is_off_grid:
+            self._stand_alone(elapsed_s, step_s)
+            return
         order_w = None if self.dispatched is None else self._ordered_w(self.dispatched, elapsed_s)
         if order_w is not None:
             self._wanted_w = order_w
@@ -211,6 +225,13 @@ class Inverter:
         self._slow_pv_w += self._slow_share * (pv_w - self._slow_pv_w)
         self._passed_w = pv_w - self._slow_pv_w
         self._balance(ac_w + self._passed_w, low_w, high_w, step_s)
+
+    def _stand_alone(self, elapsed_s: float, step_s: float) -> None:
+        """Off grid: the meter is heard but moves nothing, and the sun charges the battery."""
+        self.is_meter_lost = elapsed_s - self.belief_s > self.setup.meter_lost_s
+        self._forget(0.0)
+        self._slow_pv_w, self._passed_w = self.pv_w, 0.0
+        self._balance(0.0, 0.0, 0.0, step_s)
 
     def _balance(self, ac_w: float, low_w: float, high_w: float, step_s: float) -> None:
         """Keep to what PV, battery and port can do, and count the energies."""
