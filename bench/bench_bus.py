@@ -5,6 +5,7 @@
 1. Wire efficiency: the optimal plan of a meter's registers, read in a loop from a unit that is as
    slow as its wire; time per cycle over the physical minimum (all characters, the turnarounds, a
    gap of 3.5 characters per read). The same plan through pymodbus's async client and minimalmodbus.
+   At first grug leaves a gap of 5 ms, until 500 replies in a row were good.
 2. CPU and latency per read of 40 words from a unit made with libmodbus, over a pseudo-terminal,
    without any gap: grug's whole bus owner, and with its poller on top, beside a bare loop over the
    same frames, libmodbus, pymodbus's async client and minimalmodbus.
@@ -60,7 +61,7 @@ METER += [Span(HOLDING, at, 2) for at in (200, 202, 204, 206, 224, 234, 236, 238
 """What is worth reading of a three-phase meter."""
 
 CYCLES = 12
-READS = 1000
+READS = 500
 ROUNDS = 5
 
 
@@ -135,7 +136,7 @@ def minimalmodbus_cycles(path: str, baudrate: int, plan: Sequence[Transaction]) 
 
 def wire_efficiency() -> None:
     print(f"1. Cycle over the physical minimum ({len(METER)} registers of a meter)")
-    print("   baud  turnaround  reads  minimum    grug  default gap  pymodbus  minimalmodbus")
+    print("   baud  turnaround  reads  minimum    grug  grug at first  pymodbus  minimalmodbus")
     for baudrate in (9600, 19200):
         for turnaround_s in (0.005, 0.02, 0.05):
             one_s = character_s(baudrate, CHARACTER_BITS)
@@ -153,7 +154,7 @@ def wire_efficiency() -> None:
             ratios = [f"{each / least_s:.3f}" for each in took]
             print(
                 f"  {baudrate:>5}  {turnaround_s * 1000:>7.0f} ms  {len(plan):>5}"
-                f"  {least_s * 1000:>4.0f} ms  {ratios[0]:>6}  {ratios[1]:>11}  {ratios[2]:>8}"
+                f"  {least_s * 1000:>4.0f} ms  {ratios[0]:>6}  {ratios[1]:>13}  {ratios[2]:>8}"
                 f"  {ratios[3]:>13}"
             )
 

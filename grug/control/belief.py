@@ -25,6 +25,8 @@ REPORTED = "meter_total_active_power"
 Solis has it at input 33263. Source: the map solis_s5_eh1p."""
 
 
+SURE = 3.0
+"""Standard errors that a number must be off by until it counts as wrong."""
 SAME_FIT = 1e-4
 """Fits that differ by less are equally good."""
 
@@ -170,9 +172,11 @@ def judge(settings: BeliefSettings, fit: Fit | None) -> tuple[Verdict, str]:
     text = f"reports {fit.scale:.3g} times what was served, {fit.lag_s:.1f} s later"
     if fit.scale < 0.0:
         return Verdict.REVERSED, text
-    if abs(fit.scale - 1.0) > settings.scale_off_max:
+    # How far off the line may be for what it does not explain, by the usual arithmetic.
+    unsure = SURE * abs(fit.scale) * math.sqrt((1.0 / fit.fit - 1.0) / max(1, fit.reports - 2))
+    if abs(fit.scale - 1.0) > settings.scale_off_max + unsure:
         return Verdict.SCALED, text
-    if abs(fit.offset_w) > settings.offset_w_max:
+    if abs(fit.offset_w) > settings.offset_w_max + unsure * fit.swing_w:
         return Verdict.SHIFTED, f"{text}, and {fit.offset_w:+.0f} W"
     if fit.lag_s > settings.lag_s_slow:
         return Verdict.LATE, text

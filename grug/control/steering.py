@@ -72,7 +72,7 @@ class DriveSettings:
     """No more than this is set going before any of it is seen."""
     inrush_w: float = 2500.0
     """A larger import is rather a motor's inrush: no more than ``inrush_surge_w`` is set going."""
-    inrush_surge_w: float = 800.0
+    inrush_surge_w: float = 500.0
     told_w_max: float = 11_000.0
     """No inverter is ever told more than this to make it quick."""
     reserve_w: float = 90.0

@@ -24,6 +24,7 @@ from grug.transport.descriptor import DescriptorLine
 from grug.transport.line import Line, LineOpener
 
 BY_ID = Path("/dev/serial/by-id")
+TTYS = Path("/sys/class/tty")
 
 TIOCGSERIAL = 0x541E
 TIOCSSERIAL = 0x541F
@@ -159,7 +160,7 @@ def _lower_latency(fd: int, port: str) -> None:
         fcntl.ioctl(fd, TIOCGSERIAL, setting)
         setting[SERIAL_FLAGS_AT] |= ASYNC_LOW_LATENCY
         fcntl.ioctl(fd, TIOCSSERIAL, setting)
-    timer = Path("/sys/class/tty", os.path.basename(os.path.realpath(port)), "device/latency_timer")
+    timer = Path(TTYS, os.path.basename(os.path.realpath(port)), "device/latency_timer")
     with contextlib.suppress(OSError):
         if int(timer.read_text()) > FTDI_LATENCY_MS:
             timer.write_text(str(FTDI_LATENCY_MS))

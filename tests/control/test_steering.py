@@ -182,7 +182,7 @@ class Loop:
 def test_it_settles_with_half_and_twice_the_gain_and_dead_time(gain: float, dead_s: float) -> None:
     loop = Loop(gain, dead_s)
     for load_w in (2000.0, 300.0, 3000.0):
-        grid = loop.run(load_w, 50.0)
+        grid = loop.run(load_w, 60.0)
         assert max(map(abs, grid[-50:])) < 60.0, "quiet for the last ten seconds"
 
 

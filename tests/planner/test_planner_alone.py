@@ -14,7 +14,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "planner.md").read_text(encoding="u
 
 def example() -> tuple[str, list[str]]:
     """The code, and the lines that it is said to print."""
-    match = re.search(r"```python\n(.*?)```\n\n((?:    .*\n)+)", PAGE, re.DOTALL)
+    match = re.search(r"```python\n(.*?)```\n\n((?:    [^\n]*\n)+)", PAGE, re.DOTALL)
     assert match is not None
     return match[1], [line.strip() for line in match[2].splitlines()]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,7 +26,7 @@ from grug.replay import Replayed, load_other, replay
 from grug.replay.report import causes_of, result_text
 from grug.replay.session import BlockReader, Recorded, pairs_in
 from grug.storage.show import TimeRange
-from grug.transport.logreads import blocks_in
+from grug.transport.logreads import blocks_in, copy_blocks
 
 pytestmark = pytest.mark.slow
 
@@ -60,6 +61,8 @@ def test_a_recording_is_decided_again_exactly(any_session: Path) -> None:
     assert found.divergence is None
     assert (found.gaps, found.crashes, found.passed, found.runs) == ([], [], 0, 1)
     assert found.equal > 850, "five decisions a second, and the charger's"
+    has_frames = any((any_session / "frames").glob("*.grug"))
+    assert found.answers > 1000 if has_frames else found.answers == 0, "each byte of them"
     assert "EQUAL" in result_text(found)
 
 
@@ -98,6 +101,22 @@ def test_a_changed_law_is_found_and_blamed_on_the_code(
     assert "the code decides differently" in causes_of(found)[-1]
 
 
+def test_answers_that_no_image_gives_are_found(tmp_path: Path) -> None:
+    """The frames of one house beside the log of another one."""
+    session = record(tmp_path / "one", fidelity="wire", hours=0.02)
+    other = record(tmp_path / "other", fidelity="wire", hours=0.02, offset_w=-1500.0)
+    shutil.rmtree(session / "frames")
+    shutil.copytree(other / "frames", session / "frames")
+    found = replay(session)
+    assert found.divergence is not None
+    assert {each.controller for each in found.divergences} <= {
+        "fakemeter/fake_solis1",
+        "fakemeter/fake_solis2",
+    }
+    (answer,) = found.divergence.differences
+    assert len(answer.recorded) == len(answer.replayed) > 20
+
+
 def test_lost_blocks_are_a_gap_and_no_divergence(session: Path, tmp_path: Path) -> None:
     part = tmp_path / "damaged.grug"
     part.write_bytes(without_samples(segment_of(session), 7))
@@ -114,6 +133,19 @@ def test_a_part_of_a_session_settles_and_is_then_the_same(session: Path) -> None
     found = replay(session, times=TimeRange(since_ms, whole.until_ms))
     assert found.divergence is None
     assert 100 < found.equal < 400
+
+
+def test_an_exported_part_is_a_recording_too(session: Path, tmp_path: Path) -> None:
+    whole, part = tmp_path / "whole.grug", tmp_path / "part.grug"
+    assert copy_blocks(session / "log", TimeRange(), whole) > 20
+    assert replay(whole).equal == replay(session).equal
+    since_ms = replay(session).since_ms + 120_000
+    copy_blocks(session / "log", TimeRange(since_ms), part)
+    assert part.stat().st_size < whole.stat().st_size
+    found = replay(part)
+    assert found.divergence is None
+    assert found.gaps
+    assert 100 < found.equal < replay(whole).equal
 
 
 def test_two_runs_in_one_log_are_replayed_one_after_the_other(

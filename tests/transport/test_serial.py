@@ -14,6 +14,7 @@ import pytest
 import trio
 
 from grug.errors import LineError
+from grug.transport import serial
 from grug.transport.serial import port_advice, serial_opener
 
 
@@ -183,3 +184,27 @@ async def test_a_driver_that_cannot_switch_the_direction_is_refused(adapter: Ada
 def test_rs485_is_checked() -> None:
     with pytest.raises(ValueError, match="off, rts, rts-low"):
         serial_opener("/dev/null", 9600, rs485="yes")
+
+
+async def test_driver_and_chip_are_asked_to_hand_bytes_over_at_once(
+    adapter: Adapter, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    flags: list[int] = []
+    really_ioctl = fcntl.ioctl
+
+    def ioctl(fd: int, request: int, *more: array.array[int]) -> object:
+        if request == serial.TIOCGSERIAL:  # A terminal's driver has no such thing.
+            return 0
+        if request == serial.TIOCSSERIAL:
+            flags.append(more[0][4])
+            return 0
+        return really_ioctl(fd, request, *more)
+
+    timer = tmp_path / Path(os.readlink(adapter.link)).name / "device" / "latency_timer"
+    timer.parent.mkdir(parents=True)
+    timer.write_text("16\n")
+    monkeypatch.setattr(serial, "TTYS", tmp_path)
+    monkeypatch.setattr(fcntl, "ioctl", ioctl)
+    await (await serial_opener(str(adapter.link), 9600)()).aclose()
+    assert flags == [1 << 13]
+    assert timer.read_text() == "1"
