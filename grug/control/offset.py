@@ -257,7 +257,7 @@ def decide(
     )
     reason = f"{reason}; {told.reason}" if told.reason else reason
     if off_grid := off_grid_of(facts):
-        reason = f"{reason}; off grid, carried by the others: {', '.join(sorted(off_grid))}"
+        reason = f"{reason}; off grid: {', '.join(sorted(off_grid))}"
     still = {inverter.name: 0.0 for inverter in settings.inverters}
     return _serve(
         settings, state, grid, others, now_s, reason, still | dict(told.told_w), told.surging
