@@ -224,7 +224,7 @@ def desk(house: House, maps: Maps, gate: Writes) -> list[Part]:
         writes=gate.caller,
         values=gate.questions,
     )
-    return [Part("commands", start)]
+    return [Part("commands", start, is_vital=False)]
 
 
 def schedule(
@@ -249,7 +249,7 @@ def schedule(
         return dt.datetime.fromtimestamp(wall.utc_ms(trio.current_time()) / 1000, zone)
 
     start = partial(agenda.run, house.feed, entries=entries, wall_now=wall_now, is_clock_set=is_set)
-    return [Part("schedule", start)]
+    return [Part("schedule", start, is_vital=False)]
 
 
 def offset_settings(config: HouseConfig, maps: Maps) -> OffsetSettings | None:
