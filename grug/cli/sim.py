@@ -10,6 +10,7 @@ import asyncclick as click
 
 from grug.demo import evaluate as evaluation
 from grug.demo import identify as identification
+from grug.demo import margins as margins_of
 from grug.sim.scenarios import SCENARIOS
 
 Job: TypeAlias = Callable[[], int]
@@ -35,8 +36,13 @@ def group() -> None:
     "--law",
     "laws",
     multiple=True,
-    type=click.Choice(evaluation.LAWS),
+    type=click.Choice([*evaluation.LAWS, "plain"]),
     help="Only this way to steer; may be given again.",
+)
+@click.option(
+    "--margins",
+    is_flag=True,
+    help="Instead, inverters that are up to twice as strong and slow as house.toml says.",
 )
 @click.option("--json", "as_json", is_flag=True, help="The table as one JSON array.")
 def evaluate(
@@ -45,17 +51,14 @@ def evaluate(
     first_seed: int,
     names: tuple[str, ...],
     laws: tuple[str, ...],
+    margins: bool,
     as_json: bool,
 ) -> Job:
     """Steer the simulated house through its scenarios, and say how well that went."""
-    return partial(
-        evaluation.evaluate,
-        names,
-        laws or evaluation.LAWS,
-        range(first_seed, first_seed + seeds),
-        hours,
-        as_json=as_json,
-    )
+    table = margins_of.margins if margins else evaluation.evaluate
+    usual = margins_of.LAWS if margins else evaluation.LAWS
+    every_seed = range(first_seed, first_seed + seeds)
+    return partial(table, names, laws or usual, every_seed, hours, as_json=as_json)
 
 
 @group.command(name="identify-plant")

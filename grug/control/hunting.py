@@ -22,6 +22,11 @@ class HuntingSettings:
     """The grid's error has to go this far to both sides."""
     swing_s: float = 3.0
     """A reversal that took longer is somebody's doing."""
+    grave_w: tuple[float, float] = (1500.0, 600.0)
+    """Beyond the first of both peaks a reversal counts as one more for each of the second, so that
+    a loop that swings by kilowatts is noticed within seconds."""
+    grave_w_max: float = 2700.0
+    """Peaks count no further than this: larger ones are jumps of a load."""
     forget_s: float = 15.0
     """Time constant with which reversals are forgotten."""
     reversals: float = 5.5
@@ -37,6 +42,10 @@ class Hunting(msgspec.Struct, frozen=True):
     side: float = 0.0
     """+1 or -1: where the error was last, beyond the swing."""
     side_s: float = -math.inf
+    peak_w: float = 0.0
+    """The largest on this side, without its sign."""
+    before_w: float = 0.0
+    """The same of the side before; 0 when it was too long ago."""
     score: float = 0.0
     """Reversals, of which the older ones count less, at ``score_s``."""
     score_s: float = 0.0
@@ -57,15 +66,30 @@ def note(settings: HuntingSettings, before: Hunting, error_w: float, now_s: floa
         error_w: by how much the house imports (plus) more than it shall.
         now_s: monotonic time.
     """
-    if abs(error_w) < settings.swing_w:
+    size_w = abs(error_w)
+    if size_w < settings.swing_w:
         return before
-    side = math.copysign(1.0, error_w)
-    if side == before.side or not before.side:
-        return msgspec.structs.replace(before, side=side, side_s=now_s)
-    score = before.score * math.exp(-(now_s - before.score_s) / settings.forget_s)
-    if now_s - before.side_s <= settings.swing_s:
-        score += 1.0
-    seen = msgspec.structs.replace(before, side=side, side_s=now_s, score=score, score_s=now_s)
+    side, peak_w, before_w, score = math.copysign(1.0, error_w), before.peak_w, before.before_w, 0.0
+    if side != before.side:
+        is_quick = now_s - before.side_s <= settings.swing_s
+        before_w, peak_w = (peak_w if is_quick else 0.0), 0.0
+        score = 1.0 if is_quick else 0.0
+    # Counted as it grows, and no larger than the one before.
+    grave_w, each_w = settings.grave_w
+    most_w = min(before_w, settings.grave_w_max)
+    score += max(0.0, min(size_w, most_w) - max(peak_w, grave_w)) / each_w
+    if score:
+        score += before.score * math.exp(-(now_s - before.score_s) / settings.forget_s)
+    seen = Hunting(
+        side,
+        now_s,
+        max(peak_w, size_w),
+        before_w,
+        score or before.score,
+        now_s if score else before.score_s,
+        before.gentle_until_s,
+        before.holds,
+    )
     if score < settings.reversals or is_gentle(before, now_s):
         return seen
     is_again = now_s - before.gentle_until_s <= settings.hold_s_max

@@ -47,6 +47,11 @@ NEEDED = {
 }
 """Registers that steering looks at; the example's others are left out, for speed."""
 LAWS = ("none", "seed", "grug")
+_BASELINES: dict[str, type[baselines.Law]] = {
+    "none": baselines.NoControl,
+    "plain": baselines.PlainLaw,
+    "seed": baselines.SeedLaw,
+}
 START_S = 60.0
 """The first minute, in which everybody gets to know the house, does not count."""
 SECOND = "utility"
@@ -139,8 +144,8 @@ async def _simulate(config: HouseConfig, run: Run) -> Score:
     controllers = parts.controllers(house, maps, gate)
     sources = [Part("simulated actors", actors.run), Part("simulated house", simulated.run)]
     sources.append(gate.part)
-    if run.law in ("none", "seed"):
-        law = baselines.NoControl() if run.law == "none" else baselines.SeedLaw()
+    if run.law in _BASELINES:
+        law = _BASELINES[run.law]()
         controllers = []
         sources.append(Part("baseline", partial(baselines.run, house.feed, config=config, law=law)))
     witness = Witness(house.feed, config, maps_storage(config, maps))

@@ -1,4 +1,4 @@
-"""Two other ways to steer, to compare with: the inverters left alone, and the seed's law.
+"""Other ways to steer, to compare with: the inverters left alone, their plain part, the seed's law.
 
 In:    Readings and ReadingsMissing of the grid meter, Readings of inverters and their AC meters,
        UnitChanged of the inverters
@@ -6,7 +6,7 @@ Out:   MeterImage per fake meter, at every good reading of the grid's power
 Owns:  nothing but its memory
 Stops: when cancelled
 
-Both are told the truth as often as grug is, and are silent when it is; neither knows an offset.
+All are told the truth as often as grug is, and are silent when it is; none knows an offset.
 """
 
 from __future__ import annotations
@@ -44,6 +44,14 @@ class NoControl:
     def told_w(self, grid_w: float, charging_w: Mapping[str, float], now_s: float) -> list[float]:
         """See ``Law.told_w``."""
         return [grid_w] * len(charging_w)
+
+
+class PlainLaw:
+    """Every inverter is told an equal part of the grid's power, and nothing else."""
+
+    def told_w(self, grid_w: float, charging_w: Mapping[str, float], now_s: float) -> list[float]:
+        """See ``Law.told_w``."""
+        return [grid_w / len(charging_w)] * len(charging_w)
 
 
 BALANCE = 0.1
