@@ -313,6 +313,29 @@ async def test_only_the_bits_that_are_meant_change(autojump_clock: Clock) -> Non
         assert (await it.set(("far", 1), masks=(("far", 1),))).records[0].is_sent is False
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "mask"),
+    [
+        ("far", "five", 3),
+        ("far", 1.5, 3),
+        ("far", float("inf"), 3),
+        ("name", "1", 3),
+        ("valve", True, 1),
+        ("level", 1, 3),
+        ("mode", 200, 0xFF),
+        ("mode", 1, 1),
+        ("erase", 1, 1),
+    ],
+)
+async def test_a_mask_lifts_no_range_and_is_for_whole_numbers_alone(
+    autojump_clock: Clock, name: str, value: Value, mask: int
+) -> None:
+    async with cellar() as it:
+        done = await it.set((name, value), masks=((name, mask),), is_forced=True)
+        assert done.reason.startswith(f"{name}")
+        assert not it.unit.requests
+
+
 async def test_a_step_that_fails_leaves_the_safe_state(autojump_clock: Clock) -> None:
     async with cellar() as it:
         it.unit.refuses = {20}
