@@ -85,6 +85,10 @@ class Written:
     state: WriteState
     sent_s: float
     look_s: float
+    keep_s: float = 0.0
+    """When the ledger takes another line of what is seen later."""
+    pause_s: float = REFUSALS_MS / 1000.0
+    """How long after a line: what comes and goes all day shall not fill the disk."""
 
 
 class Gate:
@@ -341,7 +345,11 @@ class Gate:
             trio.current_time(),
         )
         self.publish(record)
-        await self.record(unit, step, record)
+        now_s = trio.current_time()
+        if now_s >= written.keep_s:
+            written.keep_s = now_s + written.pause_s
+            written.pause_s *= 2
+            await self.record(unit, step, record)
 
     def next_look_s(self) -> float:
         """When the next written register is to be looked at."""

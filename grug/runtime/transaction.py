@@ -271,8 +271,10 @@ class Transaction:
                 is_kept = await self._gate.record(self._unit, step, intent)
                 if not is_kept and not self._request.is_forced:
                     reason = "the ledger cannot be written: nobody would count it"
-                    await self._finish(step, WriteState.REFUSED, reason, sends=0)
+                    for each in steps:
+                        await self._finish(each, WriteState.REFUSED, reason, sends=0)
                     return reason
+        for step in steps:
             self._gate.about_to_send(self._unit, step)
             step.is_sent = True
         reads_back = self._request.verifies
