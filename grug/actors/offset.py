@@ -50,6 +50,9 @@ RAMP_EVERY_S = 0.2
 """How often something is decided while no reading asks for it."""
 
 
+TICK_S = 1e-3
+"""Times of readings are whole milliseconds: by less than one they may seem to be yet to come."""
+
 LAST_IMAGES_S = 1.5
 """How long the offset 0 is served before the end: inverters ask at least once a second."""
 
@@ -170,7 +173,8 @@ class _Controller:
                 at_s = message.read_s
             elif isinstance(message, ReadingsMissing):
                 at_s = message.failed_s
-            at_s = min(at_s, latest_s)  # A time yet to come would make all that follows old.
+            if at_s > latest_s + TICK_S:
+                at_s = latest_s  # A time yet to come would make all that follows old.
             self._pass_time(at_s)
             if self._take(message):
                 self._decide(at_s)

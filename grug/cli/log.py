@@ -34,6 +34,7 @@ from grug.transport.logfiles import LogReader
 from grug.transport.logreads import (
     Rows,
     Wanted,
+    copy_blocks,
     find_log,
     last_rows,
     newest_ms,
@@ -150,12 +151,19 @@ def export(
 ) -> Job:
     """Write samples to OUTPUT: .csv, .jsonl (JSON lines) or .parquet, by its name.
 
+    A .grug file gets whole blocks, as they are, for grug replay.
+
     With --pcap, what was on the lines goes to OUTPUT as a capture, for Wireshark.
     """
     if pcap or output.suffix in (".pcap", ".pcapng"):
         return partial(on_log, state, _capture, output, patterns, (since, until))
+    if output.suffix == ".grug":
+        if patterns or events:
+            raise click.BadParameter("blocks are copied whole: without SERIES and --events")
+        return partial(on_log, state, _blocks, output, (since, until))
     if output.suffix not in (".csv", ".jsonl", ".parquet"):
-        raise click.BadParameter("give a .csv, .jsonl, .parquet or .pcap file", param_hint="OUTPUT")
+        text = "give a .csv, .jsonl, .parquet, .grug or .pcap file"
+        raise click.BadParameter(text, param_hint="OUTPUT")
     if output.suffix == ".parquet" and events:
         raise click.BadParameter("events go to .csv or .jsonl", param_hint="--events")
     return partial(on_log, state, _export, output, patterns, (since, until), events)
@@ -303,6 +311,12 @@ def _export(
     style = TextStyle.CSV if output.suffix == ".csv" else TextStyle.JSON
     with output.open("w", encoding="utf-8", newline="") as file:
         return _cat(directory, patterns, since_until, only_events, style, file)
+
+
+def _blocks(directory: Path, output: Path, since_until: tuple[str | None, str | None]) -> int:
+    count = copy_blocks(directory, times_of(directory, since_until), output)
+    sys.stderr.write(f"{count} blocks in {output}\n")
+    return 0
 
 
 def _capture(

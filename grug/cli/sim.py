@@ -9,6 +9,7 @@ from typing import TypeAlias
 import asyncclick as click
 
 from grug.demo import evaluate as evaluation
+from grug.demo import identify as identification
 from grug.sim.scenarios import SCENARIOS
 
 Job: TypeAlias = Callable[[], int]
@@ -55,3 +56,18 @@ def evaluate(
         hours,
         as_json=as_json,
     )
+
+
+@group.command(name="identify-plant")
+@click.option(
+    "--scenario",
+    "name",
+    type=click.Choice([scenario.name.replace(" ", "-") for scenario in SCENARIOS]),
+    default="clear",
+    show_default=True,
+)
+@click.option("--seed", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--minutes", type=click.FloatRange(1.0, 60.0), default=4.0, show_default=True)
+def identify_plant(name: str, seed: int, minutes: float) -> Job:
+    """Take small steps of offset, and propose what house.toml should say of the inverters."""
+    return partial(identification.identify, name, seed, minutes)

@@ -2,8 +2,7 @@
 
 Decisions are compared one by one, for each controller in its order: numbers and reasons must be
 equal, times may differ by what a task was late. Where the recording has a gap nobody knows what a
-controller remembered; there differences are let pass, until the first decision that is equal again
-or for ``SETTLE_S``.
+controller remembered; after it differences are let pass, for ``SETTLE_S``.
 """
 
 from __future__ import annotations
@@ -73,8 +72,6 @@ class _Side:
     reason: str = ""
     is_replayed: bool = False
     """Whether anything of it was decided in the replay."""
-    gap_s: float = -math.inf
-    """Time of the last gap, until it has settled."""
 
 
 class Judge:
@@ -90,6 +87,8 @@ class Judge:
         self.is_loose = is_loose
         self.equal = 0
         """Decisions and writes that were the same."""
+        self.answers = 0
+        """Answers to inverters that were the same."""
         self.passed = 0
         """Decisions that differed after a gap."""
         self.gaps: list[Noticed] = []
@@ -97,6 +96,7 @@ class Judge:
         self.divergence_count = 0
         self._since_s = since_s
         self._zero_ms = 0
+        self._gap_s = -math.inf
         self._sides: dict[Series, _Side] = {}
         self._by_controller: dict[str, _Side] = {}
         self._reasons: dict[str, str] = {}
@@ -117,10 +117,9 @@ class Judge:
                     decider.reasons.append((noticed.at_s, noticed.text))
 
     def pass_over(self, gap: Noticed) -> None:
-        """From here on differences pass, until all is the same again."""
+        """From here on differences pass, for ``SETTLE_S``."""
         self.gaps.append(gap)
-        for side in self._sides.values():
-            side.gap_s = gap.at_s
+        self._gap_s = gap.at_s
 
     def heard(self, message: Message) -> None:
         """Note what controllers are told."""
@@ -134,10 +133,21 @@ class Judge:
         side.replayed.append((Said(decided.decided_s, series, decided.values), decided.reason))
         self._compare(side)
 
+    def answered(self, at_s: float, fakemeter: str, recorded: str, replayed: str) -> None:
+        """Take one answer to an inverter; both texts are empty when it is the same."""
+        if recorded == replayed:
+            self.answers += at_s >= self._since_s
+        elif at_s > self._gap_s + SETTLE_S:
+            difference = Difference("answer", recorded, replayed)
+            self._differ(at_s, f"fakemeter/{fakemeter}", (difference,))
+
     def wrote(self, at_s: float, text: str, *, is_equal: bool, problem: str = "") -> None:
         """Take a write of the replay, or one that it should have made."""
         if is_equal:
             self.equal += at_s >= self._since_s
+            return
+        if at_s <= self._gap_s + SETTLE_S:
+            self.passed += 1
             return
         recorded, replayed = ("nothing", text) if not problem else (text, problem)
         self._differ(at_s, "writes", (Difference("write", recorded, replayed),))
@@ -166,7 +176,7 @@ class Judge:
             if ours.at_s < theirs.at_s - late_s:
                 side.replayed.popleft()
                 only = Difference("decision", "none", _text_of(ours, reason))
-                self._differ_unless_passed(side, ours, (only,))
+                self._differ_unless_passed(ours, (only,))
             elif theirs.at_s < ours.at_s - late_s:
                 self._lacks(side, side.recorded.popleft())
             else:
@@ -179,12 +189,12 @@ class Judge:
         if not expected and not side.is_replayed:
             return  # Nobody decided this, it was counted or estimated: decisions have reasons.
         recorded = _text_of(theirs, expected)
-        self._differ_unless_passed(side, theirs, (Difference("decision", recorded, "none"),))
+        self._differ_unless_passed(theirs, (Difference("decision", recorded, "none"),))
 
     def _compare_two(self, side: _Side, theirs: Said, ours: Said, reason: str) -> None:
         expected = self._reason_at(side, theirs.at_s)
         if ours.values == theirs.values and reason == expected:
-            self._agree(side, ours)
+            self.equal += ours.at_s >= self._since_s
             return
         found = [
             Difference(series, f"{one:.10g}", f"{other:.10g}")
@@ -194,14 +204,9 @@ class Judge:
         if expected and reason != expected:
             found.append(Difference(f"{_controller_of(ours.series)} reason", expected, reason))
         if found:
-            self._differ_unless_passed(side, theirs, tuple(found))
+            self._differ_unless_passed(theirs, tuple(found))
         else:
-            self._agree(side, ours)
-
-    def _agree(self, side: _Side, said: Said) -> None:
-        self.equal += said.at_s >= self._since_s
-        if said.at_s >= side.gap_s:
-            side.gap_s = -math.inf
+            self.equal += ours.at_s >= self._since_s
 
     def _reason_at(self, side: _Side, at_s: float) -> str:
         """The recorded reason of that moment; empty when it is not known."""
@@ -209,10 +214,8 @@ class Judge:
             side.reason = side.reasons.popleft()[1]
         return side.reason
 
-    def _differ_unless_passed(
-        self, side: _Side, said: Said, differences: tuple[Difference, ...]
-    ) -> None:
-        if said.at_s <= side.gap_s + SETTLE_S:
+    def _differ_unless_passed(self, said: Said, differences: tuple[Difference, ...]) -> None:
+        if said.at_s <= self._gap_s + SETTLE_S:
             self.passed += 1
         else:
             self._differ(said.at_s, _controller_of(said.series), differences)

@@ -31,11 +31,12 @@ def result_text(found: Replayed) -> str:
     if len(found.gaps) > GAPS_SHOWN:
         lines.append(f"and {len(found.gaps) - GAPS_SHOWN} gaps more")
     if found.passed:
-        lines.append(f"after gaps, {found.passed} decisions differed until all was equal again")
+        lines.append(f"within {SETTLE_S:.0f} s of gaps {found.passed} differed: let pass")
     for text in found.crashes:
         lines.append(f"CRASHED in the replay: {text.splitlines()[0]} {text.splitlines()[-1]}")
     if found.divergence is None:
-        lines.append(f"EQUAL: {found.equal} decisions and writes, all as they were recorded")
+        answers = f", {found.answers} answers to inverters" if found.answers else ""
+        lines.append(f"EQUAL: {found.equal} decisions and writes{answers}, all as recorded")
         lines += [f"although {cause}" for cause in found.causes]
     else:
         total = found.equal + found.divergence_count
@@ -125,6 +126,7 @@ def plain(found: Replayed, other: Replayed | None = None) -> dict[str, Any]:
         "until": show_time(found.until_ms),
         "runs": found.runs,
         "equal": found.equal,
+        "equal_answers": found.answers,
         "different": found.divergence_count,
         "passed_after_gaps": found.passed,
         "gaps": [{"time": show_time(at_ms), "text": text} for at_ms, text in found.gaps],

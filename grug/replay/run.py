@@ -22,9 +22,11 @@ from grug.app.about import started
 from grug.app.control import House, run_house
 from grug.app.load import load_house, own_maps
 from grug.app.writing import open_gate
+from grug.codec.served import ServedImage
 from grug.config.types import HouseConfig
 from grug.errors import MapError, StorageError
 from grug.messages import ActorFailed, Decided, MeterImage, RunStarted
+from grug.replay.asked import UNDER_WAY_S, Asked, AskedMeter, Witness, questions
 from grug.replay.judge import Divergence, Judge, differing_keys
 from grug.replay.measure import Measures
 from grug.replay.player import Buses, Ledger, Player
@@ -40,6 +42,7 @@ from grug.runtime.clock import WallClock
 from grug.sim.seeded import JumpClock, seeded_order
 from grug.storage.segment import FrameKind
 from grug.storage.show import TimeRange
+from grug.transport.framereads import read_traced
 from grug.transport.logreads import blocks_in
 
 WARM_UP_MS = 120_000
@@ -70,6 +73,8 @@ class Replayed:
     divergence_count: int = 0
     equal: int = 0
     """Decisions and writes that were the same."""
+    answers: int = 0
+    """Answers to inverters that were the same, where the ring of frames has them."""
     passed: int = 0
     """Those that differed after a gap, where nobody knows what was remembered."""
     gaps: list[tuple[int, str]] = field(default_factory=list)
@@ -215,9 +220,21 @@ class _Replay:
             begin_s = run.started_s
         judge = Judge(since_s, is_loose=not is_whole)
         stage = _Stage(config, maps, judge, self._found, zero_ms, since_s, until_s)
+        stage.asked = self._asked(recorded, begin_s, zero_ms)
         with seeded_order(1):
             trio.run(stage.run, itertools.chain([first], blocks), clock=JumpClock(begin_s))
         self._take(judge, stage, zero_ms)
+
+    def _asked(self, recorded: Recorded, begin_s: float, zero_ms: int) -> Iterator[Asked]:
+        """What inverters asked from a moment on, as far as the ring of frames has it."""
+        state = self._path.parent if self._path.name == "log" else self._path
+        if self._other is not None or not (state / "frames").is_dir():
+            return iter(())
+        lines = recorded.config.line
+        meters = {meter.line for meter in recorded.config.fakemeter.values()}
+        times = TimeRange(round(begin_s * 1000) + zero_ms, self._times.until_ms)
+        records = read_traced(state / "frames", times)
+        return questions(records, {line: lines[line].baudrate for line in meters})
 
     def _note_causes(self, run: RunStarted, config: HouseConfig, maps: parts.Maps) -> None:
         """What is not as it was recorded."""
@@ -226,7 +243,9 @@ class _Replay:
         if now.version != run.version:
             causes.append(f"version: recorded by grug {run.version}, this is {now.version}")
         if now.digest != run.digest:
-            one, other = msgspec.json.decode(run.config), msgspec.json.decode(now.config)
+            # Keys that grug did not have yet then were what they are by default now.
+            then = started(msgspec.json.decode(run.config, type=HouseConfig), maps, 0.0)
+            one, other = msgspec.json.decode(then.config), msgspec.json.decode(now.config)
             causes += [
                 f"config {text}"
                 for text in differing_keys(one, other)
@@ -242,6 +261,7 @@ class _Replay:
         found.runs += 1
         found.equal += judge.equal
         found.passed += judge.passed
+        found.answers += judge.answers
         found.divergence_count += judge.divergence_count
         found.divergences += judge.divergences
         found.crashes += stage.crashes
@@ -266,6 +286,7 @@ class _Stage:
         until_s: float,
     ) -> None:
         self.crashes: list[str] = []
+        self.asked: Iterator[Asked] = iter(())
         self.begun_s, self.ended_s = math.inf, -math.inf
         self._images: list[MeterImage] = []
         """Those of the decision that comes next."""
@@ -287,6 +308,7 @@ class _Stage:
         kinds = (Decided, MeterImage, ActorFailed)
         self._said = house.feed.subscribe("replay", *kinds, bound=WAITING_MESSAGES_MAX)
         self.begun_s = trio.current_time()
+        self._witness = Witness(self.asked, _asked_meters(self._config, self._maps), self._judge)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(buses.run)
             start = partial(
@@ -304,13 +326,19 @@ class _Stage:
         self._measures.end(self.ended_s)
 
     def _look(self) -> None:
-        """Take what was decided."""
+        """Take what was decided, and see what inverters were told meanwhile."""
+        self._take_said()
+        self._witness.hear(trio.current_time() - UNDER_WAY_S)
+
+    def _take_said(self) -> None:
         if not len(self._said):
             return
         for message in self._said.drain():
             match message:
                 case Decided():
                     self._judge.decided(message)
+                    for image in self._images:
+                        self._witness.show(image, message.decided_s)
                     if message.decided_s >= self._since_s:
                         self._measure(message)
                     self._images.clear()
@@ -323,6 +351,15 @@ class _Stage:
         for image in self._images:
             self._measures.served(image, decided.decided_s)
         self._measures.decided(decided)
+
+
+def _asked_meters(config: HouseConfig, maps: parts.Maps) -> dict[str, AskedMeter]:
+    """The fake meters of a house, by line."""
+    found = {}
+    for name, meter in config.fakemeter.items():
+        served = ServedImage(maps[meter.profile], meter.phases, meter.identity)
+        found[meter.line] = AskedMeter(name, meter.unit, served)
+    return found
 
 
 def _same_run(

@@ -194,8 +194,7 @@ class BlockReader:
         """The run that the last block belongs to."""
         self._house: Recorded | None = None
         self._zero_ms: int | None = None
-        self._kinds: dict[tuple[int, ...], _ReadingsKind | _Other] = {}
-        self._names_of = -1
+        self._kinds: dict[tuple[str, ...], _ReadingsKind | _Other] = {}
         self._qualities: dict[str, list[tuple[int, str]]] = {}
         """By series: since when it was how good."""
 
@@ -332,17 +331,14 @@ class BlockReader:
 
     def _polls(self, columns: list[Column], names: Sequence[str]) -> Iterator[_Poll]:
         """Put together the columns that came together."""
-        if id(names) != self._names_of:  # Another segment has other numbers for its series.
-            self._kinds.clear()
-            self._names_of = id(names)
         start = 0
         for end in range(1, len(columns) + 1):
             if end == len(columns) or columns[end].times is not columns[start].times:
                 part = columns[start:end]
-                ids = tuple([column.series for column in part])
-                kind = self._kinds.get(ids)
+                series = tuple([names[column.series] for column in part])
+                kind = self._kinds.get(series)
                 if kind is None:
-                    kind = self._kinds[ids] = self._kind_of(tuple([names[each] for each in ids]))
+                    kind = self._kinds[series] = self._kind_of(series)
                 yield _Poll(part[0].times, kind, part)
                 start = end
 
@@ -358,6 +354,9 @@ class BlockReader:
                 groups = [register_map.select(poll.registers) for poll in config.poll]
                 polled = [[register.name for register in group] for group in groups]
                 return _readings_kind(device, names, register_map, polled)
+        if device in self._house.config.fakemeter:  # How often it answered, which is steered by.
+            names = tuple([each.partition("/")[2] for each in series])
+            return _ReadingsKind(device, names, (), (True,) * len(names), (False,) * len(names))
         return _Other(series, series[0].startswith(("fakemeter/", "line/")))
 
 

@@ -12,6 +12,7 @@ from grug.errors import StorageError
 from grug.storage.segment import (
     SEGMENT_HEADER_BYTES,
     Event,
+    Frame,
     FrameKind,
     decode_segment_header,
     decode_series,
@@ -151,6 +152,39 @@ def blocks_in(path: Path) -> Iterator[LogBlock]:
             table = decode_series(frame.unpack())
             names[table.first :] = table.series
         yield LogBlock(header.log_id, header.epoch, frame, names, header)
+
+
+def copy_blocks(directory: Path, times: TimeRange, output: Path) -> int:
+    """Write the blocks that meet a time range into one file, which ``blocks_in`` reads.
+
+    They are copied as they are. Of each segment its series tables come along, and its first block,
+    which says of which run it is.
+
+    Returns:
+        How many blocks there are in the range.
+
+    Raises:
+        StorageError: the log cannot be read.
+        OSError: the file cannot be written.
+    """
+    count, segment, seen = 0, -1, 0
+    begin: list[Frame] = []
+    with output.open("wb") as file:
+        for block in blocks_in(directory):
+            frame = block.frame
+            if block.header.first_seq != segment:
+                segment, begin, seen = block.header.first_seq, [], 0
+            is_table = frame.kind == FrameKind.SERIES
+            seen += not is_table and frame.kind != FrameKind.EVENTS
+            if not is_table and times.meets(frame.t_min_ms, frame.t_max_ms):
+                if not file.tell():
+                    file.write(block.header.encode())
+                file.writelines([each.encode() for each in (*begin, frame)])
+                begin = []
+                count += 1
+            elif is_table or seen <= 1:
+                begin.append(frame)
+    return count
 
 
 def rows_of_block(block: LogBlock, times: TimeRange, wanted: Wanted) -> Rows:

@@ -72,7 +72,15 @@ async def test_show_tells_wishes_of_every_path_and_the_offset_that_holds(tmp_pat
 
 async def test_nonsense_is_refused_and_the_next_line_is_served(tmp_path: Path) -> None:
     async with serving(tmp_path, Feed()):
-        for line in ("x", "[]", "[" * 5000, '{"command": "dance"}', "{}", '{"command": ["show"]}'):
+        for line in (
+            "x",
+            "[]",
+            "[" * 5000,
+            '"\\ud800"',
+            '{"command": "dance"}',
+            "{}",
+            '{"command": ["show"]}',
+        ):
             assert "refused" in await ask(tmp_path, line)
         assert "accepted" in await ask(tmp_path, WISH)
         assert (tmp_path / commands.SOCKET).stat().st_mode & 0o777 == 0o600
@@ -127,3 +135,12 @@ async def test_registers_are_written_and_read_through_the_gate(tmp_path: Path) -
         assert await ask(tmp_path, question) == {"values": {"a": 3, "b": None}}
         assert "commands are" in (await ask(tmp_path, {"command": "show"}))["refused"]
         nursery.cancel_scope.cancel()
+
+
+async def test_text_that_cannot_be_passed_on_reaches_nobody(tmp_path: Path) -> None:
+    feed = Feed()
+    with feed.subscribe("test", SetOffset) as wishes:
+        async with serving(tmp_path, feed):
+            half_a_character = json.dumps(WISH | {"why": "\ud800"})
+            assert "refused" in await ask(tmp_path, half_a_character)
+            assert wishes.drain() == []
