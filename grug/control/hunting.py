@@ -22,10 +22,10 @@ class HuntingSettings:
     """The grid's error has to go this far to both sides."""
     swing_s: float = 3.0
     """A reversal that took longer is somebody's doing."""
-    grave_w: tuple[float, float] = (1500.0, 600.0)
+    grave_w: tuple[float, float] = (1800.0, 400.0)
     """Beyond the first of both peaks a reversal counts as one more for each of the second, so that
     a loop that swings by kilowatts is noticed within seconds."""
-    grave_w_max: float = 2700.0
+    grave_w_max: float = 2600.0
     """Peaks count no further than this: larger ones are jumps of a load."""
     forget_s: float = 15.0
     """Time constant with which reversals are forgotten."""
