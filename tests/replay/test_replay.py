@@ -19,7 +19,7 @@ from grug.app.load import load_house
 from grug.app.parts import load_maps
 from grug.control import offset
 from grug.demo.record import Record
-from grug.demo.settings import MEASURED, DemoSettings, example_house
+from grug.demo.settings import DemoSettings, example_house
 from grug.errors import StorageError
 from grug.messages import Decided, RunStarted
 from grug.replay import Replayed, load_other, replay
@@ -54,10 +54,7 @@ def with_recorded_offset(tmp_path: Path, before: str, after: str) -> Path:
     """The example house as the session had it, but for one key."""
     path = changed_house(tmp_path, "power = 0 ", "power = 300 ")
     text = path.read_text(encoding="utf-8").replace(before, after)
-    measured = "".join(f"{key} = {float(value)}\n" for key, value in MEASURED.items())
-    for inverter in ("solis1", "solis2"):  # The demo knows how its own inverters answer.
-        section = f"[inverter.{inverter}]\n"
-        text = text.replace(section, section + measured)
+    text = text.replace("share = 1.0", "gain = 0.45\ndead_time = 0.55\nshare = 1.0")
     path.write_text(text, encoding="utf-8")
     return path
 
