@@ -28,13 +28,18 @@ async def serving(path: Path, feed: Feed) -> AsyncIterator[None]:
         nursery.start_soon(
             lambda: commands.run(feed, socket_path=path / commands.SOCKET, settings=SETTINGS)
         )
-        for _ in range(1000):
-            with suppress(OSError):
-                await (await trio.open_unix_socket(str(path / commands.SOCKET))).aclose()
-                break
-            await trio.sleep(0.001)
+        await answering(path)
         yield
         nursery.cancel_scope.cancel()
+
+
+async def answering(path: Path) -> None:
+    """Wait until the socket is there and listens, which are two things."""
+    for _ in range(1000):
+        with suppress(OSError):
+            await (await trio.open_unix_socket(str(path / commands.SOCKET))).aclose()
+            return
+        await trio.sleep(0.001)
 
 
 async def ask(path: Path, line: str | dict[str, Any]) -> dict[str, Any]:
@@ -124,8 +129,7 @@ async def test_registers_are_written_and_read_through_the_gate(tmp_path: Path) -
         nursery.start_soon(write)
         nursery.start_soon(answer)
         nursery.start_soon(partial(run, writes=writes, values=values))
-        while not path.exists():  # noqa: ASYNC110  the socket is all there is to see
-            await trio.sleep(0.001)
+        await answering(tmp_path)
         wish = {"command": "write", "device": "solis1", "values": {"mode": 3}, "who": "me"}
         assert "why" in (await ask(tmp_path, wish))["refused"]
         answered = await ask(tmp_path, wish | {"why": "test"})
