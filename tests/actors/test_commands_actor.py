@@ -22,24 +22,24 @@ SETTINGS = OffsetSettings("grid", "total_power", (SteeredInverter("solis1", "fak
 WISH = {"command": "offset", "target": "house", "power_w": 500, "for_s": 60, "who": "test"}
 
 
+async def wait_until_served(path: Path) -> None:
+    """The socket is there a moment before it listens."""
+    for _ in range(10_000):
+        with suppress(OSError):
+            await (await trio.open_unix_socket(str(path / commands.SOCKET))).aclose()
+            break
+        await trio.sleep(0.001)
+
+
 @asynccontextmanager
 async def serving(path: Path, feed: Feed) -> AsyncIterator[None]:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(
             lambda: commands.run(feed, socket_path=path / commands.SOCKET, settings=SETTINGS)
         )
-        await answering(path)
+        await wait_until_served(path)
         yield
         nursery.cancel_scope.cancel()
-
-
-async def answering(path: Path) -> None:
-    """Wait until the socket is there and listens, which are two things."""
-    for _ in range(1000):
-        with suppress(OSError):
-            await (await trio.open_unix_socket(str(path / commands.SOCKET))).aclose()
-            return
-        await trio.sleep(0.001)
 
 
 async def ask(path: Path, line: str | dict[str, Any]) -> dict[str, Any]:
@@ -129,7 +129,7 @@ async def test_registers_are_written_and_read_through_the_gate(tmp_path: Path) -
         nursery.start_soon(write)
         nursery.start_soon(answer)
         nursery.start_soon(partial(run, writes=writes, values=values))
-        await answering(tmp_path)
+        await wait_until_served(tmp_path)
         wish = {"command": "write", "device": "solis1", "values": {"mode": 3}, "who": "me"}
         assert "why" in (await ask(tmp_path, wish))["refused"]
         answered = await ask(tmp_path, wish | {"why": "test"})
