@@ -183,7 +183,9 @@ async def take_trial(
                 say(f"this takes {seconds_of(settings) / 60.0:.1f} minutes, and more if it waits\n")
             if isinstance(act, Ask):
                 last = act.target
-                problem = await _wish(ask, act, who)
+                # Never left half way: what ends it must not be heard before it.
+                with trio.CancelScope(shield=True):
+                    problem = await _wish(ask, act, who)
                 if problem:
                     return record, problem
                 if act.for_s:
