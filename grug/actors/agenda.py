@@ -36,12 +36,15 @@ async def run(
         feed: gets the wishes.
         entries: the schedule.
         wall_now: the local time, with its zone.
-        is_clock_set: whether that can be believed; nothing is asked for while it cannot.
+        is_clock_set: whether that can be believed; nothing is asked for before it can.
     """
     keeper = _Keeper(feed, entries)
+    was_set = False
     while True:
         wait_s = LOOK_S
-        if is_clock_set():
+        # Once it was, it is only a little wrong, however long the time service is away.
+        was_set = was_set or is_clock_set()
+        if was_set:
             now = wall_now()
             keeper.look(now, trio.current_time())
             wait_s = next_change_s(entries, now, LOOK_S)

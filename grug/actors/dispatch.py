@@ -134,7 +134,7 @@ class _Dispatcher:
             return
         phase, reason = probed(self._settings, got.values[0])
         if phase is Phase.ABSENT:
-            self._state = self._state._replace(phase=phase)
+            self._state = DispatchState(phase, tried_s=trio.current_time())
             self._note(reason)
             return
         left = await self._get(ENABLED)
@@ -156,8 +156,8 @@ class _Dispatcher:
             reply = await self._checked(plan, reply)
         if reply.reason:
             self._fail(reply.reason)
-            if is_start or plan.act is Act.ARM:
-                await self._release(Plan(Act.RELEASE, 0.0, "it does not do as told"))
+            # The gate has left the master switch off, if anything was sent: nothing is carried.
+            await self._release(Plan(Act.RELEASE, 0.0, "it does not do as told"))
             return
         armed_s = self._state.armed_s if plan.act is Act.MOVE else now_s
         self._state = DispatchState(Phase.ACTIVE, plan.power_w, armed_s, now_s)

@@ -26,6 +26,7 @@ from grug.errors import StorageError
 from grug.messages import LogCounted, Message, Noted, StopRecording
 from grug.runtime.clock import WallClock
 from grug.runtime.feed import Feed, Subscription
+from grug.runtime.recording import ClockWatch, keep
 from grug.storage.collect import Collector
 from grug.storage.segment import FrameFlag
 from grug.storage.series import LOGGED_KINDS, About, time_of
@@ -39,9 +40,6 @@ _BLOCK_SPAN_MS_MAX = 86_400_000
 """A block's times must lie close together; more means that the clock was set."""
 REOPEN_AFTER_S = 10.0
 _COUNT_EVERY_S = 1.0
-CLOCK_WAIT_S = 600.0
-"""Without a network nobody sets the clock; then its times are taken as they are."""
-_DAY_MS = 86_400_000
 
 
 class LogSettings(Protocol):
@@ -98,9 +96,7 @@ async def run(
     Raises:
         StorageError: not durable, and the log cannot be opened.
     """
-    limits = Limits(
-        settings.max_bytes, round(settings.max_age_days * _DAY_MS), settings.reserve_bytes
-    )
+    limits = Limits.of(settings.max_bytes, settings.max_age_days, settings.reserve_bytes)
     open_log = partial(LogWriter, log_directory, limits, is_durable=is_durable)
     writer = await _open_in_time(open_log, source, feed) if is_durable else open_log()
     if writer is None:
@@ -111,20 +107,15 @@ async def run(
         recorder = _Recorder(
             writer, feed, wall, float(settings.block), on_block, resume, about or About()
         )
-        while True:
-            messages: list[Message] = []
-            with trio.move_on_after(recorder.block_s):
-                messages = await source.receive_batch()
-            for message in messages:
-                if isinstance(message, StopRecording):
-                    await recorder.write_block(is_durable)
-                    recorder.publish_count()
-                    return message.ship
-                if recorder.take(message):
-                    await recorder.write_block(is_durable)
-            if not messages:
-                await recorder.write_block(is_durable)
-            recorder.count_if_due(trio.current_time())
+        stop = await keep(
+            source,
+            block_s=recorder.block_s,
+            take=recorder.take,
+            write=partial(recorder.write_block, is_durable),
+            rest=recorder.count_if_due,
+        )
+        recorder.publish_count()
+        return stop.ship
     finally:
         writer.close()
 
@@ -178,7 +169,7 @@ class _Recorder:
         self._blocks = 0
         self._counted_s = trio.current_time()
         self._lost_samples = 0
-        self._clock = _Clock(wall, self._note)
+        self._clock = ClockWatch(wall, self._note)
         self._flags = 0
         self._origin_ms = 0
         self._after_cut: tuple[Message, float, int] | None = None
@@ -250,8 +241,9 @@ class _Recorder:
         if self._on_block is not None and self._flags != FrameFlag.UNSYNCHRONISED:
             self._on_block(seq)
 
-    def count_if_due(self, now_s: float) -> None:
+    def count_if_due(self) -> None:
         """Publish the counters about once a second."""
+        now_s = trio.current_time()
         if now_s - self._counted_s >= _COUNT_EVERY_S:
             self._counted_s = now_s
             self.publish_count()
@@ -287,44 +279,3 @@ class _Recorder:
 
     def _note(self, text: str) -> None:
         self._feed.publish(Noted("recorder", text, trio.current_time()))
-
-
-class _Clock:
-    """Whether the system's clock is to be believed."""
-
-    def __init__(self, wall: WallClock, note: Callable[[str], None]) -> None:
-        self._wall = wall
-        self._note = note
-        self._was_set = False
-        """Once it was, it is only a little wrong however long the time service is away."""
-        self._waiting_since_s: float | None = None
-        self._unset_ms = 0
-
-    def flags(self, now_s: float) -> int:
-        """What to say of a block that begins now; see ``FrameFlag``."""
-        self._was_set = self._was_set or self._wall.is_synchronised()
-        if self._was_set:
-            return 0
-        if not self._wall.will_be_set():
-            return FrameFlag.UNSYNCHRONISED | FrameFlag.FINAL
-        if self._waiting_since_s is None:
-            self._waiting_since_s = now_s
-            self._unset_ms = self._wall.utc_ms(now_s)
-            self._note(
-                "the clock is not synchronised yet: blocks are written, but held back until it is,"
-                f" {CLOCK_WAIT_S / 60:g} min at most"
-            )
-        if now_s - self._waiting_since_s > CLOCK_WAIT_S:
-            return FrameFlag.UNSYNCHRONISED | FrameFlag.FINAL
-        return FrameFlag.UNSYNCHRONISED
-
-    def note_set(self, now_s: float) -> None:
-        """Say by how much the clock was wrong, now that it is set."""
-        if self._waiting_since_s is None:
-            return
-        waited_s = now_s - self._waiting_since_s
-        wrong_s = (self._wall.utc_ms(now_s) - self._unset_ms) / 1000 - waited_s
-        self._note(
-            f"the clock is synchronised: {waited_s:.0f} s before that are corrected"
-            f" by {wrong_s:+g} s"
-        )

@@ -89,7 +89,9 @@ class _Keeper:
             state = plan.state
             self._tell(seen, plan.reason, now_s)
             if plan.switch is not Switch.NONE:
-                await self._apply(solis.power(plan.switch is Switch.ON), plan.reason)
+                is_on = plan.switch is Switch.ON
+                # A budget that has run out keeps it from going off, never from coming back.
+                await self._apply(solis.power(is_on), plan.reason, is_forced=is_on)
                 state = power_save.switched(state, plan.switch, trio.current_time())
             await trio.sleep(LOOK_S)
 
@@ -122,7 +124,7 @@ class _Keeper:
             )
         )
 
-    async def _apply(self, change: Change, why: str) -> None:
+    async def _apply(self, change: Change, why: str, *, is_forced: bool = False) -> None:
         now_s = trio.current_time()
         reply = await self._writes.ask(
             SetRegisters(
@@ -132,6 +134,7 @@ class _Keeper:
                 self._who,
                 why,
                 may_guarded=True,
+                is_forced=is_forced,
             )
         )
         failed = f"; it did not go: {reply.reason}" if reply.reason else ""

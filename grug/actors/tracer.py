@@ -24,6 +24,7 @@ from grug.messages import Message, Noted, StopRecording, WireTraced
 from grug.model import WireRecord
 from grug.runtime.clock import WallClock
 from grug.runtime.feed import Feed, Subscription
+from grug.runtime.recording import ClockWatch, keep
 from grug.storage.frames import RECORDS_MAX, decode_wire, encode_wire
 from grug.storage.segment import FrameKind, SeriesTable, encode_frame, encode_series
 from grug.transport.logfiles import blocks_of, list_segments
@@ -36,7 +37,6 @@ BLOCK_S = 30.0
 adapters, whose times are less regular, it is up to half as much again."""
 BLOCK_BYTES_MAX = 1 << 20
 _RECORD_BYTES = 100
-_DAY_MS = 86_400_000
 
 
 class RingSettings(Protocol):
@@ -75,23 +75,10 @@ async def run(
         resume: the run repeats exactly what an earlier one did: what the ring has already is not
             written again.
     """
-    limits = Limits(
-        settings.frames_max_bytes, round(settings.max_age_days * _DAY_MS), settings.reserve_bytes
-    )
+    limits = Limits.of(settings.frames_max_bytes, settings.max_age_days, settings.reserve_bytes)
     ring = _Ring(partial(LogWriter, directory, limits, is_durable=False), wall, feed, resume)
     try:
-        while True:
-            messages: list[Message] = []
-            with trio.move_on_after(BLOCK_S):
-                messages = await source.receive_batch()
-            for message in messages:
-                if isinstance(message, StopRecording):
-                    await ring.write_block()
-                    return
-                if isinstance(message, WireTraced) and ring.take(message):
-                    await ring.write_block()
-            if not messages:
-                await ring.write_block()
+        await keep(source, block_s=BLOCK_S, take=ring.take, write=ring.write_block)
     finally:
         ring.close()
 
@@ -104,6 +91,7 @@ class _Ring:
     ) -> None:
         self._open_ring = open_ring
         self._wall = wall
+        self._clock = ClockWatch(wall)
         self._feed = feed
         self._resume = resume
         self._writer: LogWriter | None = None
@@ -115,8 +103,10 @@ class _Ring:
         self._had_us = -1
         """Up to here the ring has what an earlier run did."""
 
-    def take(self, message: WireTraced) -> bool:
+    def take(self, message: Message) -> bool:
         """Gather; says whether a block is complete."""
+        if not isinstance(message, WireTraced):
+            return False
         self._wires = message.wires
         self._records += message.records
         self._bytes += sum([len(record.data) + _RECORD_BYTES for record in message.records])
@@ -159,8 +149,10 @@ class _Ring:
             del records[:RECORDS_MAX]
 
     def _append_block(self, writer: LogWriter, records: list[WireRecord]) -> None:
-        first_ms, last_ms = (
-            self._wall.utc_ms(record.at_us / 1e6) for record in (records[0], records[-1])
+        # The flags first: a clock that is set in between makes true times doubtful, not false true.
+        flags = self._clock.flags(records[-1].at_us / 1e6)
+        last_ms, first_ms = (
+            self._wall.utc_ms(record.at_us / 1e6) for record in (records[-1], records[0])
         )
         last_ms = max(first_ms, last_ms)
 
@@ -175,6 +167,7 @@ class _Ring:
                 t_min_ms=first_ms,
                 t_max_ms=first_ms,
                 monotonic_ms=records[0].at_us // 1000,
+                flags=flags,
             )
 
         def frames(seq: int) -> list[bytes]:
@@ -187,6 +180,7 @@ class _Ring:
                 t_min_ms=first_ms,
                 t_max_ms=last_ms,
                 monotonic_ms=records[-1].at_us // 1000,
+                flags=flags,
             )
             return [*tables, block]
 

@@ -13,7 +13,15 @@ from collections.abc import Callable
 
 import trio
 
-from grug.messages import Message, Noted, Readings, RegistersSet, SetRegisters
+from grug.messages import (
+    GetRegisters,
+    Message,
+    Noted,
+    Readings,
+    RegistersGot,
+    RegistersSet,
+    SetRegisters,
+)
 from grug.runtime.calls import Call, ValueCalls, WriteCalls
 from grug.runtime.feed import Feed
 from grug.runtime.gate import Gate
@@ -41,14 +49,27 @@ async def run(
 
 
 async def _answer_questions(gate: Gate, questions: ValueCalls) -> None:
-    async for call in questions:
-        if not call.is_abandoned:
-            call.reply(await gate.get(call.request))
+    async with trio.open_nursery() as nursery:  # A device that is silent keeps no other waiting.
+        async for call in questions:
+            if not call.is_abandoned:
+                nursery.start_soon(_answer_question, gate, call)
+
+
+async def _answer_question(gate: Gate, call: Call[GetRegisters, RegistersGot]) -> None:
+    reply = RegistersGot((), "the gate failed before it was read")
+    try:
+        reply = await gate.get(call.request)
+    finally:  # Nobody waits for ever because we crash.
+        call.reply(reply)
 
 
 async def _answer(gate: Gate, feed: Feed, call: Call[SetRegisters, RegistersSet]) -> None:
     was_recorded = gate.is_recorded
-    call.reply(await gate.set(call.request))
+    reply = RegistersSet((), "the gate failed: what became of it is unknown")
+    try:
+        reply = await gate.set(call.request)
+    finally:
+        call.reply(reply)
     if gate.is_recorded is not was_recorded:
         text = "the ledger of writes works again"
         text = text if gate.is_recorded else f"the ledger cannot be written: {_ONLY_RAM}"

@@ -73,7 +73,7 @@ async def run_house(
     async with trio.open_nursery() as nursery:
         if data is not None:
             keeper = _forwarder(house, data, all_else_stopped)
-            nursery.start_soon(supervise, keeper, house.feed, name=keeper.name)
+            nursery.start_soon(supervise, keeper, house.feed, all_else_stopped, name=keeper.name)
             started_s = whole_ms(trio.current_time())
             house.feed.publish(started(house.config, house.maps, started_s))
         async with trio.open_nursery() as asking:
@@ -105,6 +105,7 @@ def _forwarder(house: House, data: DataSide, all_else_stopped: trio.Event) -> Pa
             ship_at_end=data.ship_at_end,
             take_trace=data.tap.take if data.tap is not None else None,
         ),
+        is_vital=False,
     )
 
 

@@ -176,7 +176,15 @@ async def _ship(settings: DataSettings, state: Path, synced: Synced, feed: Feed)
 
 
 async def _serve(settings: DataSettings, state: Path, synced: Synced, feed: Feed) -> None:
-    """Let other machines fetch the log; ends when cancelled. A port that is taken stops nothing."""
+    """Let other machines fetch the log; ends when cancelled."""
+    serve = partial(_listen_and_serve, settings, state, synced, feed)
+    await supervise(Part("logserver", serve, is_vital=False), feed)
+
+
+async def _listen_and_serve(
+    settings: DataSettings, state: Path, synced: Synced, feed: Feed
+) -> None:
+    """Get the port, however long it is taken, and serve: a crash has closed the one before."""
     place = settings.config.log.serve
     host, _, port = place.rpartition(":")
     last_text = ""
@@ -190,15 +198,13 @@ async def _serve(settings: DataSettings, state: Path, synced: Synced, feed: Feed
             last_text = text
             feed.publish(Noted("logserver", text, trio.current_time()))
         await trio.sleep(SERVE_AGAIN_S)
-    serve = partial(
-        logserver.run,
+    await logserver.run(
         log_directory=state / "log",
         synced=synced,
         listeners=list(listeners),
         token=settings.config.log.token,
         feed=feed,
     )
-    await supervise(Part("logserver", serve, is_vital=False), feed)
 
 
 async def _publish_received(link: Link, feed: Feed) -> None:

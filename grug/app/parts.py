@@ -26,7 +26,7 @@ from grug.codec.served import power_range_w
 from grug.config.checks.steering import LIMIT_REGISTER
 from grug.config.loads import group_name, line_schedule, spans_of, unit_traits
 from grug.config.schedule import entry_of
-from grug.config.types import DeviceConfig, GridConfig, HouseConfig
+from grug.config.types import DeviceConfig, GridConfig, HouseConfig, InverterConfig
 from grug.control.circulation import CirculationSettings
 from grug.control.ladder import LadderSettings
 from grug.control.meterport import MeterTally
@@ -224,7 +224,7 @@ def desk(house: House, maps: Maps, gate: Writes) -> list[Part]:
         writes=gate.caller,
         values=gate.questions,
     )
-    return [Part("commands", start)]
+    return [Part("commands", start, is_vital=False)]
 
 
 def schedule(
@@ -249,7 +249,7 @@ def schedule(
         return dt.datetime.fromtimestamp(wall.utc_ms(trio.current_time()) / 1000, zone)
 
     start = partial(agenda.run, house.feed, entries=entries, wall_now=wall_now, is_clock_set=is_set)
-    return [Part("schedule", start)]
+    return [Part("schedule", start, is_vital=False)]
 
 
 def offset_settings(config: HouseConfig, maps: Maps) -> OffsetSettings | None:
@@ -275,7 +275,7 @@ def offset_settings(config: HouseConfig, maps: Maps) -> OffsetSettings | None:
                 unit_id=device.unit,
                 device=inverter.device,
                 meter=inverter.meter,
-                plant=Plant(inverter.gain, inverter.dead_time, inverter.lag),
+                plant=_plant_of(inverter),
                 hears_offset=inverter.control != "dispatch",
             )
         )
@@ -405,6 +405,13 @@ def _poll_groups(
             ticks=ticks.get((name, group_name(device, number))),
             is_snapshot=poll.snapshot,
         )
+
+
+def _plant_of(inverter: InverterConfig) -> Plant:
+    """How an inverter answers to its meter, if that was measured."""
+    if inverter.gain is None or inverter.dead_time is None:
+        return Plant(is_measured=False)
+    return Plant(inverter.gain, inverter.dead_time, inverter.lag)
 
 
 def _bound_w(bound_w: float | None) -> float:

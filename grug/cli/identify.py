@@ -22,7 +22,7 @@ import msgspec
 import trio
 
 from grug.cli.house import socket_of
-from grug.cli.identify_report import keys_of, plain_of, report, write_keys
+from grug.cli.identify_report import keys_of, plain_of, problem_of_house, report, write_keys
 from grug.control.identify import Fit, fit
 from grug.control.margin import Margin, margin_of
 from grug.control.powers import Powers
@@ -68,7 +68,7 @@ WHY = "small steps to see how inverters answer"
 @click.option(
     "--write",
     "house",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=click.Path(dir_okay=False, path_type=Path),
     metavar="HOUSE",
     help="Put the keys into this house.toml, with a backup beside it.",
 )
@@ -97,6 +97,10 @@ def identify(
     house: Path | None,
 ) -> int:
     """Do all of it."""
+    problem = "" if house is None else problem_of_house(house, inverters)
+    if problem:  # Found before the house is disturbed for minutes.
+        sys.stderr.write(f"{problem}\n")
+        return 2
     path = socket_of(state)
     if path is None:
         return 1

@@ -6,7 +6,7 @@ import math
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +96,18 @@ def plain_of(fits: Mapping[str, Fit], margin: Margin | None) -> dict[str, Any]:
         "inverters": inverters,
         "margin": None if margin is None else msgspec.to_builtins(margin),
     }
+
+
+def problem_of_house(house: Path, inverters: Iterable[str]) -> str:
+    """Why keys of these inverters could not be put into a house.toml, or an empty text."""
+    try:
+        known = load_house(house).house.inverter
+        text = house.read_bytes().decode()
+        for name in inverters or known:
+            with_keys(text, ("inverter", name), {"gain": 1.0})
+    except (OSError, EditError, UnicodeDecodeError, GrugError, ExceptionGroup) as error:
+        return f"{house}: {error}"
+    return ""
 
 
 def write_keys(house: Path, keys: Mapping[str, Mapping[str, float | str]]) -> str:

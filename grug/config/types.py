@@ -118,10 +118,11 @@ class InverterConfig(Struct, frozen=True):
     """The device that measures its AC port; empty when there is none."""
     share: float = 1.0
     """Its part of the house's power, relative to the other inverters' shares."""
-    gain: float = 0.45
+    gain: float | None = None
     """W per second by which it changes for each W that its meter shows; ``grug identify-plant``
-    measures this and the two that follow."""
-    dead_time: Seconds = Seconds(0.55)
+    measures this and the two that follow. While it or the dead time is not known, the inverters are
+    told the plain power, as their meter would tell it."""
+    dead_time: Seconds | None = None
     """From an answer of its meter until its AC port begins to move."""
     lag: Seconds = Seconds(0.1)
     """Time constant of the move itself."""

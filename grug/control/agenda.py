@@ -87,7 +87,8 @@ def step(
         if ends:
             expires_s = now_s + (max(ends) - now).total_seconds()
             known_s = held.get(entry.name)
-            if known_s is None or abs(known_s - expires_s) > MOVED_S:
+            # After one that is asked for anew come those that began later: the newest is obeyed.
+            if wishes or known_s is None or abs(known_s - expires_s) > MOVED_S:
                 wishes.append(entry.wish(expires_s))
                 known_s = expires_s
             holds[entry.name] = known_s

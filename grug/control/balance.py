@@ -48,6 +48,8 @@ class InverterFacts(msgspec.Struct, frozen=True):
     ac_w: float | None = None
     """Out of its AC port."""
     soc_pct: float = 50.0
+    soc_s: float = -1e9
+    """When that was read; until then it is a guess that only weighs one battery with another."""
     battery_v: float = 50.0
     charge_a_max: float = math.inf
     discharge_a_max: float = math.inf

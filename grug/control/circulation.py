@@ -5,9 +5,9 @@ that differ, a wish for one inverter, one that charges from the grid by its own 
 do what it is told. It works in two stages, on what was measured:
 
 1. Power that goes around is taken back on both sides at once, by the same amount.
-2. When that has not helped after half of the allowed time, those that discharge are held back: they
-   are told to stop, whatever the house takes from the grid, for as long as another still charges;
-   and after three quarters of it those that charge, for as long as another discharges.
+2. When that has not helped after two fifths of the allowed time, those that discharge are held
+   back: they are told to stop, whatever the house takes from the grid, for as long as another still
+   charges; and after three fifths of it those that charge, for as long as another discharges.
 """
 
 from __future__ import annotations
@@ -16,6 +16,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import msgspec
+
+GIVING_PART, TAKING_PART = 0.4, 0.6
+"""Parts of the allowed time after which those that discharge, and those that charge, are held: what
+is left of it is enough for the slowest inverter to do so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +95,10 @@ def watch(
     lasted_s = 0.0 if since_s is None else now_s - since_s
     out_w = {name: -power_w for name, power_w in charging_w.items()}
     giving, giving_s = _held(
-        settings, (before.giving, before.giving_s), charging_w, lasted_s * 2.0, now_s
+        settings, (before.giving, before.giving_s), charging_w, lasted_s / GIVING_PART, now_s
     )
     taking, taking_s = _held(
-        settings, (before.taking, before.taking_s), out_w, lasted_s * 4.0 / 3.0, now_s
+        settings, (before.taking, before.taking_s), out_w, lasted_s / TAKING_PART, now_s
     )
     return Circulation(since_s, giving, giving_s, taking, taking_s)
 

@@ -23,6 +23,8 @@ from grug.model import Value
 PATIENCE_S = 10.0
 """How long a command may wait for a busy line."""
 REGISTERS_MAX = 100
+_INTEGERS = range(-(1 << 63), 1 << 64)
+"""What a message can carry, and more than any register holds."""
 
 
 class _Write(msgspec.Struct, forbid_unknown_fields=True):
@@ -56,6 +58,9 @@ def parse_write(request: Mapping[str, Any], now_s: float) -> SetRegisters | Refu
         return Refused(f"who and why have at most {TEXT_MAX} characters")
     if not 0 < len(wish.values) <= REGISTERS_MAX:
         return Refused(f"between 1 and {REGISTERS_MAX} values are written at once")
+    numbers = [*wish.values.values(), *wish.masks.values()]
+    if any(isinstance(each, int) and each not in _INTEGERS for each in numbers):
+        return Refused("no register holds a number of more than 64 bits")
     if not wish.masks.keys() <= wish.values.keys():
         return Refused("a mask is for a register whose value is given")
     return SetRegisters(

@@ -41,6 +41,8 @@ MOVE_S = 1.0
 ARMS_PER_TIMER = 4
 """How often the timer is armed anew before it would end."""
 RETRY_S = 5.0
+ABSENT_S = 3600.0
+"""Registers that were not there are looked for again: an inverter that wakes up says so, too."""
 WISH_S_MAX = 5.0
 """An older decision of the offset controller is none."""
 
@@ -151,11 +153,11 @@ def decide(
     is_resting = now_s - state.tried_s < RETRY_S
     power_w = wanted_w or 0.0
     match state.phase:
-        case Phase.ABSENT:
+        case Phase.ABSENT if now_s - state.tried_s < ABSENT_S:
             return Plan(Act.WAIT, 0.0, "the firmware has no dispatch registers")
         case Phase.UNKNOWN if is_resting:
             return Plan(Act.WAIT, 0.0, "no answer yet")
-        case Phase.UNKNOWN:
+        case Phase.UNKNOWN | Phase.ABSENT:
             return Plan(Act.PROBE, 0.0, "whether the firmware has dispatch registers")
         case Phase.IDLE if abs(power_w) < DEAD_BAND_W:
             return Plan(Act.WAIT, 0.0, "nothing to carry")
@@ -170,7 +172,9 @@ def decide(
     if power_w == 0.0:
         return Plan(Act.RELEASE, 0.0, "no offset any more")
     moves_w = abs(power_w - state.power_w)
-    if now_s - state.armed_s >= settings.timer_s / ARMS_PER_TIMER:
+    # After a failure nobody knows what the registers hold, the master switch included.
+    has_failed = state.tried_s >= state.armed_s
+    if has_failed or now_s - state.armed_s >= settings.timer_s / ARMS_PER_TIMER:
         return Plan(Act.ARM, power_w, f"armed again, {power_w:g} W")
     if moves_w >= DEAD_BAND_W and now_s - state.moved_s >= MOVE_S:
         return Plan(Act.MOVE, power_w, f"offset of {power_w:g} W")

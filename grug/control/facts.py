@@ -101,6 +101,8 @@ class FactsBook:
                 fact = self.facts.get(name, InverterFacts())
                 self.facts[name] = replace(fact, is_off_grid=is_off)
         news = {field: numbers[register] for register, field in NEWS if register in numbers}
+        if SOC in numbers:
+            news["soc_s"] = readings.read_s
         if news:
             self.facts[name] = replace(self.facts.get(name, InverterFacts()), **news)
 

@@ -355,8 +355,8 @@ def _serve(
     served: list[float] = []
     for inverter in settings.inverters:
         asked_w = told[inverter.name] - _unsaid_w(settings, state, inverter, now_s)
-        power_w = min(max(asked_w, inverter.power_w_min), inverter.power_w_max)
-        if power_w != asked_w:
+        power_w = round(min(max(asked_w, inverter.power_w_min), inverter.power_w_max), 1)
+        if not inverter.power_w_min <= asked_w <= inverter.power_w_max:
             reason = f"{reason}; {inverter.fakemeter} limited to what its register carries"
         max_age_s = inverter.max_age_s
         if inverter.name in surging:
@@ -461,5 +461,6 @@ def _image(
 def _decided(
     settings: OffsetSettings, now_s: float, values: tuple[float, ...], reason: str
 ) -> Decided:
-    """The decision as a message."""
-    return Decided(CONTROLLER, now_s, settings.decided_names, values, reason)
+    """The decision as a message, in tenths of a watt: longer numbers only fill the log."""
+    rounded = tuple([round(value, 1) for value in values])
+    return Decided(CONTROLLER, now_s, settings.decided_names, rounded, reason)

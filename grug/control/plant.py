@@ -40,6 +40,8 @@ class Plant:
     """Time constant of the move itself."""
     passing_s: float = 1.5
     """In this time the AC port takes back what it did by itself."""
+    is_measured: bool = True
+    """Whether this is known of the inverter, and not just assumed: then it may be told surges."""
 
 
 class Asking(msgspec.Struct, frozen=True):
@@ -121,15 +123,21 @@ def under_way_w(plant: Plant, motion: Motion, now_s: float, asking: Asking | Non
         gain_w = plant.gain_per_s * motion.told_w
         for at_s, for_s in heard(asking, motion.told_s, now_s):
             total_w += gain_w * for_s * (1.0 - done(plant, now_s - at_s))
+    # Written out, since this is asked at every decision: what is over is passed by.
+    begun_s = now_s - plant.dead_s
+    over_s = begun_s - DONE_LAGS * plant.lag_s
     for at_s, moves_w in motion.moves:
-        total_w += moves_w * (1.0 - done(plant, now_s - at_s))
+        if at_s >= begun_s:
+            total_w += moves_w
+        elif at_s > over_s:
+            total_w += moves_w * math.exp((at_s - begun_s) / plant.lag_s)
     return total_w
 
 
 def recent(plant: Plant, motion: Motion, now_s: float) -> float:
     """W that were set going so lately that they might not be seen yet, were it twice as slow."""
     oldest_s = now_s - 2.0 * (plant.dead_s + plant.lag_s)
-    return sum(moves_w for at_s, moves_w in motion.moves if at_s >= oldest_s)
+    return sum([moves_w for at_s, moves_w in motion.moves if at_s >= oldest_s])
 
 
 def passing_w(plant: Plant, motion: Motion, now_s: float) -> float:
@@ -137,6 +145,18 @@ def passing_w(plant: Plant, motion: Motion, now_s: float) -> float:
     if motion.ac_s is None:
         return 0.0
     return motion.passing_w * math.exp(-max(now_s - motion.ac_s, 0.0) / plant.passing_s)
+
+
+def _moved_w(
+    plant: Plant, moves: tuple[tuple[float, float], ...], from_s: float, until_s: float
+) -> float:
+    """What moves made the AC port do between two times."""
+    total_w = 0.0
+    over_s = from_s - plant.dead_s - DONE_LAGS * plant.lag_s
+    for at_s, moves_w in moves:
+        if over_s < at_s < until_s - plant.dead_s:
+            total_w += moves_w * (done(plant, until_s - at_s) - done(plant, from_s - at_s))
+    return total_w
 
 
 def see(plant: Plant, motion: Motion, ac_w: float, read_s: float) -> Motion:
@@ -148,14 +168,11 @@ def see(plant: Plant, motion: Motion, ac_w: float, read_s: float) -> Motion:
         return motion
     found_w = 0.0
     if motion.ac_s is not None and read_s - motion.ac_s <= 2.0 * plant.passing_s:
-        moved_w = sum(
-            moves_w * (done(plant, read_s - at_s) - done(plant, motion.ac_s - at_s))
-            for at_s, moves_w in motion.moves
-        )
+        moved_w = _moved_w(plant, motion.moves, motion.ac_s, read_s)
         unexplained_w = ac_w - motion.ac_w - moved_w
         young_s = plant.dead_s + 3.0 * plant.lag_s + (read_s - motion.ac_s)
         doubt_w = DOUBT_W + DOUBT * sum(
-            abs(moves_w) for at_s, moves_w in motion.moves if read_s - at_s < young_s
+            [abs(moves_w) for at_s, moves_w in motion.moves if read_s - at_s < young_s]
         )
         found_w = passing_w(plant, motion, read_s)
         found_w += math.copysign(max(0.0, abs(unexplained_w) - doubt_w), unexplained_w)

@@ -109,8 +109,9 @@ def decide(settings: PowerSaveSettings, state: PowerState, seen: Seen, now_s: fl
 
 def switched(state: PowerState, switch: Switch, now_s: float) -> PowerState:
     """What to remember once it was switched; a failed try counts, too, and is not hurried."""
-    is_on = switch is Switch.ON
-    return state._replace(was_on=is_on, wanted=None, switched_s=now_s, by_person=False)
+    # On only once it was seen to be: else a try that failed would look like a person's switching.
+    was_on = False if switch is Switch.OFF else state.was_on
+    return state._replace(was_on=was_on, wanted=None, switched_s=now_s, by_person=False)
 
 
 def _noticed(state: PowerState, is_on: bool) -> PowerState:

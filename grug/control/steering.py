@@ -47,7 +47,8 @@ from grug.control.plant import (
 
 PERIOD_S_MAX = 0.5
 """Readings that come more slowly tell the plain power, as a meter would, and so does a house where
-it is not seen what the inverters do: too little is known then of what is under way."""
+it is not seen what the inverters do, or was not measured how: too little is known then of what is
+under way."""
 
 UNKNOWN = InverterFacts()
 
@@ -146,7 +147,7 @@ def steer(
     free = {name for name in names_free if name not in circulation.held} or set(names_free)
     able = [one for one in there if one.name in free]
     oldest_s = now_s - balance.facts_max_age_s
-    is_seen = all(facts[one.name].ac_s >= oldest_s for one in able)
+    is_seen = all(one.plant.is_measured and facts[one.name].ac_s >= oldest_s for one in able)
     hunting = note(drive.hunting, inputs.hunting, inputs.wanted_w, now_s)
     if is_gentle(hunting, now_s):
         told = shared(inputs.wanted_w, {one.name: one.share for one in able}, {})

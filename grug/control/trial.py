@@ -40,7 +40,7 @@ class TrialSettings:
     """Outside of it a battery may refuse what it is told."""
     calm_w_max: float = 2000.0
     """The mean grid power, either way, of a calm moment."""
-    grid_w_max: float = 4000.0
+    grid_w_max: float = 6000.0
     """Grid power, either way, at which the trial ends."""
     quiet_w: float = 150.0
     """Standard deviation of the grid power in a calm moment."""

@@ -22,6 +22,9 @@ WISHES_MAX = 32
 SCHEDULE = "schedule"
 """Who asks for what the configuration has in its schedule: anybody else comes before it."""
 
+SOC_MAX_AGE_S = 300.0
+"""A battery that is charged within two hours gains 4 % in that time."""
+
 BOUNDS = (Aim.EXPORT_MAX, Aim.IMPORT_MAX)
 """Aims that keep the offset within bounds instead of setting it."""
 
@@ -164,7 +167,21 @@ def _bounded(
     if offset_w != wish_w:
         text += f", limited from {wish_w:.6g} W"
         text += "".join(f", {_words(wish)}" for wish in wishes if wish.aim in BOUNDS)
+        shifts_w = _cut(shifts_w, wish_w - offset_w)
     return Wanted(offset_w, shifts_w, text)
+
+
+def _cut(shifts_w: Mapping[str, float], over_w: float) -> Mapping[str, float]:
+    """Take what the house must not do off those who were to do it, in proportion.
+
+    An inverter that went on with all of its part would only feed another one's battery.
+    """
+    over = {name: shift_w for name, shift_w in shifts_w.items() if shift_w * over_w > 0.0}
+    total_w = sum(over.values())
+    if not over:
+        return shifts_w
+    kept = max(0.0, 1.0 - over_w / total_w)
+    return {**shifts_w, **{name: shift_w * kept for name, shift_w in over.items()}}
 
 
 def _house_offset_w(wish: SetOffset, known: Known, now_s: float) -> float | None:
@@ -172,7 +189,7 @@ def _house_offset_w(wish: SetOffset, known: Known, now_s: float) -> float | None
     if wish.aim is Aim.OFFSET and not wish.per_soc_w:
         return wish.power_w
     fresh = known.fresh(now_s)
-    if not fresh or len(fresh) < len(known.shares):
+    if not fresh or len(fresh) < len(known.shares) or not _knows_soc(wish, fresh, now_s):
         needs_batteries = wish.aim is Aim.BATTERY or wish.per_soc_w != 0.0
         return None if needs_batteries else -wish.power_w
     aim_w = wish.power_w + wish.per_soc_w * _soc_pct(fresh)
@@ -193,7 +210,7 @@ def _shift_w(wish: SetOffset, house_w: float, known: Known, now_s: float) -> flo
     if wish.aim is Aim.OFFSET and not wish.per_soc_w:
         return wish.power_w
     fresh = known.fresh(now_s)
-    if wish.target not in fresh:
+    if wish.target not in fresh or not _knows_soc(wish, {wish.target: fresh[wish.target]}, now_s):
         return None
     aim_w = wish.power_w + wish.per_soc_w * fresh[wish.target].soc_pct
     if wish.aim is Aim.OFFSET:
@@ -207,6 +224,12 @@ def _shift_w(wish: SetOffset, house_w: float, known: Known, now_s: float) -> flo
 
 def _charging_w(facts: Mapping[str, InverterFacts]) -> float:
     return sum(fact.charging_w or 0.0 for fact in facts.values())
+
+
+def _knows_soc(wish: SetOffset, facts: Mapping[str, InverterFacts], now_s: float) -> bool:
+    """Whether the states of charge that a wish follows are known."""
+    oldest_s = now_s - SOC_MAX_AGE_S
+    return not wish.per_soc_w or all(fact.soc_s >= oldest_s for fact in facts.values())
 
 
 def _soc_pct(facts: Mapping[str, InverterFacts]) -> float:

@@ -21,7 +21,7 @@ from grug.app.load import load_house
 from grug.app.writing import open_gate
 from grug.codec.registers import Storage
 from grug.config.types import DeviceConfig, HouseConfig, LineConfig, PollConfig, Seconds
-from grug.demo.settings import example_house
+from grug.demo.settings import example_house, measured
 from grug.messages import FakeMeterCounted, Message, MeterImage, Readings, WriteDone
 from grug.runtime.clock import WallClock
 from grug.runtime.feed import Feed
@@ -96,7 +96,7 @@ def evaluate(
 
 def evaluation_house() -> HouseConfig:
     """The example house without its charger, with a second meter, polling what steering needs."""
-    config = load_house(example_house()).house
+    config = measured(load_house(example_house()).house)
     devices = {
         name: msgspec.structs.replace(device, poll=tuple(_needed(device)))
         for name, device in config.device.items()

@@ -9,7 +9,7 @@ import msgspec
 
 import grug
 from grug.app.load import load_house
-from grug.config.types import HouseConfig
+from grug.config.types import HouseConfig, Seconds
 
 FAST_DAY = datetime.datetime(2026, 6, 21, tzinfo=datetime.UTC)
 """The day that virtual time lives in."""
@@ -36,9 +36,22 @@ def example_house() -> Path:
     return inside if inside.is_file() else package.parent / "examples" / "house.toml"
 
 
+MEASURED = {"gain": 0.45, "dead_time": Seconds(0.55), "lag": Seconds(0.1)}
+"""What ``grug sim identify-plant`` finds of the simulated inverters."""
+
+
+def measured(config: HouseConfig) -> HouseConfig:
+    """The house as ``grug identify-plant --write`` would leave it: its inverters are known."""
+    inverters = {
+        name: msgspec.structs.replace(inverter, **MEASURED)
+        for name, inverter in config.inverter.items()
+    }
+    return msgspec.structs.replace(config, inverter=inverters)
+
+
 def demo_house(settings: DemoSettings, state: Path) -> HouseConfig:
     """The example house with the demo's state directory and offset."""
-    config = load_house(example_house()).house
+    config = measured(load_house(example_house()).house)
     return msgspec.structs.replace(
         config,
         site=msgspec.structs.replace(config.site, name="demo", state=str(state)),

@@ -42,7 +42,7 @@ from grug.runtime.clock import WallClock
 from grug.sim.seeded import JumpClock, seeded_order
 from grug.storage.segment import FrameKind
 from grug.storage.show import TimeRange
-from grug.transport.framereads import read_traced
+from grug.transport.framereads import read_boot
 from grug.transport.logreads import blocks_in
 
 WARM_UP_MS = 120_000
@@ -220,20 +220,19 @@ class _Replay:
             begin_s = run.started_s
         judge = Judge(since_s, is_loose=not is_whole)
         stage = _Stage(config, maps, judge, self._found, zero_ms, since_s, until_s)
-        stage.asked = self._asked(recorded, begin_s, zero_ms)
+        stage.asked = self._asked(recorded, begin_s, first.boot_id)
         with seeded_order(1):
             trio.run(stage.run, itertools.chain([first], blocks), clock=JumpClock(begin_s))
         self._take(judge, stage, zero_ms)
 
-    def _asked(self, recorded: Recorded, begin_s: float, zero_ms: int) -> Iterator[Asked]:
+    def _asked(self, recorded: Recorded, begin_s: float, boot_id: str) -> Iterator[Asked]:
         """What inverters asked from a moment on, as far as the ring of frames has it."""
         state = self._path.parent if self._path.name == "log" else self._path
         if self._other is not None or not (state / "frames").is_dir():
             return iter(())
         lines = recorded.config.line
         meters = {meter.line for meter in recorded.config.fakemeter.values()}
-        times = TimeRange(round(begin_s * 1000) + zero_ms, self._times.until_ms)
-        records = read_traced(state / "frames", times)
+        records = read_boot(state / "frames", boot_id, begin_s)
         return questions(records, {line: lines[line].baudrate for line in meters})
 
     def _note_causes(self, run: RunStarted, config: HouseConfig, maps: parts.Maps) -> None:

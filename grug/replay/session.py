@@ -77,6 +77,8 @@ class SessionBlock:
     """The run that it belongs to; None when the log does not tell."""
     zero_ms: int
     """UTC at monotonic zero."""
+    boot_id: str = ""
+    """Of the machine, when it was written; empty when the log does not tell."""
     heard: list[Heard] = field(default_factory=list)
     """In the order in which it was published."""
     said: list[Said] = field(default_factory=list)
@@ -210,16 +212,21 @@ class BlockReader:
         content = _content_of(pair.samples)
         is_new = self._begin(content.journal)
         zero_ms = self._zero_ms or 0
-        found = SessionBlock(self._run, zero_ms)
-        events = [] if pair.events is None else decode_events(pair.events.frame.unpack())
         first = pair.samples or pair.events
+        found = SessionBlock(self._run, zero_ms, "" if first is None else first.boot_id)
+        events = [] if pair.events is None else decode_events(pair.events.frame.unpack())
         if pair.gap and not is_new and first is not None:
             at_s = (first.frame.t_min_ms - zero_ms) / 1000
             found.gaps.append(Noticed(at_s, "log", "gap", pair.gap))
         clock = _Clock(zero_ms)
         if pair.samples is not None and self._zero_ms is not None and self._house is not None:
             self._note_qualities(events)
-            self._take_samples(content, pair.samples.names, found, clock)
+            names = pair.samples.names
+            if all(column.series < len(names) for column in content.columns):
+                self._take_samples(content, names, found, clock)
+            else:
+                at_s = (pair.samples.frame.t_min_ms - zero_ms) / 1000
+                found.gaps.append(Noticed(at_s, "log", "gap", "a series table is damaged"))
         self._take_events(events, found, clock)
         for times in self._qualities.values():
             del times[:-1]

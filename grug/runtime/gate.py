@@ -29,9 +29,10 @@ from grug.messages import (
     RegistersRead,
     RegistersSet,
     SetRegisters,
+    WriteFailed,
     WriteRecorded,
 )
-from grug.model import Priority, Value, WriteState
+from grug.model import FailureKind, Priority, Value, WriteState
 from grug.runtime.calls import BusReply, BusRequest
 from grug.runtime.clock import WallClock
 from grug.runtime.steps import Step, shown, value_of
@@ -42,7 +43,8 @@ REFUSALS_MS = 60_000
 """Refusals of one register are kept no more often: whoever asks in a loop fills no disk."""
 LOOK_PATIENCE_S = 30.0
 """How long a later look may wait for a busy line."""
-
+OVERDUE_S = 2.0
+"""A bus that has not answered so long after the deadline never will."""
 
 _SENT = (WriteState.APPLIED, WriteState.PENDING)
 
@@ -59,6 +61,15 @@ class GateUnit:
     register_map: RegisterMap
     ask: Callable[[BusRequest], Awaitable[BusReply]]
 
+    async def ask_in_time(self, request: BusRequest) -> BusReply:
+        """Ask the bus; one that never answers is a line that is down."""
+        with trio.move_on_at(request.deadline_s + OVERDUE_S):
+            return await self.ask(request)
+        now_s, kind, text = trio.current_time(), FailureKind.LINE_DOWN, "no answer from the bus"
+        if isinstance(request, ReadRegisters):
+            return ReadFailed(kind, text, now_s)
+        return WriteFailed(self.device, request, kind, text, now_s)
+
 
 def unit_key(port: str, unit_id: int) -> str:
     """What the ledger counts a device's writes by, in a house and without one."""
@@ -74,6 +85,10 @@ class Written:
     state: WriteState
     sent_s: float
     look_s: float
+    keep_s: float = 0.0
+    """When the ledger takes another line of what is seen later."""
+    pause_s: float = REFUSALS_MS / 1000.0
+    """How long after a line: what comes and goes all day shall not fill the disk."""
 
 
 class Gate:
@@ -150,7 +165,7 @@ class Gate:
         registers = [known[name] for name in request.names]
         spans = tuple(register.span for register in registers)
         async with self._locks[unit.device]:
-            reply = await unit.ask(
+            reply = await unit.ask_in_time(
                 ReadRegisters(
                     unit.unit_id,
                     spans,
@@ -330,7 +345,11 @@ class Gate:
             trio.current_time(),
         )
         self.publish(record)
-        await self.record(unit, step, record)
+        now_s = trio.current_time()
+        if now_s >= written.keep_s:
+            written.keep_s = now_s + written.pause_s
+            written.pause_s *= 2
+            await self.record(unit, step, record)
 
     def next_look_s(self) -> float:
         """When the next written register is to be looked at."""
@@ -353,7 +372,7 @@ class Gate:
         registers = [each.step.register for each in due]
         spans = tuple(register.span for register in registers)
         deadline_s = trio.current_time() + LOOK_PATIENCE_S
-        reply = await unit.ask(
+        reply = await unit.ask_in_time(
             ReadRegisters(
                 unit.unit_id, spans, deadline_s, Priority.BACKGROUND, "gate", is_partial=True
             )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
@@ -26,7 +25,6 @@ from grug.messages import (
     WriteRegisters,
 )
 from grug.model import FailureKind, Priority, Span, Value, WriteState
-from grug.runtime.calls import BusReply
 from grug.runtime.joined import JoinedWrite, join_writes
 from grug.runtime.steps import Step, shown, value_of
 from grug.runtime.writes import make_mask_write, make_write
@@ -36,8 +34,6 @@ if TYPE_CHECKING:
 
 READ_S_MAX = 5.0
 """How long reading before or after may wait for a busy line."""
-OVERDUE_S = 2.0
-"""A bus that has not answered so long after the deadline never will."""
 LOOKS_BACK = 4
 """Readings after a write until it counts as ignored: 0.2, 0.4, 0.8 and 1.6 s apart by default."""
 
@@ -129,7 +125,7 @@ class Transaction:
         spans = dict.fromkeys(register.span for register in registers)
         scales = [each.scale_by.span for each in registers if each.scale_by is not None]
         wanted = (*spans, *dict.fromkeys(scales))
-        reply = await self._ask(
+        reply = await self._unit.ask_in_time(
             ReadRegisters(
                 self._unit.unit_id,
                 wanted,
@@ -193,7 +189,11 @@ class Transaction:
             deadline_s=request.deadline_s,
         )
         mask = dict(request.masks).get(register.name)
-        return make(register, value) if mask is None else make(register, int(value), mask)
+        if mask is None:
+            return make(register, value)
+        if isinstance(value, str) or value != value // 1:
+            raise EncodeError(f"{register.name}: bits of {value!r} are not to be had")
+        return make(register, int(value), mask)
 
     def _decide(self, step: Step) -> Decision:
         gate, request = self._gate, self._request
@@ -271,12 +271,16 @@ class Transaction:
                 is_kept = await self._gate.record(self._unit, step, intent)
                 if not is_kept and not self._request.is_forced:
                     reason = "the ledger cannot be written: nobody would count it"
-                    await self._finish(step, WriteState.REFUSED, reason, sends=0)
+                    for each in steps:
+                        await self._finish(each, WriteState.REFUSED, reason, sends=0)
                     return reason
+        for step in steps:
             self._gate.about_to_send(self._unit, step)
             step.is_sent = True
         reads_back = self._request.verifies
-        reply = await self._ask(msgspec.structs.replace(write.request, reads_back=reads_back))
+        reply = await self._unit.ask_in_time(
+            msgspec.structs.replace(write.request, reads_back=reads_back)
+        )
         if isinstance(reply, WriteDone):
             # What came back at once may be what was there before: only the same is a proof.
             is_seen = reply.read_back == write.request.block and not write.request.mask
@@ -364,16 +368,6 @@ class Transaction:
 
     def _is_open(self, name: str) -> bool:
         return self._records[name].reason == "would be sent"
-
-    async def _ask(self, request: ReadRegisters | WriteRegisters) -> BusReply:
-        """Ask the bus; a bus that never answers is a line that is down."""
-        patience_s = request.deadline_s + OVERDUE_S
-        with trio.move_on_at(patience_s if math.isfinite(patience_s) else math.inf):
-            return await self._unit.ask(request)
-        now_s, kind, text = trio.current_time(), FailureKind.LINE_DOWN, "no answer from the bus"
-        if isinstance(request, ReadRegisters):
-            return ReadFailed(kind, text, now_s)
-        return WriteFailed(self._unit.device, request, kind, text, now_s)
 
     # Records
 

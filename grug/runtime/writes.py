@@ -89,9 +89,13 @@ def make_mask_write(
     """Make the request to write those bits of a register that are 1 in ``mask``; others stay.
 
     Raises:
-        EncodeError: the register is never to be written, or has not so many bits.
+        EncodeError: the register is never to be written, or has not so many bits; or it is no row
+            of bits, but a value, whose range only a write of all of it keeps.
     """
     require_writable(register)
+    has_range = bool(register.choices) or (register.minimum, register.maximum) != (None, None)
+    if not register.kind.is_integer or register.is_scaled or (has_range and not register.bits):
+        raise EncodeError(f"{register.name} is no row of bits: write all of it")
     words = replace(register, minimum=None, maximum=None, invalid=frozenset(), choices=(), bits=())
     return WriteRegisters(
         unit_id,

@@ -117,8 +117,11 @@ def decode_entries(data: bytes) -> tuple[list[LedgerEntry], int]:
 def worth_keeping(entries: Iterable[LedgerEntry], now_ms: int) -> list[LedgerEntry]:
     """What of a ledger still counts, or may still interest somebody.
 
-    A time in the future was written when the clock was wrong: such a line is kept and counts.
+    A time in the future was written when the clock was wrong: such a line is kept and counts. Nor
+    is a clock believed that is ahead of every line: it would cost the whole count for good.
     """
+    entries = list(entries)
+    now_ms = min(now_ms, max((entry.utc_ms for entry in entries), default=now_ms))
     return [
         entry
         for entry in entries
@@ -151,11 +154,9 @@ class LedgerBook:
 
     def in_year(self, unit: str, register: str, now_ms: int) -> int:
         """Writes of one register that wore something, in the 365 days before ``now_ms``."""
-        entries = self._sends.get((unit, register), {})
-        old = [key for key, entry in entries.items() if entry.utc_ms <= now_ms - YEAR_MS]
-        for key in old:
-            del entries[key]
-        return sum(entry.sends for entry in entries.values())
+        # What is too old stays: the clock may have jumped ahead, and come back.
+        entries = self._sends.get((unit, register), {}).values()
+        return sum(entry.sends for entry in entries if entry.utc_ms > now_ms - YEAR_MS)
 
     def unit_in_year(self, unit: str, now_ms: int) -> int:
         """The same for all registers of a unit."""

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import enum
 import struct
+import threading
 import zlib
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -39,10 +40,21 @@ _CRC = struct.Struct("<I")
 SEGMENT_HEADER_BYTES = _SEGMENT.size + _CRC.size
 FRAME_HEADER_BYTES = len(FRAME_MAGIC) + _CRC.size + _FRAME.size
 
-_compressor = zstandard.ZstdCompressor(
-    level=_ZSTD_LEVEL, write_checksum=False, write_content_size=False
-)
-_decompressor = zstandard.ZstdDecompressor()
+
+class _Zstd(threading.local):
+    """One pair for each thread: two threads in one compressor spoil each other's bytes.
+
+    The log and the ring of frames are packed in threads of their own, in one process.
+    """
+
+    def __init__(self) -> None:
+        self.compressor = zstandard.ZstdCompressor(
+            level=_ZSTD_LEVEL, write_checksum=False, write_content_size=False
+        )
+        self.decompressor = zstandard.ZstdDecompressor()
+
+
+_zstd = _Zstd()
 
 
 class FrameKind(enum.IntEnum):
@@ -151,7 +163,7 @@ class Frame(NamedTuple):
         if self.codec != Codec.ZSTD:
             raise StorageError(f"block {self.seq} is packed with the unknown codec {self.codec}")
         try:
-            return _decompressor.decompress(self.payload, max_output_size=self.unpacked_bytes)
+            return _zstd.decompressor.decompress(self.payload, max_output_size=self.unpacked_bytes)
         except zstandard.ZstdError as error:
             raise StorageError(f"block {self.seq} cannot be unpacked: {error}") from error
 
@@ -196,7 +208,7 @@ def encode_frame(
         monotonic_ms: of ``t_max_ms``, since boot.
         flags: see ``FrameFlag``.
     """
-    packed, codec = _compressor.compress(payload), Codec.ZSTD
+    packed, codec = _zstd.compressor.compress(payload), Codec.ZSTD
     if len(packed) >= len(payload):
         packed, codec = payload, Codec.RAW
     head = _FRAME.pack(

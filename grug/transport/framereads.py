@@ -24,7 +24,7 @@ class Traced(NamedTuple):
     wire: Wire
     kind: WireKind
     time_us: int
-    """UTC, as the clock was set then."""
+    """UTC, corrected like the log's times."""
     at_us: int
     """Monotonic, since boot."""
     data: bytes
@@ -53,23 +53,39 @@ def read_traced(directory: Path, times: TimeRange | None = None) -> Iterator[Tra
 
 def follow_traced(reader: LogReader, times: TimeRange) -> Iterator[Traced]:
     """The same, of what a reader has not read yet; ask again for what comes later."""
+    for block in _blocks_of(reader):
+        if times.meets(block.t_min_ms, block.t_max_ms):
+            yield from traced_of(block, times)
+
+
+def read_boot(directory: Path, boot_id: str, since_s: float) -> Iterator[Traced]:
+    """What a ring has of one boot of the machine from a monotonic time on, whatever UTC was then.
+
+    Raises:
+        StorageError: a segment cannot be read, or is none of such a ring.
+    """
+    for block in _blocks_of(LogReader(directory)):
+        if block.boot_id == boot_id and block.frame.monotonic_ms >= since_s * 1000:
+            for traced in traced_of(block, TimeRange()):
+                if traced.at_us >= since_s * 1e6:
+                    yield traced
+
+
+def _blocks_of(reader: LogReader) -> Iterator[LogBlock]:
     while blocks := reader.read(frames_max=_BLOCKS_AT_ONCE):
-        for block in blocks:
-            frame = block.frame
-            if frame.kind == FrameKind.WIRE and times.meets(frame.t_min_ms, frame.t_max_ms):
-                yield from traced_of(block, times)
+        yield from (block for block in blocks if block.frame.kind == FrameKind.WIRE)
 
 
 def traced_of(block: LogBlock, times: TimeRange) -> Iterator[Traced]:
-    """What one block has of a time range.
+    """What one block has of a time range; wires whose table is damaged are left out.
 
     Raises:
         StorageError: it is no block of frames.
     """
     records = decode_wire(block.frame.unpack())
     wires = [parse_wire(name) for name in block.names]
-    offset_us = block.frame.t_min_ms * 1000 - records[0].at_us
+    offset_us = block.t_min_ms * 1000 - records[0].at_us
     since_us, until_us = times.since_ms * 1000, times.until_ms * 1000
     for number, kind, at_us, data in records:
-        if since_us <= at_us + offset_us < until_us:
+        if since_us <= at_us + offset_us < until_us and number < len(wires):
             yield Traced(wires[number], kind, at_us + offset_us, at_us, data)

@@ -45,7 +45,10 @@ async def receive_request(stream: trio.SocketStream) -> Request | None:
     words = lines[0].split(" ")
     if len(words) != 3 or not words[2].startswith("HTTP/1."):
         return None
-    url = urllib.parse.urlsplit(words[1])
+    try:
+        url = urllib.parse.urlsplit(words[1])
+    except ValueError:
+        return None
     kind, _, token = _headers(lines[1:]).get("authorization", "").partition(" ")
     return Request(
         words[0],

@@ -96,10 +96,13 @@ class LogBlock(NamedTuple):
     def columns(self) -> list[Column]:
         """The samples of a sample block, at their corrected times.
 
+        Those whose series table is damaged have no name, and are left out.
+
         Raises:
             StorageError: packed in a way that this version does not know.
         """
-        columns = decode_samples(self.frame.unpack())
+        named = len(self.names)
+        columns = [each for each in decode_samples(self.frame.unpack()) if each.series < named]
         if not self.shift_ms:
             return columns
         return [

@@ -51,8 +51,7 @@ def series_of(batch: Iterable[LogBlock]) -> list[Series]:
 
 def _columns(block: LogBlock, times: TimeRange) -> list[Column]:
     columns = block.columns()
-    named = [column for column in columns if column.series < len(block.names)]
-    return named if times is EVER else [times.cut(column) for column in named]
+    return columns if times is EVER else [times.cut(column) for column in columns]
 
 
 def _events(block: LogBlock, times: TimeRange) -> list[Event]:

@@ -36,6 +36,7 @@ LOCK_WAIT_S = 10.0
 RECORDED_MS = 600_000
 """How far back the log is read to see what a repeated run has recorded: no poll takes as long."""
 _LOCK_RETRY_S = 0.05
+_DAY_MS = 86_400_000
 
 
 class Limits(NamedTuple):
@@ -44,6 +45,11 @@ class Limits(NamedTuple):
     max_bytes: int
     max_age_ms: int
     reserve_bytes: int
+
+    @classmethod
+    def of(cls, max_bytes: int, max_age_days: float, reserve_bytes: int) -> Limits:
+        """As the configuration has them."""
+        return cls(max_bytes, round(max_age_days * _DAY_MS), reserve_bytes)
 
 
 class LogWriter:

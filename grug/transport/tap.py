@@ -59,7 +59,7 @@ class WireTap:
         """Keep one record, of this moment."""
         self._records.append((wire, kind, trio.current_time(), data))
         self._bytes += RECORD_BYTES + len(data)
-        if self._bytes > self._bytes_max:
+        while self._bytes > self._bytes_max:
             self._bytes -= RECORD_BYTES + len(self._records.popleft()[3])
             self._dropped += 1
 

@@ -92,3 +92,16 @@ async def test_entry_of_the_past_is_said_to_be_over_once(autojump_clock: object)
     ((_, noted),) = await _play(script, past)
     assert isinstance(noted, Noted)
     assert noted.text == "old ended on 2025-03-01: it asks for nothing"
+
+
+async def test_time_service_that_goes_away_later_does_not_stop_the_schedule(
+    autojump_clock: object,
+) -> None:
+    async def script(wall: _Wall) -> None:
+        await trio.sleep(600)
+        wall.is_set = False  # The kernel says so after some 9 hours without the network.
+        await trio.sleep(3400)
+
+    ((at_s, wish),) = await _play(script, LUNCH)
+    assert isinstance(wish, SetOffset)
+    assert 1800.0 <= at_s < 1800.01

@@ -22,17 +22,22 @@ SETTINGS = OffsetSettings("grid", "total_power", (SteeredInverter("solis1", "fak
 WISH = {"command": "offset", "target": "house", "power_w": 500, "for_s": 60, "who": "test"}
 
 
+async def wait_until_served(path: Path) -> None:
+    """The socket is there a moment before it listens."""
+    for _ in range(10_000):
+        with suppress(OSError):
+            await (await trio.open_unix_socket(str(path / commands.SOCKET))).aclose()
+            break
+        await trio.sleep(0.001)
+
+
 @asynccontextmanager
 async def serving(path: Path, feed: Feed) -> AsyncIterator[None]:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(
             lambda: commands.run(feed, socket_path=path / commands.SOCKET, settings=SETTINGS)
         )
-        for _ in range(1000):
-            with suppress(OSError):
-                await (await trio.open_unix_socket(str(path / commands.SOCKET))).aclose()
-                break
-            await trio.sleep(0.001)
+        await wait_until_served(path)
         yield
         nursery.cancel_scope.cancel()
 
@@ -72,7 +77,15 @@ async def test_show_tells_wishes_of_every_path_and_the_offset_that_holds(tmp_pat
 
 async def test_nonsense_is_refused_and_the_next_line_is_served(tmp_path: Path) -> None:
     async with serving(tmp_path, Feed()):
-        for line in ("x", "[]", "[" * 5000, '{"command": "dance"}', "{}", '{"command": ["show"]}'):
+        for line in (
+            "x",
+            "[]",
+            "[" * 5000,
+            '"\\ud800"',
+            '{"command": "dance"}',
+            "{}",
+            '{"command": ["show"]}',
+        ):
             assert "refused" in await ask(tmp_path, line)
         assert "accepted" in await ask(tmp_path, WISH)
         assert (tmp_path / commands.SOCKET).stat().st_mode & 0o777 == 0o600
@@ -116,8 +129,7 @@ async def test_registers_are_written_and_read_through_the_gate(tmp_path: Path) -
         nursery.start_soon(write)
         nursery.start_soon(answer)
         nursery.start_soon(partial(run, writes=writes, values=values))
-        while not path.exists():  # noqa: ASYNC110  the socket is all there is to see
-            await trio.sleep(0.001)
+        await wait_until_served(tmp_path)
         wish = {"command": "write", "device": "solis1", "values": {"mode": 3}, "who": "me"}
         assert "why" in (await ask(tmp_path, wish))["refused"]
         answered = await ask(tmp_path, wish | {"why": "test"})
@@ -127,3 +139,12 @@ async def test_registers_are_written_and_read_through_the_gate(tmp_path: Path) -
         assert await ask(tmp_path, question) == {"values": {"a": 3, "b": None}}
         assert "commands are" in (await ask(tmp_path, {"command": "show"}))["refused"]
         nursery.cancel_scope.cancel()
+
+
+async def test_text_that_cannot_be_passed_on_reaches_nobody(tmp_path: Path) -> None:
+    feed = Feed()
+    with feed.subscribe("test", SetOffset) as wishes:
+        async with serving(tmp_path, feed):
+            half_a_character = json.dumps(WISH | {"why": "\ud800"})
+            assert "refused" in await ask(tmp_path, half_a_character)
+            assert wishes.drain() == []

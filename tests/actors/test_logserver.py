@@ -157,7 +157,12 @@ async def test_only_who_has_the_token_is_answered(directory: Path) -> None:
 async def test_nonsense_is_answered_and_hung_up_on(directory: Path) -> None:
     async with serving(directory, Synced()) as url:
         port = int(url.rpartition(":")[2])
-        for nonsense in (b"\x00\xff\r\n\r\n", b"POST / HTTP/1.1\r\n\r\n", b"x" * 20_000):
+        for nonsense in (
+            b"\x00\xff\r\n\r\n",
+            b"POST / HTTP/1.1\r\n\r\n",
+            b"GET //[ HTTP/1.1\r\n\r\n",
+            b"x" * 20_000,
+        ):
             async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
                 await stream.send_all(nonsense)
                 with trio.fail_after(5):

@@ -8,13 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from grug.actors import recorder
+from grug.actors import recorder, tracer
 from grug.config.types import LogConfig, Seconds
-from grug.messages import Message, Noted, Readings, StopRecording
+from grug.messages import Message, Noted, Readings, StopRecording, WireTraced
+from grug.model import WireKind, WireRecord
 from grug.runtime.clock import WallClock
 from grug.runtime.feed import Feed
+from grug.runtime.recording import CLOCK_WAIT_S
 from grug.storage.segment import FrameKind
+from grug.storage.show import TimeRange
 from grug.transport import logwriter
+from grug.transport.framereads import read_traced
 from grug.transport.logfiles import LogReader, Synced
 
 TRUE_S = 1_700_000_000
@@ -159,7 +163,7 @@ async def test_boots_are_not_mixed_up(
 
 
 async def test_waiting_for_the_clock_has_an_end(house: House, autojump_clock: object) -> None:
-    wait_s = round(recorder.CLOCK_WAIT_S)
+    wait_s = round(CLOCK_WAIT_S)
     await house.run(LateClock(wrong_s=-3e7, set_s=float("inf")), 0, wait_s + 100)
     assert house.synced.seq > 0
     wrong = [(time_ms - 30_000_000_000, value) for time_ms, value in right(0, wait_s + 100)]
@@ -179,6 +183,24 @@ async def test_clock_that_was_far_in_the_future_is_obeyed_when_it_is_set_back(
 ) -> None:
     await house.run(LateClock(wrong_s=3e8, is_expected=False), 0, 200)
     assert house.samples()[100:] == right(100, 100)
+
+
+@pytest.mark.parametrize("wrong_s", [-3e7, -0.4, 90.0])
+async def test_frames_are_corrected_like_the_log(
+    tmp_path: Path, autojump_clock: object, wrong_s: float
+) -> None:
+    feed = Feed()
+    with feed.subscribe("tracer", *tracer.KINDS) as source:
+        for second in range(300):
+            record = WireRecord(0, WireKind.SENT, second * 1_000_000, b"ask")
+            feed.publish(WireTraced(("grid/client/rtu",), (record,)))
+        feed.publish(StopRecording(ship=False))
+        wall = LateClock(wrong_s=wrong_s)
+        await tracer.run(source, directory=tmp_path, settings=SETTINGS, wall=wall, feed=feed)
+    times_us = [each.time_us - TRUE_S * 1_000_000 for each in read_traced(tmp_path)]
+    assert times_us == [second * 1_000_000 for second in range(300)]
+    since = TimeRange(TRUE_S * 1000 + 40_000, TRUE_S * 1000 + 50_000)
+    assert len(list(read_traced(tmp_path, since))) == 10
 
 
 def test_kernel_can_be_asked() -> None:

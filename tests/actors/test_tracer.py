@@ -16,10 +16,11 @@ from grug.messages import Message, Noted, StopRecording, WireTraced
 from grug.model import Role, Wire, WireFraming, WireKind, WireRecord
 from grug.runtime.clock import WallClock
 from grug.runtime.feed import Feed
+from grug.storage.segment import FRAME_HEADER_BYTES, SEGMENT_HEADER_BYTES
 from grug.storage.show import TimeRange
 from grug.transport import logwriter
-from grug.transport.framereads import Traced, read_traced
-from grug.transport.logfiles import list_segments
+from grug.transport.framereads import Traced, read_boot, read_traced
+from grug.transport.logfiles import list_segments, segment_path
 from grug.transport.logwriter import LogWriter
 
 ORIGIN_S = 1_700_000_000
@@ -129,3 +130,26 @@ async def test_ring_that_cannot_be_opened_stops_nothing(tmp_path: Path) -> None:
     notes = await trace(place, [traced(index * 400, 400) for index in range(3)])
     assert len(notes) == 1
     assert "cannot be opened" in notes[0]
+
+
+async def test_boots_are_told_apart_whatever_the_clock_said(
+    tmp_path: Path, autojump_clock: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for boot_id, first in (("old", 500), ("new", 0)):
+        monkeypatch.setattr(logwriter, "_boot_id", lambda boot_id=boot_id: boot_id)
+        await trace(tmp_path, [traced(first, 400)])
+    assert indexes(list(read_boot(tmp_path, "new", 0.0))) == list(range(400))
+    assert indexes(list(read_boot(tmp_path, "old", 60.05))) == list(range(601, 900))
+
+
+async def test_damaged_table_leaves_out_its_wires_alone(
+    tmp_path: Path, autojump_clock: object
+) -> None:
+    await trace(tmp_path, [traced(0, 100)])
+    await trace(tmp_path, [traced(100, 100)])
+    first, _ = list_segments(tmp_path)
+    path = segment_path(tmp_path, first[0].first_seq)
+    data = bytearray(path.read_bytes())
+    data[SEGMENT_HEADER_BYTES + FRAME_HEADER_BYTES + 3] ^= 0xFF
+    path.write_bytes(data)
+    assert indexes(list(read_traced(tmp_path))) == list(range(100, 200))

@@ -13,12 +13,21 @@ from pump import PUMP, Clock, Watched, open_cellar, pump
 from grug.actors import writer
 from grug.control.writes import WriteRules
 from grug.errors import StorageError
-from grug.messages import GetRegisters, Noted, Readings, SetRegisters, WriteRecorded
+from grug.messages import (
+    GetRegisters,
+    Noted,
+    Readings,
+    RegistersGot,
+    RegistersSet,
+    SetRegisters,
+    WriteRecorded,
+)
 from grug.model import Value
 from grug.runtime.calls import ValueCaller, WriteCaller, open_calls
 from grug.runtime.clock import WallClock
 from grug.runtime.feed import Feed
 from grug.runtime.gate import Gate, GateUnit
+from grug.runtime.supervisor import Part, supervise
 from grug.storage.ledger import LedgerEntry, MemoryLedger
 
 
@@ -43,7 +52,9 @@ class House:
 
 
 @asynccontextmanager
-async def running(ledger: MemoryLedger | None = None) -> AsyncIterator[House]:
+async def running(
+    ledger: MemoryLedger | None = None, kind: type[Gate] = Gate
+) -> AsyncIterator[House]:
     house = House(ledger or MemoryLedger())
     house.unit, line = pump()
     house.writes, calls = open_calls()
@@ -53,7 +64,7 @@ async def running(ledger: MemoryLedger | None = None) -> AsyncIterator[House]:
         def make_gate(feed: Feed) -> Gate:
             unit = GateUnit("pump", "cellar#7", 7, PUMP, bus.ask)
             wall = WallClock(1e9)
-            return Gate(
+            return kind(
                 [unit],
                 rules=WriteRules(),
                 ledger=house.ledger,
@@ -62,8 +73,8 @@ async def running(ledger: MemoryLedger | None = None) -> AsyncIterator[House]:
             )
 
         async with trio.open_nursery() as nursery:
-            run = partial(writer.run, make_gate=make_gate)
-            nursery.start_soon(run, calls, questions, house.feed)
+            run = partial(writer.run, calls, questions, house.feed, make_gate=make_gate)
+            nursery.start_soon(supervise, Part("writer", run), house.feed)
             await trio.testing.wait_all_tasks_blocked()
             yield house
             nursery.cancel_scope.cancel()
@@ -125,3 +136,46 @@ async def test_a_question_while_a_write_is_under_way_waits_for_it(autojump_clock
         await trio.sleep(0.001)
         asked = GetRegisters("pump", ("mode",), trio.current_time() + 5, "me")
         assert (await house.questions.ask(asked)).values == (3,)
+
+
+class BrokenGate(Gate):
+    """It has a bug; and one question that the line never answers."""
+
+    async def set(self, request: SetRegisters) -> RegistersSet:
+        await trio.sleep(1)
+        raise IndexError("a bug")
+
+    async def get(self, request: GetRegisters) -> RegistersGot:
+        if request.names == ("mode",):
+            await trio.sleep_forever()
+        return RegistersGot((3,), "")
+
+
+async def test_a_crash_leaves_nobody_waiting(autojump_clock: Clock) -> None:
+    async with running(kind=BrokenGate) as house, trio.open_nursery() as nursery:
+        asked = GetRegisters("pump", ("mode",), trio.current_time() + 5, "me")
+        got: list[RegistersGot] = []
+
+        async def ask() -> None:
+            got.append(await house.questions.ask(asked))
+
+        nursery.start_soon(ask)
+        with trio.fail_after(5):
+            done = await house.writes.ask(house.wish(("mode", 3)))
+        assert not done.is_applied
+        assert "unknown" in done.reason
+        await trio.testing.wait_all_tasks_blocked()
+        assert "failed" in got[0].reason
+
+
+async def test_a_device_that_does_not_answer_holds_no_question_to_another(
+    autojump_clock: Clock,
+) -> None:
+    async with running(kind=BrokenGate) as house, trio.open_nursery() as nursery:
+        asked = GetRegisters("pump", ("mode",), trio.current_time() + 5, "me")
+        nursery.start_soon(house.questions.ask, asked)
+        await trio.testing.wait_all_tasks_blocked()
+        with trio.fail_after(1):
+            other = GetRegisters("pump", ("far",), trio.current_time() + 5, "me")
+            assert (await house.questions.ask(other)).values == (3,)
+        nursery.cancel_scope.cancel()

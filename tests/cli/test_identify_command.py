@@ -72,3 +72,14 @@ def test_a_file_that_would_not_be_right_stays_as_it_was(tmp_path: Path) -> None:
 def test_no_house_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert identify.identify((), tmp_path, 400.0, as_json=False, house=None) == 1
     assert "no house runs" in capsys.readouterr().err
+
+
+def test_a_file_that_cannot_take_the_keys_is_told_before_anything_is_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missing = tmp_path / "nosuch.toml"
+    assert identify.identify((), tmp_path, 400.0, as_json=False, house=missing) == 2
+    assert "nosuch.toml" in capsys.readouterr().err
+    house = Path(shutil.copy(EXAMPLE, tmp_path / "house.toml"))
+    assert identify.identify(("solis3",), tmp_path, 400.0, as_json=False, house=house) == 2
+    assert "no line [inverter.solis3]" in capsys.readouterr().err

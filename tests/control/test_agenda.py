@@ -127,3 +127,15 @@ def test_nothing_changes_before_the_next_change(
     later = utc + dt.timedelta(seconds=(wait_s - 1e-3) * part)
     is_held = [bool(step([entry], {}, each.astimezone(PARIS), 0.0).held) for each in (utc, later)]
     assert is_held[0] == is_held[1]
+
+
+def test_what_began_later_stays_first_when_an_earlier_one_is_asked_for_anew() -> None:
+    day = Entry("day", dt.time(9, 0), dt.time(18, 0), 1.0)
+    noon = Entry("noon", dt.time(12, 0), dt.time(13, 0), 2.0)
+    now = at("2026-11-22 12:30")
+    held = step([day, noon], {}, now, 0.0).held
+    moved = {**held, "day": held["day"] + 5.0}  # The clock was set while only this one held.
+    assert [wish.who for wish in step([day, noon], moved, now, 0.0).wishes] == [
+        "schedule/day",
+        "schedule/noon",
+    ]

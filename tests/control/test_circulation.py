@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from grug.control.balance import BalanceSettings, InverterFacts
@@ -129,6 +129,7 @@ class House:
     stubborn_w=st.sampled_from([None, 2000.0, -1500.0, 4000.0]),
     load_w=st.floats(-3000, 6000),
 )
+@example(dead_s=[1.0, 0.5], socs_pct=[5.0] * 4, stubborn_w=-1500.0, load_w=-1416.0)
 @settings(max_examples=12, deadline=None)
 def test_never_more_than_the_bound_for_longer_than_allowed(
     dead_s: list[float], socs_pct: list[float], stubborn_w: float | None, load_w: float

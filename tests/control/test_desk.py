@@ -41,6 +41,7 @@ def test_a_write_is_understood() -> None:
         ({"valeus": {}}, "valeus"),
         ({"device": 3}, "device"),
         ({"values": {"mode": None}}, "values"),
+        ({"values": {"mode": 1 << 64}}, "more than 64 bits"),
     ],
 )
 def test_a_write_that_makes_no_sense_is_refused(change: dict[str, Any], text: str) -> None:

@@ -52,7 +52,11 @@ def test_the_timer_is_armed_before_the_switch_and_the_mode_comes_last(
     [
         (DispatchState(), -1000.0, 0.0, Act.PROBE),
         (DispatchState(tried_s=9.0), -1000.0, 10.0, Act.WAIT),
-        (DispatchState(Phase.ABSENT), -1000.0, 10.0, Act.WAIT),
+        (DispatchState(Phase.ABSENT, tried_s=0.0), -1000.0, 10.0, Act.WAIT),
+        (DispatchState(Phase.ABSENT, tried_s=0.0), -1000.0, 3600.0, Act.PROBE),
+        (ACTIVE._replace(tried_s=100.0), -1000.0, 102.0, Act.WAIT),
+        (ACTIVE._replace(tried_s=100.0), -1000.0, 105.0, Act.ARM),
+        (ACTIVE._replace(tried_s=99.0), -1000.0, 105.0, Act.WAIT),
         (DispatchState(Phase.IDLE), 0.0, 10.0, Act.WAIT),
         (DispatchState(Phase.IDLE), None, 10.0, Act.WAIT),
         (DispatchState(Phase.IDLE), -1000.0, 10.0, Act.START),

@@ -85,6 +85,22 @@ def test_what_a_person_switched_off_stays_off_until_a_person_switches_it_on() ->
     assert [switch for _, switch in it.switches] == ["off", "on"]
 
 
+def test_an_inverter_that_missed_its_wakening_is_woken_again() -> None:
+    """A write that was lost in the morning is no person who wants it off."""
+    it = Nights()
+    it.look(8.0, 10.0, 30)
+    assert not it.is_on
+    tries = 0
+    for _ in range(200):
+        seen = len(it.switches)
+        it.look(8.0, 300.0)
+        if len(it.switches) > seen:
+            tries += 1
+            it.is_on = tries == 3  # Two of them do not arrive.
+    assert [switch for _, switch in it.switches] == ["off", "on", "on", "on"]
+    assert it.is_on
+
+
 def test_an_inverter_found_off_at_the_start_comes_back_by_day() -> None:
     it = Nights()
     it.is_on = False

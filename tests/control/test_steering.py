@@ -67,6 +67,12 @@ def test_where_it_is_not_seen_what_inverters_do_they_are_told_the_plain_power() 
     assert dict(old.told_w) == {"a": 1000.0, "b": 1000.0}
 
 
+def test_an_inverter_that_was_not_measured_makes_all_be_told_the_plain_power() -> None:
+    there = (PAIR[0], Steered("b", 1.0, Plant(is_measured=False)))
+    told = decide(2000.0, {"a": fact(), "b": fact()}, there)
+    assert (dict(told.told_w), told.surging) == ({"a": 1000.0, "b": 1000.0}, frozenset())
+
+
 @given(st.floats(-30_000, 30_000), st.floats(-6000, 6000), st.floats(-6000, 6000))
 def test_a_surge_is_bounded_and_never_the_wrong_way(
     left_w: float, coming_w: float, recent_w: float

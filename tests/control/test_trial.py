@@ -64,7 +64,7 @@ def test_one_inverter_after_the_other_is_asked_for_steps_that_sum_to_nothing() -
         (house(9.0, grid_s=8.2), "grid meter is not live"),
         (house(9.0, decided_s=None), "steers nothing"),
         (house(9.0, decided_s=7.0), "steers nothing"),
-        (house(9.0, grid_w=-4100.0), "the grid is at -4100 W"),
+        (house(9.0, grid_w=-6100.0), "the grid is at -6100 W"),
         (with_first(house(9.0), told_w=None), "a is told nothing"),
         (with_first(house(9.0), ac_w=None), "a does not answer: its AC power was read never"),
         (with_first(house(9.0), ac_s=5.0), "a does not answer: its AC power was read 4 s ago"),

@@ -37,7 +37,7 @@ def ask(
 
 
 def battery(charging_w: float, soc_pct: float = 50.0, read_s: float = 0.0) -> InverterFacts:
-    return InverterFacts(pv_w=charging_w, ac_w=0.0, soc_pct=soc_pct, read_s=read_s)
+    return InverterFacts(charging_w, 0.0, soc_pct, soc_s=read_s, read_s=read_s)
 
 
 def house(
@@ -163,3 +163,25 @@ def test_expired_wishes_are_gone() -> None:
 def test_senseless_wishes_change_nothing(wish: SetOffset) -> None:
     assert "ignored" in problem_of(wish)
     assert take_wish((), wish) == ()
+
+
+@pytest.mark.parametrize("soc_s", [-1e9, -400.0])
+@pytest.mark.parametrize("target", ["", "solis1"])
+def test_state_of_charge_that_is_not_known_is_not_followed(soc_s: float, target: str) -> None:
+    fact = InverterFacts(0.0, 0.0, 50.0, soc_s, read_s=0.0)
+    known = Known(0.0, {"solis1": 1.0}, {"solis1": fact})
+    found = ask_all(ask(0, per_soc_w=-50.0, target=target), known=known)
+    assert (found.offset_w, found.shifts_w) == (0.0, {})
+    assert "not known" in found.text
+
+
+def test_what_a_bound_forbids_no_battery_does_for_another() -> None:
+    bound = ask(1000, Aim.EXPORT_MAX, who="page")
+    alone = ask_all(ask(4000, target="solis1"), bound)
+    assert (alone.offset_w, alone.shifts_w) == (1000.0, {"solis1": 1000.0})
+    beside = ask_all(ask(-2000), ask(4000, target="solis1"), bound)
+    assert (beside.offset_w, beside.shifts_w) == (1000.0, {"solis1": 3000.0})
+    apart = ask_all(ask(3000, target="solis1"), ask(-500, target="solis2"), bound)
+    assert apart.shifts_w == {"solis1": 1500.0, "solis2": -500.0}
+    by_house = ask_all(ask(5000), ask(500, target="solis1"), bound)
+    assert (by_house.offset_w, by_house.shifts_w) == (1000.0, {"solis1": 0.0})

@@ -52,7 +52,9 @@ def changed_house(tmp_path: Path, before: str, after: str) -> Path:
 def with_recorded_offset(tmp_path: Path, before: str, after: str) -> Path:
     """The example house as the session had it, but for one key."""
     path = changed_house(tmp_path, "power = 0 ", "power = 300 ")
-    path.write_text(path.read_text(encoding="utf-8").replace(before, after), encoding="utf-8")
+    text = path.read_text(encoding="utf-8").replace(before, after)
+    text = text.replace("share = 1.0", "gain = 0.45\ndead_time = 0.55\nshare = 1.0")
+    path.write_text(text, encoding="utf-8")
     return path
 
 

@@ -313,6 +313,29 @@ async def test_only_the_bits_that_are_meant_change(autojump_clock: Clock) -> Non
         assert (await it.set(("far", 1), masks=(("far", 1),))).records[0].is_sent is False
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "mask"),
+    [
+        ("far", "five", 3),
+        ("far", 1.5, 3),
+        ("far", float("inf"), 3),
+        ("name", "1", 3),
+        ("valve", True, 1),
+        ("level", 1, 3),
+        ("mode", 200, 0xFF),
+        ("mode", 1, 1),
+        ("erase", 1, 1),
+    ],
+)
+async def test_a_mask_lifts_no_range_and_is_for_whole_numbers_alone(
+    autojump_clock: Clock, name: str, value: Value, mask: int
+) -> None:
+    async with cellar() as it:
+        done = await it.set((name, value), masks=((name, mask),), is_forced=True)
+        assert done.reason.startswith(f"{name}")
+        assert not it.unit.requests
+
+
 async def test_a_step_that_fails_leaves_the_safe_state(autojump_clock: Clock) -> None:
     async with cellar() as it:
         it.unit.refuses = {20}
@@ -409,6 +432,45 @@ async def test_refusals_in_a_loop_fill_no_disk(autojump_clock: Clock) -> None:
             await it.set(("limit", 1))
             await trio.sleep(1)
         assert len(it.ledger.entries()) <= 6
+
+
+async def test_a_register_that_comes_and_goes_fills_no_disk(autojump_clock: Clock) -> None:
+    """Such as one that shows something else while the device is busy; it is polled anyway."""
+
+    class Counted(MemoryLedger):
+        lines = 0
+
+        async def add(self, entry: LedgerEntry, *, is_durable: bool) -> None:
+            self.lines += 1
+
+    ledger = Counted()
+    async with cellar(known=WORN, ledger=ledger) as it:
+        await it.set(("limit", 5))
+        for turn in range(200):
+            await trio.sleep(5)
+            now_s = trio.current_time()
+            await it.gate.take_values("pump", ("limit",), (turn % 2,), now_s)
+            await it.gate.take_values("pump", ("limit",), (5,), now_s)
+        assert ledger.lines <= 10
+
+
+async def test_neighbours_of_which_one_cannot_be_noted_are_all_said_not_to_be_sent(
+    autojump_clock: Clock,
+) -> None:
+    class Full(MemoryLedger):
+        async def add(self, entry: LedgerEntry, *, is_durable: bool) -> None:
+            if entry.register == "mode":
+                raise StorageError("disk full")
+            await super().add(entry, is_durable=is_durable)
+
+    known = known_as("mode", storage=Storage.UNKNOWN)
+    known = replace(known, registers=known.registers | {"limit": WORN["limit"]})
+    async with cellar(known=known, ledger=Full()) as it:
+        done = await it.set(("limit", 5), ("mode", 3))
+        assert not it.unit.writes
+        assert [each.state for each in done.records] == ["refused", "refused"]
+        assert not any(each.is_sent for each in done.records)
+        assert sum(each.sends for each in it.ledger.entries()) == 0
 
 
 async def test_two_askers_of_one_device_take_turns(autojump_clock: Clock) -> None:

@@ -14,7 +14,7 @@ from configs import small_house
 from grug.app import parts
 from grug.app.control import House
 from grug.app.writing import open_gate
-from grug.config.types import PowerSaveConfig, Seconds
+from grug.config.types import PowerSaveConfig, Seconds, WritesConfig
 from grug.messages import Noted, WriteRecorded
 from grug.runtime.clock import WallClock
 from grug.sim.actors import SimActors
@@ -30,8 +30,8 @@ SAVING = PowerSaveConfig(off_after=Seconds(300.0), on_after=Seconds(60.0), rest=
 class Kept:
     """A house whose first inverter is looked after."""
 
-    def __init__(self, start_hour: float) -> None:
-        config = small_house()
+    def __init__(self, start_hour: float, per_year: int) -> None:
+        config = msgspec.structs.replace(small_house(), writes=WritesConfig(per_year=per_year))
         kept = msgspec.structs.replace(
             config.inverter["solis1"], keep_clock=True, power_save=SAVING
         )
@@ -54,8 +54,8 @@ class Kept:
 
 
 @asynccontextmanager
-async def kept(start_hour: float) -> AsyncIterator[Kept]:
-    it = Kept(start_hour)
+async def kept(start_hour: float, per_year: int = 500) -> AsyncIterator[Kept]:
+    it = Kept(start_hour, per_year)
     actors = SimActors(it.simulated, it.house.feed)
     gate = open_gate(it.house, it.maps, actors.buses, wall=WallClock(ORIGIN_S))
     async with trio.open_nursery() as nursery:
@@ -79,6 +79,24 @@ def test_an_empty_battery_at_night_switches_it_off_and_charge_brings_it_back() -
             assert it.unit.inverter.is_on
             values = [record.new for record in it.writes("power_on_off")]
             assert values == [POWER_OFF, POWER_ON]
+
+    run_seeded(check, seed=1)
+
+
+def test_what_grug_switched_off_comes_back_though_the_budget_is_spent() -> None:
+    """Two switchings a night are more than 500 a year: the last must not be the one to off."""
+
+    async def check() -> None:
+        async with kept(start_hour=23.0, per_year=1) as it:
+            it.soc(5.0)
+            await trio.sleep(600)
+            assert not it.unit.inverter.is_on
+            it.soc(40.0)
+            await trio.sleep(1200)
+            assert it.unit.inverter.is_on
+            it.soc(5.0)
+            await trio.sleep(3000)
+            assert it.unit.inverter.is_on
 
     run_seeded(check, seed=1)
 

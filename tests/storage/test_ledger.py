@@ -52,7 +52,17 @@ def test_a_year_counts_and_so_does_the_future(ages_days: list[int]) -> None:
     book = LedgerBook(entries)
     assert book.in_year("port#1", "limit", NOW_MS) == expected
     assert book.unit_in_year("port#1", NOW_MS) == expected
-    assert len(worth_keeping(entries, NOW_MS)) == expected
+    kept = worth_keeping([*entries, entry(99)], NOW_MS)
+    assert len(kept) == expected + 1
+
+
+def test_a_clock_that_jumps_ahead_and_back_costs_nothing_of_the_count() -> None:
+    entries = [entry(1), entry(2, NOW_MS - YEAR_MS)]
+    wrong_ms = NOW_MS + 20 * YEAR_MS
+    assert worth_keeping(entries, wrong_ms) == entries[:1]
+    book = LedgerBook(entries)
+    assert book.in_year("port#1", "limit", wrong_ms) == 0
+    assert book.in_year("port#1", "limit", NOW_MS) == 1
 
 
 def test_units_and_registers_are_counted_apart() -> None:
@@ -70,6 +80,6 @@ def test_what_was_not_sent_costs_nothing() -> None:
 
 def test_lines_about_ram_go_after_a_month() -> None:
     young, old = NOW_MS - KEEP_ROUTINE_MS + 1, NOW_MS - KEEP_ROUTINE_MS
-    entries = [entry(1, young, wears=False), entry(2, old, wears=False), entry(3, old)]
-    assert [each.id for each in worth_keeping(entries, NOW_MS)] == ["1", "3"]
+    entries = [entry(1, young, wears=False), entry(2, old, wears=False), entry(3, old), entry(4)]
+    assert [each.id for each in worth_keeping(entries, NOW_MS)] == ["1", "3", "4"]
     assert YEAR_MS > KEEP_ROUTINE_MS

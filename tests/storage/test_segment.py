@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import assume, given
@@ -146,3 +147,22 @@ def test_events_come_back(events: list[Event]) -> None:
 def test_series_table_comes_back(names: list[str]) -> None:
     table = SeriesTable(3, "boot", tuple(names))
     assert decode_series(encode_series(table)) == table
+
+
+def test_threads_that_pack_at_once_do_not_spoil_each_other() -> None:
+    """Recorder and tracer pack in threads of their own."""
+
+    def pack(number: int) -> list[bool]:
+        payload = bytes(index * number % 251 for index in range(50_000))
+        return [through(payload) for _ in range(40)]
+
+    def through(payload: bytes) -> bool:
+        data = encode_frame(
+            FrameKind.SAMPLES, payload, seq=1, count=1, t_min_ms=0, t_max_ms=0, monotonic_ms=0
+        )
+        (frame,) = scan_frames(data, seq_after=0).frames
+        return frame.unpack() == payload
+
+    with ThreadPoolExecutor(4) as pool:
+        for found in pool.map(pack, range(1, 9)):
+            assert all(found)

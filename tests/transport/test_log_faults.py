@@ -11,9 +11,11 @@ import pytest
 from log_writing import TestLog, write_log
 
 from grug.errors import StorageError
-from grug.storage.segment import FrameKind
+from grug.storage.segment import FRAME_HEADER_BYTES, SEGMENT_HEADER_BYTES, FrameKind
+from grug.storage.show import TimeRange
 from grug.transport import logwriter
 from grug.transport.logfiles import LogBlock, LogReader, Position
+from grug.transport.logreads import last_rows, read_rows
 from grug.transport.logwriter import LogWriter
 
 
@@ -217,3 +219,16 @@ def test_two_writers_never_meet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         log.write(1)
     write_log(tmp_path, 1)
     assert len(samples(LogReader(tmp_path).read())) == 30
+
+
+def test_samples_whose_table_is_damaged_are_left_out_alone(tmp_path: Path) -> None:
+    write_log(tmp_path, 3)
+    write_log(tmp_path, 2)
+    first = tmp_path / segments(tmp_path)[0]
+    damaged = bytearray(first.read_bytes())
+    damaged[SEGMENT_HEADER_BYTES + FRAME_HEADER_BYTES + 3] ^= 0xFF
+    first.write_bytes(damaged)
+    rows = list(read_rows(tmp_path, FrameKind.SAMPLES, TimeRange(), lambda name: True))
+    assert [len(each.samples) for each in rows] == [0, 0, 0, 20, 20]
+    last, _ = last_rows(tmp_path, FrameKind.SAMPLES, 1000, lambda name: True)
+    assert len(last.samples) == 40

@@ -142,3 +142,15 @@ async def test_wires_keep_their_numbers(autojump_clock: object) -> None:
     for open_line in reversed(openers):
         await open_line()
     assert [name for name, _, _, _ in seen(tap.take(0.0, True))] == [FAKE.name, METER.name]
+
+
+async def test_buffer_stays_bounded_when_long_records_follow_short_ones(
+    autojump_clock: object,
+) -> None:
+    tap = WireTap(bytes_max=20_000)
+    line = await tap.tapped(METER, opener(EchoLine()))()
+    for size in (2, 4000):
+        for _ in range(100):
+            await line.send_all(bytes(size))
+    _, *messages = tap.take(0.0, True)
+    assert sum(len(data) for _, _, _, data in seen(messages)) <= 20_000

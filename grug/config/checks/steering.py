@@ -214,11 +214,15 @@ def _inverters(check: HouseCheck) -> None:
 def _plant(check: HouseCheck, path: KeyPath, inverter: InverterConfig) -> None:
     """What ``grug identify-plant`` measures."""
     lowest, highest = GAIN_PER_S
-    check.within((*path, "gain"), lowest <= inverter.gain <= highest, "must be in 0.01..5 per s")
-    is_good = 0.0 <= inverter.dead_time <= DEAD_TIME_S_MAX
+    is_good = inverter.gain is None or lowest <= inverter.gain <= highest
+    check.within((*path, "gain"), is_good, "must be in 0.01..5 per s")
+    is_good = inverter.dead_time is None or 0.0 <= inverter.dead_time <= DEAD_TIME_S_MAX
     check.within((*path, "dead_time"), is_good, "must be in 0s..5s")
     is_good = 0.0 < inverter.lag <= LAG_S_MAX
     check.within((*path, "lag"), is_good, "must be more than 0 s and at most 10 s")
+    if (inverter.gain is None) != (inverter.dead_time is None):
+        known, other = ("gain", "dead_time") if inverter.gain is not None else ("dead_time", "gain")
+        check.report.warn((*path, known), f"is of no use without {quoted(other)}")
 
 
 def _control(check: HouseCheck, path: KeyPath, inverter: InverterConfig) -> None:

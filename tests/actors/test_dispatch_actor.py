@@ -1,0 +1,139 @@
+"""One inverter told by its registers, by a gate that fails now and then."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import trio
+import trio.testing
+from pump import Clock
+
+from grug.actors import dispatch
+from grug.control.dispatch import ENABLED, EXISTS, MODE, POWER, PROBE, DispatchSettings
+from grug.messages import (
+    Decided,
+    DispatchChanged,
+    GetRegisters,
+    RegistersGot,
+    RegistersSet,
+    SetRegisters,
+    WriteRecorded,
+)
+from grug.model import Value, WriteState
+from grug.runtime.calls import ValueCalls, WriteCalls, open_calls
+from grug.runtime.feed import Feed
+
+SETTINGS = DispatchSettings("sun", "sun1", 1.0, failsafe_min=10, falls_back=True)
+
+
+class FakeGate:
+    """Registers, and a step that fails once when it is named."""
+
+    def __init__(self) -> None:
+        self.feed = Feed()
+        self.told = self.feed.subscribe("test", DispatchChanged)
+        self.held: dict[str, Value | None] = {PROBE: EXISTS, ENABLED: 0, POWER: 0.0, MODE: 5}
+        self.failing = ""
+        self.is_lost = False
+        self.carried_w = 0.0
+        """As it was told last."""
+
+    async def write(self, calls: WriteCalls) -> None:
+        async for call in calls:
+            call.reply(self._set(call.request))
+
+    def _set(self, request: SetRegisters) -> RegistersSet:
+        if self.is_lost:
+            return RegistersSet((), "the line is down")
+        for name, value in request.values:
+            if name == self.failing:
+                self.failing = ""
+                self.held |= dict(request.safe)
+                return RegistersSet((_record(name, value),), f"{name}: no reply")
+            self.held[name] = value
+        return RegistersSet((), "")
+
+    async def read(self, calls: ValueCalls) -> None:
+        async for call in calls:
+            call.reply(self._get(call.request))
+
+    def _get(self, request: GetRegisters) -> RegistersGot:
+        if self.is_lost:
+            return RegistersGot((), "the line is down")
+        return RegistersGot(tuple(self.held.get(name) for name in request.names), "")
+
+    async def offset(self, power_w: float, lasts_s: float) -> None:
+        """Decide twice a second, and see that what is told is what the registers carry."""
+        for _ in range(round(lasts_s * 2)):
+            now_s = trio.current_time()
+            names, values = ("offset_w", "served_w/sun"), (power_w, 0.0)
+            self.feed.publish(Decided("offset", now_s, names, values, "test"))
+            await trio.sleep(0.5)
+            for message in self.told.drain():
+                assert isinstance(message, DispatchChanged)
+                self.carried_w = message.power_w
+
+    @property
+    def acts_w(self) -> float:
+        power_w = self.held[POWER]
+        assert isinstance(power_w, float)
+        return power_w if (self.held[ENABLED], self.held[MODE]) == (1, 3) else 0.0
+
+
+def _record(name: str, value: Value) -> WriteRecorded:
+    state = WriteState.PENDING
+    return WriteRecorded("sun1", name, "me", "", value, None, None, state, "", 0.0, is_sent=True)
+
+
+@asynccontextmanager
+async def dispatching(probe: int = EXISTS) -> AsyncIterator[FakeGate]:
+    gate, stopping = FakeGate(), trio.Event()
+    gate.held[PROBE] = probe
+    writes, calls = open_calls()
+    questions, asked = open_calls()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(gate.write, calls)
+        nursery.start_soon(gate.read, asked)
+
+        async def run() -> None:
+            await dispatch.run(writes, questions, gate.feed, settings=SETTINGS, stopping=stopping)
+
+        nursery.start_soon(run)
+        await trio.testing.wait_all_tasks_blocked()
+        yield gate
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_move_that_failed_is_begun_anew_and_nothing_is_told_that_is_not_carried(
+    autojump_clock: Clock,
+) -> None:
+    """The gate leaves the master switch off; a bare move would not switch it on again."""
+    async with dispatching() as it:
+        await it.offset(1000.0, 5.0)
+        assert (it.carried_w, it.acts_w) == (1000.0, 1000.0)
+        it.failing = MODE
+        await it.offset(2000.0, 2.0)
+        assert (it.carried_w, it.acts_w) == (0.0, 0.0)
+        await it.offset(2000.0, 8.0)
+        assert (it.carried_w, it.acts_w) == (2000.0, 2000.0)
+
+
+async def test_after_a_line_was_lost_in_a_move_all_is_written_again(autojump_clock: Clock) -> None:
+    async with dispatching() as it:
+        await it.offset(1000.0, 5.0)
+        it.is_lost = True
+        await it.offset(1500.0, 3.0)
+        it.held[ENABLED] = 0  # Nobody knows what arrived.
+        it.is_lost = False
+        await it.offset(1000.0, 10.0)
+        assert (it.carried_w, it.acts_w) == (1000.0, 1000.0)
+
+
+async def test_registers_of_an_inverter_that_woke_up_late_are_found(autojump_clock: Clock) -> None:
+    async with dispatching(probe=0) as it:
+        await it.offset(1000.0, 20.0)
+        assert it.acts_w == 0.0
+        it.held[PROBE] = EXISTS
+        await it.offset(1000.0, 3600.0)
+        assert (it.carried_w, it.acts_w) == (1000.0, 1000.0)
