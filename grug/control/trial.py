@@ -165,6 +165,8 @@ def _problem(settings: TrialSettings, trial: Trial, powers: Powers, who: str) ->
     for name in settings.inverters:
         if name not in by_name:
             return f"there is no inverter {name!r}; there are {', '.join(by_name)}"
+        if by_name[name].told_w is None:
+            return f"{name} is told nothing: {powers.reason}"
         problem = _problem_of(settings, by_name[name], now_s)
         if problem:
             return f"{name} {problem}"
@@ -173,8 +175,6 @@ def _problem(settings: TrialSettings, trial: Trial, powers: Powers, who: str) ->
 
 def _problem_of(settings: TrialSettings, inverter: InverterPowers, now_s: float) -> str:
     low_pct, high_pct = settings.soc_pct
-    if inverter.told_w is None:
-        return "is told nothing"
     if inverter.is_off_grid:
         return "is off grid"
     if inverter.ac_w is None or now_s - inverter.ac_s > settings.ac_s_max:
