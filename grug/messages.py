@@ -256,7 +256,7 @@ class DispatchChanged(Message, frozen=True):
     power_w: float
     """At the grid, plus = export; 0 when the inverter is left to itself."""
     until_s: float
-    """Monotonic; after this the inverter may have taken back control."""
+    """Monotonic; after this the inverter has taken back control, unless it is told again."""
     reason: str
     changed_s: float
 

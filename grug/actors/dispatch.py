@@ -160,7 +160,7 @@ class _Dispatcher:
             await self._release(Plan(Act.RELEASE, 0.0, "it does not do as told"))
             return
         armed_s = self._state.armed_s if plan.act is Act.MOVE else now_s
-        self._state = DispatchState(Phase.ACTIVE, plan.power_w, armed_s, now_s)
+        self._state = DispatchState(Phase.ACTIVE, plan.power_w, armed_s, trio.current_time())
         self._tell(plan.reason)
 
     async def _checked(self, plan: Plan, reply: RegistersSet) -> RegistersSet:
@@ -177,7 +177,7 @@ class _Dispatcher:
             self._fail(f"not released: {reply.reason}; its own timer ends it")
             if (
                 self._state.phase is Phase.UNKNOWN
-                or trio.current_time() < self._state.armed_s + self._settings.timer_s
+                or trio.current_time() < self._state.moved_s + self._settings.timer_s
             ):
                 return
         self._may_hold = bool(reply.reason)
@@ -210,9 +210,12 @@ class _Dispatcher:
         )
 
     def _tell(self, reason: str) -> None:
-        """Say what the registers carry; it holds as long as the inverter's timer, for sure."""
+        """Say what the registers carry, until the latest time at which they may still do.
+
+        A meter that said it as well would double the offset; one that is late to say it loses it.
+        """
         state, now_s = self._state, trio.current_time()
-        until_s = state.armed_s + self._settings.timer_s if state.phase is Phase.ACTIVE else now_s
+        until_s = state.moved_s + self._settings.timer_s if state.phase is Phase.ACTIVE else now_s
         self._last_note = ""
         self._feed.publish(
             DispatchChanged(self._settings.inverter, state.power_w, until_s, reason, now_s)

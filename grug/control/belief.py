@@ -50,8 +50,10 @@ class BeliefSettings:
     offset_w_max: float = 60.0
     lag_s_slow: float = 3.0
     """More than this, and the controller acts on what has been over for long."""
-    alarm_after: int = 3
-    """Estimates in a row that disagree until it is an alarm, and that agree until it is none."""
+    alarm_after: int = 30
+    """Estimates in a row that disagree until it is an alarm, and that agree until it is none: more
+    than two windows. Those of one window share their reports, and all are wrong when a few steps of
+    the load fell between two questions of the inverter; simulated loops rang every few minutes."""
 
 
 class Verdict(enum.StrEnum):

@@ -103,6 +103,7 @@ class DispatchState(NamedTuple):
     """What the registers carry."""
     armed_s: float = -math.inf
     moved_s: float = -math.inf
+    """When it was told something last, the arming included: its timer runs from then on."""
     tried_s: float = -math.inf
     """When something failed last."""
 

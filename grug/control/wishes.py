@@ -18,7 +18,8 @@ from grug.messages import SetOffset
 from grug.model import Aim
 
 WISHES_MAX = 32
-"""More sources than this do not ask for offsets; the oldest wish goes, a runaway cannot fill us."""
+"""More sources than this do not ask for offsets. A runaway cannot fill us: the oldest wish goes,
+and bounds go last."""
 SCHEDULE = "schedule"
 """Who asks for what the configuration has in its schedule: anybody else comes before it."""
 
@@ -95,7 +96,11 @@ def take_wish(wishes: tuple[SetOffset, ...], wish: SetOffset) -> tuple[SetOffset
     if problem_of(wish):
         return wishes
     kept = tuple(other for other in wishes if _thing_of(other) != _thing_of(wish))
-    return (*kept, wish)[-WISHES_MAX:]
+    held = (*kept, wish)
+    if len(held) <= WISHES_MAX:
+        return held
+    gone = next((each for each in held if each.aim not in BOUNDS), held[0])
+    return tuple(each for each in held if each is not gone)
 
 
 def without_expired(wishes: tuple[SetOffset, ...], now_s: float) -> tuple[SetOffset, ...]:

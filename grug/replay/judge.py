@@ -158,6 +158,8 @@ class Judge:
         for side in self._sides.values():
             while side.recorded and side.recorded[0].at_s < at_s - late_s:
                 self._lacks(side, side.recorded.popleft())
+            while side.replayed and side.replayed[0][0].at_s < at_s - late_s:
+                self._exceeds(*side.replayed.popleft())
 
     def _side(self, series: Series) -> _Side:
         side = self._sides.get(series)
@@ -174,15 +176,18 @@ class Judge:
             if len(side.recorded) > 1:
                 late_s = min(late_s, LATE_PART * (side.recorded[1].at_s - theirs.at_s) + 0.002)
             if ours.at_s < theirs.at_s - late_s:
-                side.replayed.popleft()
-                only = Difference("decision", "none", _text_of(ours, reason))
-                self._differ_unless_passed(ours, (only,))
+                self._exceeds(*side.replayed.popleft())
             elif theirs.at_s < ours.at_s - late_s:
                 self._lacks(side, side.recorded.popleft())
             else:
                 side.replayed.popleft()
                 side.recorded.popleft()
                 self._compare_two(side, theirs, ours, reason)
+
+    def _exceeds(self, ours: Said, reason: str) -> None:
+        """The replay decides what was not decided."""
+        only = Difference("decision", "none", _text_of(ours, reason))
+        self._differ_unless_passed(ours, (only,))
 
     def _lacks(self, side: _Side, theirs: Said) -> None:
         expected = self._reason_at(side, theirs.at_s)

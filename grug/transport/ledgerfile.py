@@ -7,8 +7,11 @@ Never: blocks the event loop on the disk; an SD card takes its time
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import trio
 
@@ -17,6 +20,9 @@ from grug.storage.ledger import LedgerEntry, decode_entries, encode_entry, worth
 
 LEDGER = "writes.jsonl"
 """In the state directory."""
+TRIM_EVERY = 10_000
+"""Lines that are added until what is too old is left out; some 3 MB. Registers in RAM that are told
+something all the time add 1000 lines a day."""
 
 
 class LedgerFile:
@@ -38,9 +44,9 @@ class LedgerFile:
             self.problem = str(error)
             return
         self._entries = worth_keeping(entries, now_ms)
+        self._added = 0
         if len(self._entries) < len(entries):
-            with contextlib.suppress(OSError):  # It stays as long as it was, and counts the same.
-                _rewrite(self.path, self._entries)
+            _trim(self.path, now_ms)
 
     def entries(self) -> list[LedgerEntry]:
         """See ``Ledger.entries``."""
@@ -54,6 +60,10 @@ class LedgerFile:
             await trio.to_thread.run_sync(_append, self.path, encode_entry(entry), is_durable)
         except OSError as error:
             raise StorageError(f"{self.path}: {error.strerror}") from error
+        self._added += 1
+        if self._added >= TRIM_EVERY:
+            self._added = 0
+            await trio.to_thread.run_sync(_trim, self.path, entry.utc_ms)
 
 
 def read_ledger(path: Path) -> tuple[list[LedgerEntry], int]:
@@ -73,7 +83,7 @@ def read_ledger(path: Path) -> tuple[list[LedgerEntry], int]:
 def _append(path: Path, line: bytes, is_durable: bool) -> None:
     """Add one line; what a power cut left of another is ended first."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab+") as file:
+    with _locked(path) as file:
         end = file.seek(0, os.SEEK_END)
         if end:
             file.seek(end - 1)
@@ -85,11 +95,27 @@ def _append(path: Path, line: bytes, is_durable: bool) -> None:
             os.fsync(file.fileno())
 
 
-def _rewrite(path: Path, entries: list[LedgerEntry]) -> None:
-    """Put a shorter file in its place: a reader finds the old one or the new one, never a part."""
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[BinaryIO]:
+    """The file, which no other process appends to or replaces meanwhile."""
+    while True:
+        with path.open("ab+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                yield file
+                return
+
+
+def _trim(path: Path, now_ms: int) -> None:
+    """Put a shorter file in its place: a reader finds the old one or the new one, never a part.
+
+    If that fails it stays as long as it was, and counts the same.
+    """
     beside = path.with_suffix(".new")
-    with beside.open("wb") as file:
-        file.writelines(map(encode_entry, entries))
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, path)
+    with contextlib.suppress(OSError), _locked(path):
+        entries, _ = decode_entries(path.read_bytes())
+        with beside.open("wb") as file:
+            file.writelines(map(encode_entry, worth_keeping(entries, now_ms)))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)

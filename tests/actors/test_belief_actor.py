@@ -14,6 +14,7 @@ from grug.app.control import House
 from grug.app.load import load_house
 from grug.app.writing import open_gate
 from grug.config.types import HouseConfig
+from grug.control.belief import BeliefSettings
 from grug.demo.settings import example_house
 from grug.messages import BeliefEstimated, Noted, SetOffset
 from grug.model import Value
@@ -52,7 +53,8 @@ async def live(seconds: float, wrong: str) -> tuple[dict[str, BeliefEstimated], 
         gate = open_gate(house, maps, actors.buses)
         for part in [gate.part, *parts.controllers(house, maps, gate)]:
             nursery.start_soon(part.start)
-        nursery.start_soon(lambda: belief.run(house.feed, devices=DEVICES))
+        settings = BeliefSettings(alarm_after=3)  # Less patient than a house.
+        nursery.start_soon(lambda: belief.run(house.feed, devices=DEVICES, settings=settings))
         for number in range(round(seconds / 15)):
             wish_w, until_s = 1000.0 * (-1) ** number, trio.current_time() + 15.0
             house.feed.publish(SetOffset(wish_w, until_s, "test", "a swing"))

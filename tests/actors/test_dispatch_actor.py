@@ -38,6 +38,9 @@ class FakeGate:
         self.is_lost = False
         self.carried_w = 0.0
         """As it was told last."""
+        self.until_s = 0.0
+        self.written_s = 0.0
+        """When the inverter heard something last: its timer runs from then on."""
 
     async def write(self, calls: WriteCalls) -> None:
         async for call in calls:
@@ -52,6 +55,7 @@ class FakeGate:
                 self.held |= dict(request.safe)
                 return RegistersSet((_record(name, value),), f"{name}: no reply")
             self.held[name] = value
+            self.written_s = trio.current_time()
         return RegistersSet((), "")
 
     async def read(self, calls: ValueCalls) -> None:
@@ -72,7 +76,7 @@ class FakeGate:
             await trio.sleep(0.5)
             for message in self.told.drain():
                 assert isinstance(message, DispatchChanged)
-                self.carried_w = message.power_w
+                self.carried_w, self.until_s = message.power_w, message.until_s
 
     @property
     def acts_w(self) -> float:
@@ -137,3 +141,13 @@ async def test_registers_of_an_inverter_that_woke_up_late_are_found(autojump_clo
         it.held[PROBE] = EXISTS
         await it.offset(1000.0, 3600.0)
         assert (it.carried_w, it.acts_w) == (1000.0, 1000.0)
+
+
+async def test_the_meter_says_nothing_that_the_registers_may_still_carry(
+    autojump_clock: Clock,
+) -> None:
+    """A move starts the inverter's timer anew, too: said by both, the offset would be doubled."""
+    async with dispatching() as it:
+        for power_w in range(1000, 3000, 100):
+            await it.offset(float(power_w), 5.0)
+            assert it.until_s >= it.written_s + SETTINGS.timer_s

@@ -104,7 +104,7 @@ def test_memory_is_bounded_by_the_window() -> None:
 
 
 def test_alarm_needs_several_verdicts_in_a_row_both_ways_and_ignorance_changes_nothing() -> None:
-    alarm = Alarm(SETTINGS)
+    alarm = Alarm(BeliefSettings(alarm_after=3))
     bad, good, unknown = Verdict.REVERSED, Verdict.AGREES, Verdict.UNKNOWN
     assert not any(map(alarm.take, [bad, bad, good, bad, unknown, bad]))
     assert alarm.take(bad)
@@ -112,6 +112,33 @@ def test_alarm_needs_several_verdicts_in_a_row_both_ways_and_ignorance_changes_n
     assert not any(map(alarm.take, [bad, good, good, bad, good, unknown, good]))
     assert alarm.take(good)
     assert not alarm.is_ringing
+
+
+def rings_in_an_hour(*, scale: float, settles_s: float, seed: int) -> int:
+    """Alarms of a loop that works: steps of the load, and what is left of each until it is met."""
+    chance, book, alarm = random.Random(seed), BeliefBook(SETTINGS), Alarm(SETTINGS)
+    power_w, told, seen, rings = 0.0, 0.0, 0.0, 0
+    for tick in range(5 * 3600):
+        now_s = tick / 5
+        power_w *= math.exp(-0.2 / settles_s)
+        if chance.random() < 0.01:
+            power_w += chance.choice([-1, 1]) * chance.uniform(600.0, 2000.0)
+        told = power_w + chance.gauss(0.0, 10.0)
+        book.serve(told, now_s)
+        if chance.random() < 0.2:  # It asks about once a second.
+            seen = scale * told
+        if tick % 25 == 24:
+            book.report(seen, now_s)
+        if tick % 50 == 49:
+            rings += alarm.take(Verdict(estimate(SETTINGS, "sun", book, now_s).verdict))
+    return rings
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("settles_s", [2.0, 5.0])
+def test_a_loop_that_works_is_no_alarm_and_a_reversed_one_is(settles_s: float) -> None:
+    assert sum(rings_in_an_hour(scale=1.0, settles_s=settles_s, seed=n) for n in range(3)) == 0
+    assert rings_in_an_hour(scale=-1.0, settles_s=settles_s, seed=1) == 1
 
 
 def test_scale_of_a_few_bad_reports_is_no_verdict_but_the_same_of_many_is() -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from grug.control.balance import InverterFacts
 from grug.control.wishes import (
+    WISHES_MAX,
     Known,
     Wanted,
     WishLimits,
@@ -185,3 +186,12 @@ def test_what_a_bound_forbids_no_battery_does_for_another() -> None:
     assert apart.shifts_w == {"solis1": 1500.0, "solis2": -500.0}
     by_house = ask_all(ask(5000), ask(500, target="solis1"), bound)
     assert (by_house.offset_w, by_house.shifts_w) == (1000.0, {"solis1": 0.0})
+
+
+def test_many_wishes_do_not_lift_a_bound() -> None:
+    held = take_wish((), ask(0, Aim.EXPORT_MAX, who="page"))
+    for number in range(2 * WISHES_MAX):
+        held = take_wish(held, ask(5000, who=f"script {number}"))
+    assert len(held) == WISHES_MAX
+    assert held[-1].who == f"script {2 * WISHES_MAX - 1}"
+    assert wanted(WishLimits(), held, house(), 1.0).offset_w == 0.0

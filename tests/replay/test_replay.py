@@ -21,8 +21,9 @@ from grug.control import offset
 from grug.demo.record import Record
 from grug.demo.settings import DemoSettings, example_house
 from grug.errors import StorageError
-from grug.messages import RunStarted
+from grug.messages import Decided, RunStarted
 from grug.replay import Replayed, load_other, replay
+from grug.replay.judge import Judge
 from grug.replay.report import causes_of, result_text
 from grug.replay.session import BlockReader, Recorded, pairs_in
 from grug.storage.show import TimeRange
@@ -117,6 +118,15 @@ def test_answers_that_no_image_gives_are_found(tmp_path: Path) -> None:
     }
     (answer,) = found.divergence.differences
     assert len(answer.recorded) == len(answer.replayed) > 20
+
+
+def test_what_only_the_replay_decides_is_found() -> None:
+    judge = Judge()
+    judge.decided(Decided("offset", 10.0, ("offset_w",), (5.0,), "just so"))
+    judge.end(60.0)
+    (found,) = judge.divergences
+    assert (found.controller, found.at_s) == ("offset", 10.0)
+    assert found.differences[0].recorded == "none"
 
 
 def test_lost_blocks_are_a_gap_and_no_divergence(session: Path, tmp_path: Path) -> None:

@@ -8,12 +8,14 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 import trio
 
 from grug.errors import StorageError
 from grug.model import WriteState
 from grug.storage.ledger import LedgerEntry
+from grug.transport import ledgerfile
 from grug.transport.ledgerfile import LEDGER, LedgerFile, read_ledger
 
 NOW_MS = 1_800_000_000_000
@@ -68,6 +70,25 @@ async def test_what_is_older_than_a_year_is_left_out(tmp_path: Path) -> None:
     await ledger.add(entry("new"), is_durable=True)
     assert [each.id for each in LedgerFile(tmp_path, NOW_MS).entries()] == ["new"]
     assert len(ledger.path.read_bytes().splitlines()) == 1
+
+
+async def test_a_house_that_runs_for_years_keeps_its_ledger_short(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledgerfile, "TRIM_EVERY", 50)
+    ledger, month_ms = LedgerFile(tmp_path, NOW_MS), 30 * 86_400_000
+    other = LedgerFile(tmp_path, NOW_MS)
+    await other.add(entry("worn"), is_durable=True)
+    for number in range(300):
+        routine = msgspec.structs.replace(
+            entry(str(number), NOW_MS + number * month_ms // 10), wears=False
+        )
+        await ledger.add(routine, is_durable=False)
+    await other.add(entry("other", NOW_MS + 30 * month_ms), is_durable=True)
+    lines = ledger.path.read_bytes().splitlines()
+    assert 10 <= len(lines) <= 70
+    kept = [each.id for each in read_ledger(ledger.path)[0]]
+    assert kept[-2:] == ["299", "other"]
 
 
 async def test_a_ledger_that_cannot_be_read_takes_nothing(tmp_path: Path) -> None:
