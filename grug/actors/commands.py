@@ -1,11 +1,11 @@
 """Commands actor: takes wishes from other processes on a Unix socket, and answers each.
 
 In:    one JSON object per line, as ``grug.control.commands`` and ``grug.control.desk`` have it;
-       Decided and SetOffset; FakeMeterAsked, FakeMeterCounted and BeliefEstimated
+       Decided, SetOffset and Readings; FakeMeterAsked, FakeMeterCounted and BeliefEstimated
 Out:   SetOffset, SetRegisters and GetRegisters; one JSON object per line, ``{"accepted": {...}}``,
        ``{"refused": "why"}``, ``{"offset_w": ..., "reason": ..., "wishes": [...]}``,
-       ``{"records": [...]}``, ``{"values": {...}}``, ``{"fakemeters": [...]}`` or
-       ``{"beliefs": [...]}``
+       ``{"records": [...]}``, ``{"values": {...}}``, ``{"fakemeters": [...]}``,
+       ``{"beliefs": [...]}`` or ``{"powers": {...}}``
 Owns:  the socket; only its own user may connect
 Stops: when cancelled
 """
@@ -13,6 +13,7 @@ Stops: when cancelled
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ import trio
 from grug.control.commands import HOUSE, Refused, parse_offset
 from grug.control.desk import answer_of, parse_read, parse_write
 from grug.control.offset import CONTROLLER, OffsetSettings
+from grug.control.powers import HeldWish, Powers, PowersBook
 from grug.control.wishes import bounds_w, take_wish, without_expired
 from grug.messages import (
     BeliefEstimated,
@@ -29,6 +31,7 @@ from grug.messages import (
     FakeMeterAsked,
     FakeMeterCounted,
     Message,
+    Readings,
     SetOffset,
 )
 from grug.model import Aim
@@ -40,6 +43,7 @@ SOCKET = "command.sock"
 """In the house's state directory."""
 REQUEST_BYTES_MAX = 10_000
 """No wish is longer."""
+COMMANDS = "offset, show, powers, write, read, fakemeters and beliefs"
 
 
 async def run(
@@ -59,13 +63,32 @@ async def run(
         writes: the gate; None in a house without one.
         values: likewise.
     """
+    book = None if settings is None else PowersBook(settings)
+    wanted = _nothing if book is None else book.is_wanted
     with (
+        feed.subscribe("commands", Readings, key=_group_of, wanted=wanted) as readings,
         feed.subscribe("commands", SetOffset) as wishes,
         feed.subscribe("commands", Decided, key=_controller_of, wanted=_is_offset) as decisions,
         feed.subscribe("commands", *_STATES, key=_state_of) as states,
     ):
-        clerk = _Clerk(feed, settings, wishes, decisions, states, writes, values)
+        watch = None if book is None else _Watch(book, readings, decisions)
+        clerk = _Clerk(feed, settings, wishes, watch, states, writes, values)
         await keep_desk(socket_path, clerk.answer, request_bytes_max=REQUEST_BYTES_MAX)
+
+
+class _Watch:
+    """What is known of the house now; it is looked at only when somebody asks."""
+
+    def __init__(self, book: PowersBook, readings: Subscription, decisions: Subscription) -> None:
+        self._book = book
+        self._sources = (readings, decisions)
+
+    def now(self, now_s: float, wishes: Sequence[HeldWish]) -> Powers:
+        """Take what came meanwhile, and say how things are."""
+        for source in self._sources:
+            for message in source.drain():
+                self._book.take(message)
+        return self._book.now(now_s, wishes)
 
 
 class _Clerk:
@@ -76,7 +99,7 @@ class _Clerk:
         feed: Feed,
         settings: OffsetSettings | None,
         wishes: Subscription,
-        decisions: Subscription,
+        watch: _Watch | None,
         states: Subscription,
         writes: WriteCaller | None,
         values: ValueCaller | None,
@@ -88,8 +111,7 @@ class _Clerk:
         self._feed = feed
         self._settings = settings
         self._wishes = wishes
-        self._decisions = decisions
-        self._decided: Decided | None = None
+        self._watch = watch
         self._held: tuple[SetOffset, ...] = ()
 
     async def answer(self, line: bytes) -> bytes:
@@ -102,8 +124,10 @@ class _Clerk:
         except (ValueError, RecursionError):
             return {"refused": "not one JSON object on one line"}
         match request:
-            case {"command": "show", **others} if not others and self._settings is not None:
-                return self._show()
+            case {"command": "show", **others} if not others and self._watch is not None:
+                return self._show(self._watch)
+            case {"command": "powers", **others} if not others and self._watch is not None:
+                return self._powers(self._watch)
             case {"command": "offset"} if self._settings is not None:
                 return self._offset(request, self._settings)
             case {"command": "write"} if self._writes is not None:
@@ -114,7 +138,7 @@ class _Clerk:
                 return self._fakemeters()
             case {"command": "beliefs", **others} if not others:
                 return {"beliefs": self._states_of(BeliefEstimated)}
-        return {"refused": "the commands are offset, show, write, read, fakemeters and beliefs"}
+        return {"refused": "the commands are " + COMMANDS}
 
     async def _write(self, request: dict[str, Any], writes: WriteCaller) -> dict[str, Any]:
         wish = parse_write(request, trio.current_time())
@@ -144,17 +168,19 @@ class _Clerk:
             accepted["limited_to_w"] = min(max(wish.power_w, lowest_w), highest_w)
         return {"accepted": accepted}
 
-    def _show(self) -> dict[str, Any]:
+    def _show(self, watch: _Watch) -> dict[str, Any]:
         now_s = trio.current_time()
-        for message in self._decisions.drain():
-            if isinstance(message, Decided):
-                self._decided = message
         wishes = [_plain(wish, now_s) for wish in self._now_held()]
-        answer: dict[str, Any] = {"offset_w": None, "reason": "nothing decided yet"}
-        if self._decided is not None:
-            values = dict(zip(self._decided.names, self._decided.values, strict=True))
-            answer = {"offset_w": values["offset_w"], "reason": self._decided.reason}
-        return answer | {"wishes": wishes}
+        powers = watch.now(now_s, ())
+        return {"offset_w": powers.offset_w, "reason": powers.reason, "wishes": wishes}
+
+    def _powers(self, watch: _Watch) -> dict[str, Any]:
+        """What the house knows at this moment, for programs that act on it."""
+        wishes = [
+            HeldWish(wish.who, wish.target, wish.power_w, wish.why) for wish in self._now_held()
+        ]
+        powers = watch.now(trio.current_time(), wishes)
+        return {"powers": msgspec.to_builtins(powers)}
 
     def _fakemeters(self) -> dict[str, Any]:
         """What each fake meter was asked, with its counters."""
@@ -206,6 +232,17 @@ def _state_of(message: Message) -> tuple[str, str]:
     assert isinstance(message, _STATES), "the subscription has no other kinds"
     whose = message.inverter if isinstance(message, BeliefEstimated) else message.fakemeter
     return type(message).__name__, whose
+
+
+def _group_of(message: Message) -> tuple[str, tuple[str, ...]]:
+    """Readings are conflated by poll group."""
+    assert isinstance(message, Readings), "the subscription has no other kind"
+    return message.device, message.names
+
+
+def _nothing(message: Message) -> bool:
+    """A house that steers nothing has no powers to tell."""
+    return False
 
 
 def _controller_of(message: Message) -> str:

@@ -17,6 +17,7 @@ from grug.cli import (
     fake,
     frames,
     history,
+    identify,
     log,
     maps,
     offset,
@@ -168,6 +169,7 @@ log.group.add_command(frames.frames)
 cli.add_command(maps.group)
 cli.add_command(sim.group)
 cli.add_command(fake.group)
+cli.add_command(identify.command)
 cli.add_command(offset.command)
 cli.add_command(plan.command)
 cli.add_command(replay.command)

@@ -25,17 +25,28 @@ def ask_house(request: dict[str, Any], state: Path | None) -> dict[str, Any] | N
     Returns:
         The answer; None when nobody answers, which has been said to the person then.
     """
-    paths = [each / SOCKET for each in ([state] if state else (DEMO, SYSTEM))]
-    path = next((each for each in paths if each.exists()), None)
+    path = socket_of(state)
     if path is None:
-        places = ", ".join(str(each.parent) for each in paths)
-        sys.stderr.write(f"no house runs in {places}; name its state directory by --state\n")
         return None
     try:
         return _ask(path, request)
     except (OSError, ValueError) as error:
         sys.stderr.write(f"no answer at {path}: {error}\n")
         return None
+
+
+def socket_of(state: Path | None) -> Path | None:
+    """Where the house that runs can be asked; None, and said so, when there is none.
+
+    Args:
+        state: its state directory; None asks the demo, else the house that systemd runs.
+    """
+    paths = [each / SOCKET for each in ([state] if state else (DEMO, SYSTEM))]
+    path = next((each for each in paths if each.exists()), None)
+    if path is None:
+        places = ", ".join(str(each.parent) for each in paths)
+        sys.stderr.write(f"no house runs in {places}; name its state directory by --state\n")
+    return path
 
 
 def _ask(path: Path, request: dict[str, Any]) -> dict[str, Any]:

@@ -53,6 +53,8 @@ class FactsBook:
         """Whose readings matter."""
         self._off_grid: dict[tuple[str, str], bool] = {}
         """By inverter and register that says so."""
+        self.soc_s: dict[str, float] = {}
+        """By inverter: when its state of charge was read."""
         self._pv_s: dict[str, float] = {}
         self._ac_s: dict[str, float] = {}
 
@@ -88,6 +90,8 @@ class FactsBook:
         numbers, name = _numbers(readings), inverter.name
         if AC in numbers and not inverter.meter:
             self._note(name, readings.read_s, self._ac_s, ac_w=numbers[AC], ac_s=readings.read_s)
+        if SOC in numbers:
+            self.soc_s[name] = readings.read_s
         if PV in numbers:
             self._note(name, readings.read_s, self._pv_s, pv_w=numbers[PV])
         for register, bit in ((MODE, _OFF_GRID_BIT), (GRID_FAULTS, _NO_GRID_BIT)):

@@ -53,3 +53,28 @@ async def keep_desk(
             await trio.serve_listeners(serve, [trio.SocketListener(listener)])
         finally:
             os.unlink(socket_path)
+
+
+async def ask_desk(socket_path: Path, line: bytes, *, answer_s_max: float) -> bytes:
+    """Ask one thing over a connection of its own.
+
+    Args:
+        socket_path: of the desk.
+        line: the request without its end.
+        answer_s_max: how long the answer may take.
+
+    Raises:
+        OSError: nobody is there, or there was no whole answer in that time.
+    """
+    answer = b""
+    with trio.move_on_after(answer_s_max):
+        try:
+            async with await trio.open_unix_socket(str(socket_path)) as stream:
+                await stream.send_all(line + b"\n")
+                async for data in stream:
+                    answer += data
+                    if answer.endswith(b"\n"):
+                        return answer
+        except trio.BrokenResourceError as error:
+            raise OSError(f"the connection broke: {error}") from error
+    raise TimeoutError("no answer")

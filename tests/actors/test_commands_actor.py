@@ -14,7 +14,7 @@ import trio
 from grug.actors import commands
 from grug.cli.offset import ask_and_print
 from grug.control.offset import OffsetSettings, SteeredInverter
-from grug.messages import Decided, RegistersGot, RegistersSet, SetOffset, SetRegisters
+from grug.messages import Decided, Readings, RegistersGot, RegistersSet, SetOffset, SetRegisters
 from grug.runtime.calls import open_calls
 from grug.runtime.feed import Feed
 
@@ -148,3 +148,17 @@ async def test_text_that_cannot_be_passed_on_reaches_nobody(tmp_path: Path) -> N
             half_a_character = json.dumps(WISH | {"why": "\ud800"})
             assert "refused" in await ask(tmp_path, half_a_character)
             assert wishes.drain() == []
+
+
+async def test_powers_are_those_of_this_moment_with_the_wishes_that_hold(tmp_path: Path) -> None:
+    feed = Feed()
+    async with serving(tmp_path, feed):
+        await ask(tmp_path, WISH)
+        for power_w in (100.0, 120.0):
+            feed.publish(Readings("grid", trio.current_time(), ("total_power",), (power_w,)))
+        powers = (await ask(tmp_path, {"command": "powers"}))["powers"]
+        assert powers["grid_w"] == 120.0
+        assert [each["name"] for each in powers["inverters"]] == ["solis1"]
+        assert [(each["who"], each["power_w"]) for each in powers["wishes"]] == [("test", 500.0)]
+        answer = await ask(tmp_path, {"command": "powers", "target": "solis1"})
+        assert "powers" in answer["refused"]
