@@ -25,7 +25,7 @@ demo: $(VENV)/installed-db
 	@$(BIN)/grug demo $(ARGS)
 
 test: packages check
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses auto $(ARGS)
 
 test-fast: $(VENV)/installed-dev
 	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
