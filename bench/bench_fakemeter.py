@@ -197,10 +197,9 @@ def busy_environment(directory: Path, *, equal: bool) -> dict[str, str]:
 def write_day(state: Path) -> None:
     """A day of log that no database has."""
     from bench_log_and_ship import record
+    from workloads import synthetic
 
-    from grug.runtime.feed import Feed
-
-    trio.run(record, state / "log", DAY_H, Feed())
+    trio.run(record, state / "log", list(synthetic(DAY_H)))
 
 
 @contextmanager
