@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from xml.sax.saxutils import escape
 
+from grug.cli.svg import svg_text
 from grug.config.planned import PlannedLine, PlannedUnit
 from grug.planner.schedule import PlayedRead
 
@@ -62,16 +63,16 @@ def _height(line: PlannedLine) -> int:
 
 
 def _legend(colours: dict[str, str]) -> Iterator[str]:
-    yield _text(16, 28, "What is on the lines, and for which poll groups", 17, weight="bold")
+    yield svg_text(16, 28, "What is on the lines, and for which poll groups", 17, weight="bold")
     at = 16
     for name, colour in colours.items():
         yield f'<rect x="{at}" y="40" width="14" height="14" fill="{colour}"/>'
-        yield _text(at + 20, 52, name)
+        yield svg_text(at + 20, 52, name)
         at += 36 + 8 * len(name)
-    yield _text(at + 6, 52, "a bar of several colours: slow values ride with fast ones")
+    yield svg_text(at + 6, 52, "a bar of several colours: slow values ride with fast ones")
     at += 420
     yield f'<rect x="{at}" y="40" width="14" height="14" fill="{SILENCE}"/>'
-    yield _text(at + 20, 52, "silence that the unit wants, the line is free")
+    yield svg_text(at + 20, 52, "silence that the unit wants, the line is free")
 
 
 def _line(line: PlannedLine, top: int, colours: dict[str, str]) -> Iterator[str]:
@@ -85,16 +86,16 @@ def _line(line: PlannedLine, top: int, colours: dict[str, str]) -> Iterator[str]
         f" {line.speed_up:.1f} times faster than one by one ·"
         f" the first {shown_s:g} of {plan.cycle_s:g} s"
     )
-    yield _text(16, top + 28, line.line, 15, weight="bold")
-    yield _text(LEFT, top + 28, numbers, 13, colour="#444")
+    yield svg_text(16, top + 28, line.line, 15, weight="bold")
+    yield svg_text(LEFT, top + 28, numbers, 13, colour="#444")
     if plan.late:
         late = ", ".join(f"{each.unit} {each.group}" for each in plan.late)
-        yield _text(WIDTH - RIGHT, top + 28, f"LATE: {late}", 13, colour="#c00", anchor="end")
+        yield svg_text(WIDTH - RIGHT, top + 28, f"LATE: {late}", 13, colour="#c00", anchor="end")
     bottom = top + HEAD + ROW * len(line.units)
     yield from _axis(shown_s, per_s, top + HEAD, bottom)
     for row, unit in enumerate(line.units):
         y = top + HEAD + ROW * row
-        yield _text(LEFT - 10, y + 17, f"{unit.device} ({unit.unit})", 13, anchor="end")
+        yield svg_text(LEFT - 10, y + 17, f"{unit.device} ({unit.unit})", 13, anchor="end")
         for read in plan.reads:
             if read.unit == unit.device and read.started_s < shown_s:
                 yield from _bar(read, unit, y + (ROW - BAR) / 2, per_s, shown_s, colours)
@@ -111,7 +112,7 @@ def _axis(shown_s: float, per_s: float, top: int, bottom: int) -> Iterator[str]:
             f'<line x1="{x:.1f}" y1="{top}" x2="{x:.1f}" y2="{bottom + 4}"'
             ' stroke="#ccc" stroke-width="1"/>'
         )
-        yield _text(x, bottom + 18, f"{number * step_s:.3g} s", 11, "#666", "middle")
+        yield svg_text(x, bottom + 18, f"{number * step_s:.3g} s", 11, "#666", "middle")
 
 
 def _bar(
@@ -144,18 +145,3 @@ def _bar(
             f' height="{height:.1f}" fill="{colours[name]}"/>'
         )
     yield "</g>"
-
-
-def _text(
-    x: float,
-    y: float,
-    text: str,
-    size: int = 13,
-    colour: str = "#222",
-    anchor: str = "start",
-    weight: str = "normal",
-) -> str:
-    return (
-        f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" fill="{colour}"'
-        f' text-anchor="{anchor}" font-weight="{weight}">{escape(text)}</text>'
-    )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import datetime
 import math
 from collections.abc import Iterator, Sequence
-from xml.sax.saxutils import escape
 
+from grug.cli.svg import svg_text
 from grug.replay.measure import Curve, Measures, unit_of
 
 WIDTH = 1280
@@ -30,13 +30,13 @@ def draw(recorded: Measures, other: Measures, name: str) -> str:
     series += [each for each in ours if unit_of(each) and each not in theirs]
     height = TOP + (PANEL + GAP) * max(1, len(series)) + AXIS
     body = [
-        _text(
+        svg_text(
             16, 28, "What was decided, and what another configuration decides", 17, weight="bold"
         ),
         *_legend(name),
     ]
     if not series:
-        body.append(_text(16, TOP + 20, "Nothing was decided."))
+        body.append(svg_text(16, TOP + 20, "Nothing was decided."))
     for index, each in enumerate(series):
         top = TOP + GAP * (index + 1) + PANEL * index - GAP // 2
         body += _panel(each, theirs.get(each), ours.get(each), top)
@@ -58,9 +58,9 @@ def _legend(name: str) -> Iterator[str]:
             f'<line x1="{at}" y1="50" x2="{at + 26}" y2="50" stroke="{colour}"'
             f' stroke-width="{width}"/>'
         )
-        yield _text(at + 34, 55, text)
+        yield svg_text(at + 34, 55, text)
         at += 60 + 8 * len(text)
-    yield _text(at, 55, "the house itself does not react: it did what it did", colour="#666")
+    yield svg_text(at, 55, "the house itself does not react: it did what it did", colour="#666")
 
 
 def _panel(name: str, one: Curve | None, other: Curve | None, top: int) -> Iterator[str]:
@@ -68,7 +68,7 @@ def _panel(name: str, one: Curve | None, other: Curve | None, top: int) -> Itera
     curves = [curve for curve in (one, other) if curve is not None]
     values = [mean for curve in curves for _, mean in curve.means() if mean is not None]
     low, high = _range(values)
-    yield _text(LEFT, top - 8, f"{name}, {_UNITS[unit_of(name)]}", 13, weight="bold")
+    yield svg_text(LEFT, top - 8, f"{name}, {_UNITS[unit_of(name)]}", 13, weight="bold")
     if one is not None and other is not None:
         difference = max(
             (
@@ -79,7 +79,7 @@ def _panel(name: str, one: Curve | None, other: Curve | None, top: int) -> Itera
             default=0.0,
         )
         text = f"largest difference {difference:.4g}" if difference else "no difference"
-        yield _text(WIDTH - RIGHT, top - 8, text, 12, "#666", "end")
+        yield svg_text(WIDTH - RIGHT, top - 8, text, 12, "#666", "end")
     yield (
         f'<rect x="{LEFT}" y="{top}" width="{WIDTH - LEFT - RIGHT}" height="{PANEL}"'
         ' fill="#fafafa" stroke="#ccc"/>'
@@ -89,7 +89,7 @@ def _panel(name: str, one: Curve | None, other: Curve | None, top: int) -> Itera
         colour = "#999" if value == 0 else "#e2e2e2"
         ends = f'x1="{LEFT}" y1="{y:.1f}" x2="{WIDTH - RIGHT}" y2="{y:.1f}"'
         yield f'<line {ends} stroke="{colour}"/>'
-        yield _text(LEFT - 8, y + 4, f"{value:g}", 11, "#666", "end")
+        yield svg_text(LEFT - 8, y + 4, f"{value:g}", 11, "#666", "end")
     yield from _times(curves[0], top)
     for curve, colour, width in ((one, RECORDED, 3.5), (other, OTHER, 1.5)):
         if curve is not None:
@@ -124,7 +124,7 @@ def _times(curve: Curve, top: int) -> Iterator[str]:
         x = LEFT + (at_s - curve.since_s) / whole_s * (WIDTH - LEFT - RIGHT)
         moment = datetime.datetime.fromtimestamp(at_s, datetime.UTC)
         yield f'<line x1="{x:.1f}" y1="{top}" x2="{x:.1f}" y2="{top + PANEL}" stroke="#ececec"/>'
-        yield _text(x, top + PANEL + 15, moment.strftime("%H:%M"), 11, "#666", "middle")
+        yield svg_text(x, top + PANEL + 15, moment.strftime("%H:%M"), 11, "#666", "middle")
         at_s += step_s
 
 
@@ -143,18 +143,3 @@ def _ticks(low: float, high: float) -> Iterator[float]:
     while number * step <= high:
         yield number * step
         number += 1
-
-
-def _text(
-    x: float,
-    y: float,
-    text: str,
-    size: int = 13,
-    colour: str = "#222",
-    anchor: str = "start",
-    weight: str = "normal",
-) -> str:
-    return (
-        f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" fill="{colour}"'
-        f' text-anchor="{anchor}" font-weight="{weight}">{escape(text)}</text>'
-    )
