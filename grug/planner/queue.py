@@ -8,7 +8,7 @@ ended with ``succeeded``, ``failed`` or ``line_lost``.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from grug.errors import BusError, ExceptionReply, LocalProtocolError
 from grug.messages import (
@@ -20,6 +20,7 @@ from grug.messages import (
     WriteRegisters,
 )
 from grug.model import FailureKind, Span
+from grug.planner.foresight import Foresight, may_wait
 from grug.planner.plan import (
     REPLY_OVERHEAD_CHARACTERS,
     REQUEST_CHARACTERS,
@@ -87,6 +88,7 @@ class BusQueue:
         self._units: dict[int, Unit] = {}
         self._reads: list[WaitingRead] = []
         self._writes: list[WaitingWrite] = []
+        self._foresight = Foresight(timing.gap_s)
         self._order = 0
         self._down_cause: str | None = "not open yet"
         self._transactions = 0
@@ -112,6 +114,7 @@ class BusQueue:
             self._supersede(request, now_s)
             self._writes.append(write)
             return
+        self._foresight.expect(unit, request)
         self._order += 1
         read = WaitingRead(asker, request, unit, self._order)
         if self._down_cause is not None:
@@ -195,7 +198,7 @@ class BusQueue:
         if urgent is None:
             return None
         try:
-            transaction = self._transaction_for(urgent)
+            transaction = self._transaction_for(urgent, now_s)
         except LocalProtocolError:
             self._fail_snapshots(urgent.unit, now_s)
             return self.pick(now_s)
@@ -205,7 +208,41 @@ class BusQueue:
             return self._clearing(urgent, now_s, transaction.span)
         if first is not None:
             return ReadJob(unit, first, transaction.span, is_for_identity=True)
-        return ReadJob(unit, transaction)
+        fitting = self._fitting(urgent, transaction, now_s)
+        return None if fitting is None else ReadJob(unit, fitting)
+
+    def _fitting(
+        self, read: WaitingRead, transaction: Transaction, now_s: float
+    ) -> Transaction | None:
+        """A transaction, or a shorter one, that makes none late that is to come.
+
+        None where the line is better left free for that.
+        """
+        unit = read.unit
+        clash = self._foresight.clash(read, unit.held_s(transaction.span), now_s)
+        if clash is None:
+            return transaction
+        if unit.held_s(transaction.span) > clash.room_s:
+            if read.is_whole or unit.is_offline:
+                return transaction
+            missing = [read.request.spans[at] for at in read.missing]
+            shorter = unit.plan_within(missing, clash.room_s)[0]
+            if unit.held_s(shorter.span) > clash.room_s:
+                return transaction  # It will be in the way, now or later.
+            transaction = shorter
+            clash = self._foresight.clash(read, unit.held_s(transaction.span), now_s)
+        if clash is None or not may_wait(read, clash, self._left_s(read), now_s):
+            return transaction
+        self.wake_s = min(self.wake_s, clash.until_s)
+        return None
+
+    @staticmethod
+    def _left_s(read: WaitingRead) -> float:
+        """For how long all that is missing of a read holds the line; a probe is one read."""
+        if read.unit.is_offline:
+            return read.unit.held_s(read.request.spans[read.missing[0]])
+        missing = tuple([read.request.spans[at] for at in read.missing])
+        return sum(read.unit.held_s(each.span) for each in read.unit.plan(missing))
 
     @staticmethod
     def _clearing(
@@ -220,7 +257,7 @@ class BusQueue:
         distinct = unit.distinct_read(span.table, span.address, now_s)
         return ReadJob(unit, Transaction(distinct, ()), span)
 
-    def _transaction_for(self, urgent: WaitingRead) -> Transaction:
+    def _transaction_for(self, urgent: WaitingRead, now_s: float) -> Transaction:
         """The first transaction of the unit's plan that serves the most urgent read."""
         unit = urgent.unit
         spans = urgent.request.spans
@@ -237,16 +274,20 @@ class BusQueue:
         else:
             wanted = frozenset([read.request.spans[at] for read in reads for at in read.missing])
             plan = unit.plan(wanted, snapshots)
-        if len(plan) == 1:
-            return plan[0]
-        missing = {spans[at] for at in urgent.missing}
-        for transaction in plan:
-            if urgent.is_whole:
-                if missing.issubset(transaction.covers):
-                    return transaction
-            elif not missing.isdisjoint(transaction.covers):
-                return transaction
-        raise AssertionError("a plan covers everything that is wanted")
+        serving = _serving(urgent, plan)
+        if len(reads) > 1 and not self._is_in_time(urgent, serving, now_s):
+            # It would be late by what the others have read along with it: it goes alone.
+            missing = tuple([spans[at] for at in urgent.missing])
+            alone = _serving(urgent, unit.plan(missing, snapshots & {missing}))
+            if self._is_in_time(urgent, alone, now_s):
+                return alone[0]
+        return serving[0]
+
+    def _is_in_time(
+        self, read: WaitingRead, transactions: Sequence[Transaction], now_s: float
+    ) -> bool:
+        work_s = sum(read.unit.held_s(each.span) for each in transactions)
+        return now_s + work_s - self._timing.gap_s <= read.request.deadline_s
 
     def _fail_snapshots(self, unit: Unit, now_s: float) -> None:
         """Answer those for whom no single transaction can do any more, by what has been learned."""
@@ -470,3 +511,11 @@ class BusQueue:
             failures=self._failures,
             waiting=len(self),
         )
+
+
+def _serving(read: WaitingRead, plan: Sequence[Transaction]) -> list[Transaction]:
+    """Those of a plan that bring what is missing of a read."""
+    missing = {read.request.spans[at] for at in read.missing}
+    if read.is_whole:
+        return [each for each in plan if missing.issubset(each.covers)][:1]
+    return [each for each in plan if not missing.isdisjoint(each.covers)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import NamedTuple, TypeAlias
 
@@ -207,6 +207,21 @@ class Unit:
         if plan is None:
             plan = self._plans[key] = self.plan(frozenset().union(*wanted), snapshots)
         return plan
+
+    def plan_within(self, spans: Iterable[Span], held_s_max: float) -> tuple[Transaction, ...]:
+        """The cheapest reads of which none holds the line for longer, if values are that short."""
+        most_s = held_s_max + self.traits.rest_s(self._timing)
+        limits = replace(self.limits, transaction_s_max=min(self.limits.transaction_s_max, most_s))
+        return plan_reads(spans, self._learned.cost, limits)
+
+    def held_s(self, span: Span) -> float:
+        """For how long a read holds the line, the gap after it included."""
+        if self.is_offline:
+            characters = REQUEST_CHARACTERS + REPLY_OVERHEAD_CHARACTERS
+            timeout_s = self.reply_timeout_s(is_write=False)
+            return characters * self._timing.character_s + timeout_s + self._timing.gap_s
+        cost = self._learned.cost
+        return cost.read_s(span.table, span.count) - self.traits.rest_s(self._timing)
 
     def check(self, spans: tuple[Span, ...]) -> None:
         """Look whether each can be read at all; remembered, since polls repeat.

@@ -48,6 +48,7 @@ class WaitingRead:
         "_has_scouted",
         "asker",
         "blocks",
+        "held_until_s",
         "is_whole",
         "missing",
         "read_s",
@@ -69,6 +70,9 @@ class WaitingRead:
         self.is_whole = request.is_snapshot
         """Whether all that is missing has to come in one transaction."""
         self._has_scouted = False
+        self.held_until_s: float | None = None
+        """Since it would make others late that are to come, it goes on the wire no sooner than it
+        fits between them; but from then on it does. None: it was never held back."""
 
     @property
     def snapshot(self) -> tuple[Span, ...]:
