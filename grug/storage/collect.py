@@ -19,7 +19,8 @@ from grug.messages import (
     SetOffset,
 )
 from grug.model import Aim, Quality, Value
-from grug.storage.block import Poll, encode_samples
+from grug.storage.block import Poll
+from grug.storage.encode import SampleEncoder
 from grug.storage.journal import JournalWriter, encode_journal
 from grug.storage.segment import (
     Event,
@@ -119,7 +120,7 @@ class Collector:
         self._unread: set[str] = set()
         """Devices with a poll unanswered or a value not good, to be looked at when they answer."""
         self._counts_due_ms: dict[str, int] = {}
-        self._kinds: dict[int, int] = {}
+        self._samples = SampleEncoder()
         self._listed = 0
         self._journal = JournalWriter()
 
@@ -184,7 +185,7 @@ class Collector:
         journal = self._journal.cut()
         notes = b"" if journal is None else encode_journal(journal)
         if polls:
-            payload = encode_samples(polls, self._kinds) + notes
+            payload = self._samples.encode(polls) + notes
             frames.append(
                 _frame(
                     FrameKind.SAMPLES, payload, seq + len(frames), self.count, times_ms, origin_ms,
