@@ -259,8 +259,9 @@ class Collector:
             group = self._new_group(prefix, names, values)
         stamp = group.stamp[0]
         shift_ms = 0
-        if stamp.last_ms - STEP_BACK_MS_MAX < time_ms <= stamp.last_ms:
-            shift_ms = stamp.last_ms + 1 - time_ms  # By more, the clock was set back: obeyed.
+        last_ms = stamp.last_ms
+        if time_ms <= last_ms and time_ms > last_ms - STEP_BACK_MS_MAX:
+            shift_ms = last_ms + 1 - time_ms  # By more, the clock was set back: obeyed.
             time_ms += shift_ms
         stamp.last_ms = time_ms
         if group.texts:
@@ -269,14 +270,16 @@ class Collector:
                     f"{prefix}/{names[position]}", "text", str(values[position]), time_ms
                 )
             values = tuple([values[position] for position in group.numbers])
-        self.accepted += len(values)
-        if not values:
+        count = len(values)
+        if not count:
             return time_ms
+        self.accepted += count
         if self._recorded is not None and self._recorded.has_poll(group.series, time_ms):
             return time_ms
-        group.poll.times.append(time_ms)
-        group.poll.rows.append(values)
-        self.count += len(values)
+        poll = group.poll
+        poll.times.append(time_ms)
+        poll.rows.append(values)
+        self.count += count
         if is_input:
             self._journal.add_readings(group.number, time_ms, shift_ms)
         return time_ms
