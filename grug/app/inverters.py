@@ -83,6 +83,8 @@ def dispatch_settings(config: HouseConfig) -> list[DispatchSettings]:
             failsafe_min=round(inverter.failsafe / 60.0),
             falls_back=inverter.control == "both",
             power_w_max=config.offset.limit,
+            line=config.device[inverter.device].line,
+            unit_id=config.device[inverter.device].unit,
         )
         for name, inverter in config.inverter.items()
         if inverter.control != "mitm"

@@ -277,6 +277,7 @@ def offset_settings(config: HouseConfig, maps: Maps) -> OffsetSettings | None:
                 meter=inverter.meter,
                 plant=_plant_of(inverter),
                 hears_offset=inverter.control != "dispatch",
+                has_registers=inverter.control == "both",
             )
         )
     grid = config.device[config.grid.device]

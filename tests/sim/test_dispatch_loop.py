@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -15,10 +16,22 @@ from grug.app.control import House
 from grug.app.writing import open_gate
 from grug.config.types import HouseConfig, OffsetConfig
 from grug.control.dispatch import is_as_told
-from grug.messages import DispatchChanged, Noted, SetOffset
+from grug.messages import (
+    Decided,
+    DispatchChanged,
+    MeterImage,
+    Noted,
+    ReadFailed,
+    ReadRegisters,
+    SetOffset,
+    WriteFailed,
+)
+from grug.model import FailureKind
+from grug.runtime.calls import BusCaller, BusReply, BusRequest, Caller
 from grug.runtime.clock import WallClock
 from grug.sim.actors import SimActors
 from grug.sim.devices import SolisUnit
+from grug.sim.dispatch import Dispatched
 from grug.sim.seeded import run_seeded
 from grug.sim.wiring import SimulatedHouse
 
@@ -34,6 +47,32 @@ def config_of(control: str, offset_w: float = -2000.0) -> HouseConfig:
     return msgspec.structs.replace(house, inverter=inverters, offset=OffsetConfig(power=offset_w))
 
 
+class Replies:
+    """Which part of the replies is lost; whatever was asked for is done."""
+
+    def __init__(self) -> None:
+        self.lost = 0.0
+        self.random = random.Random(7)
+
+
+class LossyCaller(Caller[BusRequest, BusReply]):
+    """A line that carries every request."""
+
+    def __init__(self, inner: BusCaller, replies: Replies) -> None:
+        self._inner = inner
+        self._replies = replies
+
+    async def ask(self, request: BusRequest) -> BusReply:
+        reply = await self._inner.ask(request)
+        if self._replies.random.random() >= self._replies.lost:
+            return reply
+        await trio.sleep(0.3)
+        kind, text, now_s = FailureKind.NO_REPLY, "no reply", trio.current_time()
+        if isinstance(request, ReadRegisters):
+            return ReadFailed(kind, text, now_s)
+        return WriteFailed("com", request, kind, text, now_s)
+
+
 class Loop:
     """A house that runs, and what it says."""
 
@@ -46,10 +85,12 @@ class Loop:
         for unit in self.units:
             unit.has_dispatch = has_dispatch
         self.controllers = trio.CancelScope()
+        self.replies = Replies()
 
     async def run(self) -> None:
         actors = SimActors(self.simulated, self.house.feed)
-        gate = open_gate(self.house, self.maps, actors.buses, wall=WallClock(0.0))
+        lossy = {name: LossyCaller(bus, self.replies) for name, bus in actors.buses.items()}
+        gate = open_gate(self.house, self.maps, lossy, wall=WallClock(0.0))
         async with trio.open_nursery() as sources:
             sources.start_soon(actors.run)
             sources.start_soon(self.simulated.run)
@@ -232,6 +273,86 @@ def test_what_somebody_else_writes_is_noticed_and_ended() -> None:
             loop.units[0].image.set("dispatch_power", 3000.0)
             await trio.sleep(30)
             assert loop.carried() == [-1000.0, -1000.0]
+
+    run(check)
+
+
+class Offsets:
+    """What meters and registers together make of an offset, decision by decision."""
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+        self._said = loop.house.feed.subscribe("offsets", Decided, MeterImage)
+        self.told_w: list[float] = []
+        """What all meters say beside the grid's power, and what all registers carry."""
+
+    async def watch(self) -> None:
+        while True:
+            for message in await self._said.receive_batch():
+                if not isinstance(message, Decided) or message.controller != "offset":
+                    continue
+                grid_w, _, *served_w = message.values
+                self.told_w.append(sum(served_w) - grid_w + sum(self._loop.carried()))
+
+
+@pytest.mark.parametrize("lost", [0.3, 0.7, 1.0])
+def test_a_line_that_loses_replies_never_doubles_the_offset(lost: float) -> None:
+    """Each write may have been taken: then registers and meter both would carry it."""
+
+    async def check() -> None:
+        async with running("both", 0.0) as loop:
+            offsets = Offsets(loop)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(offsets.watch)
+                await trio.sleep(10)
+                for turn in range(12):
+                    wish_w = (-2000.0, 1500.0, -800.0)[turn % 3]
+                    expires_s = trio.current_time() + 60.0
+                    loop.house.feed.publish(SetOffset(wish_w, expires_s, "test", "why"))
+                    loop.replies.lost = lost if turn % 2 == 0 else 0.0
+                    await trio.sleep(3)  # While it slews, the last wish's part may still be there.
+                    offsets.told_w.clear()
+                    await trio.sleep(30)
+                    bound_w = max(map(abs, (-2000.0, 1500.0, -800.0))) + 250.0
+                    assert max(map(abs, offsets.told_w)) <= bound_w
+                nursery.cancel_scope.cancel()
+
+    run(check)
+
+
+def test_after_lost_replies_the_offset_comes_back() -> None:
+    async def check() -> None:
+        async with running("both") as loop:
+            await trio.sleep(40)
+            loop.replies.lost = 1.0
+            await trio.sleep(200)
+            loop.replies.lost = 0.0
+            await trio.sleep(120)
+            assert loop.carried() == [-1000.0, -1000.0]
+            assert await loop.grid_w() == pytest.approx(2000.0, abs=250.0)
+
+    run(check)
+
+
+def test_an_earlier_run_that_was_killed_is_not_added_to() -> None:
+    """Its registers hold until its timer ends: until they were read the meter says no offset."""
+
+    async def check() -> None:
+        async with running("both", -2000.0) as loop:
+            for inverter in loop.simulated.house.inverters:
+                inverter.dispatched = Dispatched(3, -1000.0, 1800.0)
+            for unit in loop.units:
+                unit.image.set("dispatch_enabled", 1)
+            loop.replies.lost = 1.0
+            offsets = Offsets(loop)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(offsets.watch)
+                await trio.sleep(600)
+                assert min(offsets.told_w) >= -2250.0
+                loop.replies.lost = 0.0
+                await trio.sleep(90)
+                assert loop.carried() == [-1000.0, -1000.0]
+                nursery.cancel_scope.cancel()
 
     run(check)
 
