@@ -110,6 +110,8 @@ class DispatchSettings:
     soc_low_pct: int = 10
     """Between these states of charge the registers may move the battery."""
     soc_high_pct: int = 100
+    has_fakemeter: bool = True
+    """Whether grug is its meter; else it has a true one of its own."""
     line: str = ""
     """Line and unit of its COM port, by which the bus says whether it is there."""
     unit_id: int = 0
@@ -164,11 +166,12 @@ def wish_of(
     """The inverter's part of what the offset controller decided.
 
     Returns:
-        At the grid, plus = export; None while its meter is silent: what nobody measures, nobody
-        steers, by registers no more than by the meter.
+        At the grid, plus = export; None while its fake meter is silent, or the grid not measured:
+        what nobody measures, nobody steers, by registers no more than by the meter.
     """
     decided = dict(zip(names, values, strict=True))
-    served_w = decided.get(f"served_w/{settings.inverter}", math.nan)
+    proof = f"served_w/{settings.inverter}" if settings.has_fakemeter else "grid_power_w"
+    served_w = decided.get(proof, math.nan)
     offset_w = decided.get("offset_w", math.nan)
     if not math.isfinite(served_w) or not math.isfinite(offset_w):
         return None

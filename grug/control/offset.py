@@ -82,6 +82,7 @@ class SteeredInverter:
 
     name: str
     fakemeter: str
+    """Empty for one with a true meter of its own, which its registers alone tell an offset."""
     share: float = 1.0
     """Its part of the house's power, relative to the others' shares; at least 0."""
     max_age_s: float = 1.5
@@ -137,12 +138,16 @@ class OffsetSettings:
     second_voltage_register: str = ""
     """Of the second meter, believed while the first one's are not live; empty where not polled."""
     second_frequency_register: str = ""
+    told: tuple[SteeredInverter, ...] = field(init=False)
+    """Those that have a fake meter."""
     decided_names: tuple[str, ...] = field(init=False)
     """Names of the values of every decision, made once."""
 
     def __post_init__(self) -> None:
         """Make the names."""
-        served = (f"served_w/{inverter.name}" for inverter in self.inverters)
+        told = tuple(inverter for inverter in self.inverters if inverter.fakemeter)
+        served = (f"served_w/{inverter.name}" for inverter in told)
+        object.__setattr__(self, "told", told)
         object.__setattr__(self, "decided_names", ("grid_power_w", "offset_w", *served))
 
 
@@ -351,7 +356,7 @@ def _silent(
     settings: OffsetSettings, state: OffsetState, grid: GridReading, now_s: float, reason: str
 ) -> Outcome:
     """A decision without images."""
-    served = (math.nan,) * len(settings.inverters)
+    served = (math.nan,) * len(settings.told)
     power_w = math.nan if grid.fault else grid.power_w
     return Outcome(state, (), _decided(settings, now_s, (power_w, state.offset_w, *served), reason))
 
@@ -370,7 +375,7 @@ def _serve(
     known = _known_others(others)
     images: list[MeterImage] = []
     served: list[float] = []
-    for inverter in settings.inverters:
+    for inverter in settings.told:
         is_steered = inverter.name in told
         unsaid_w, why = _unsaid_w(settings, state, inverter, now_s, is_steered=is_steered)
         if why:

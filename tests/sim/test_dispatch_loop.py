@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import msgspec
@@ -36,6 +36,22 @@ from grug.sim.seeded import run_seeded
 from grug.sim.wiring import SimulatedHouse
 
 pytestmark = pytest.mark.slow
+
+
+def without_fakemeters(house: HouseConfig, *names: str) -> HouseConfig:
+    """The same house, in which these have a true meter of their own and are told by registers."""
+    inverters = dict(house.inverter)
+    gone = set()
+    for name in names:
+        gone.add(inverters[name].fakemeter)
+        inverters[name] = msgspec.structs.replace(inverters[name], control="dispatch", fakemeter="")
+    meters = {name: meter for name, meter in house.fakemeter.items() if name not in gone}
+    lines = {
+        name: line
+        for name, line in house.line.items()
+        if name not in {house.fakemeter[each].line for each in gone}
+    }
+    return msgspec.structs.replace(house, line=lines, inverter=inverters, fakemeter=meters)
 
 
 def config_of(control: str, offset_w: float = -2000.0) -> HouseConfig:
@@ -131,9 +147,13 @@ class Loop:
 
 @asynccontextmanager
 async def running(
-    control: str, offset_w: float = -2000.0, *, has_dispatch: bool = True
+    control: str,
+    offset_w: float = -2000.0,
+    *,
+    has_dispatch: bool = True,
+    truly_metered: Sequence[str] = (),
 ) -> AsyncIterator[Loop]:
-    loop = Loop(config_of(control, offset_w), has_dispatch)
+    loop = Loop(without_fakemeters(config_of(control, offset_w), *truly_metered), has_dispatch)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(loop.run)
         yield loop
@@ -353,6 +373,39 @@ def test_an_earlier_run_that_was_killed_is_not_added_to() -> None:
                 await trio.sleep(90)
                 assert loop.carried() == [-1000.0, -1000.0]
                 nursery.cancel_scope.cancel()
+
+    run(check)
+
+
+def test_a_house_without_any_fake_meter_is_steered_by_registers() -> None:
+    async def check() -> None:
+        names = ("solis1", "solis2")
+        async with running("dispatch", truly_metered=names) as loop:
+            assert not loop.house.config.fakemeter
+            await trio.sleep(60)
+            assert loop.carried() == [-2000.0, -2000.0]
+            assert await loop.grid_w(60.0) == pytest.approx(2000.0, abs=150.0)
+            loop.simulated.apply("grid:silent+120")
+            await trio.sleep(20)
+            assert loop.enabled() == [0, 0]
+
+    run(check)
+
+
+@pytest.mark.parametrize("truly_metered", ["solis1", "solis2"])
+def test_one_by_its_registers_and_one_by_its_meter_aim_at_the_same(truly_metered: str) -> None:
+    async def check() -> None:
+        async with running("mitm", -2000.0, truly_metered=(truly_metered,)) as loop:
+            await trio.sleep(60)
+            circulating_w = []
+            for _ in range(40):
+                assert await loop.grid_w(60.0) == pytest.approx(2000.0, abs=250.0)
+                first_w, second_w = (
+                    each.battery.power_w for each in loop.simulated.house.inverters
+                )
+                opposed = first_w * second_w < 0.0
+                circulating_w.append(min(abs(first_w), abs(second_w)) if opposed else 0.0)
+            assert sorted(circulating_w)[-4] < 400.0
 
     run(check)
 
