@@ -28,7 +28,7 @@ from grug.errors import (
 from grug.messages import LineChanged
 from grug.planner.gap import LearnedGap
 from grug.planner.queue import BusQueue, Job, WriteJob
-from grug.planner.units import UnitTraits, WireTiming
+from grug.planner.traits import UnitTraits, WireTiming
 from grug.planner.verdicts import VerdictStore
 from grug.planner.writes import MASK_WRITE, READ_WRITE, WRITE_COILS, WRITE_WORDS
 from grug.protocol.framing import Exchange, Framing, RtuFraming

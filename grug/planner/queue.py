@@ -27,10 +27,9 @@ from grug.planner.plan import (
     data_bytes,
     whole_of,
 )
+from grug.planner.traits import UnitTraits, WireTiming
 from grug.planner.units import (
     Unit,
-    UnitTraits,
-    WireTiming,
     look_of_read,
     look_of_write,
 )

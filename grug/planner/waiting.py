@@ -17,7 +17,12 @@ from grug.messages import (
 from grug.model import FailureKind, Span
 from grug.planner.cuts import cut_of, lies_within
 from grug.planner.plan import Transaction, hull_of
-from grug.planner.units import Look, Unit, look_of_read, look_of_write
+from grug.planner.units import (
+    Look,
+    Unit,
+    look_of_read,
+    look_of_write,
+)
 from grug.planner.writes import BASE_AGE_S_MAX, masked
 
 
