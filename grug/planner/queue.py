@@ -20,7 +20,7 @@ from grug.messages import (
     WriteRegisters,
 )
 from grug.model import FailureKind, Span
-from grug.planner.foresight import Foresight, may_wait
+from grug.planner.announced import Announced
 from grug.planner.plan import (
     REPLY_OVERHEAD_CHARACTERS,
     REQUEST_CHARACTERS,
@@ -47,6 +47,7 @@ from grug.planner.waiting import (
     goes_before,
     is_live_read,
     look_of,
+    serving,
 )
 from grug.planner.writes import ILLEGAL_FUNCTION, OPTIONAL_FUNCTIONS, overwrites
 
@@ -88,7 +89,7 @@ class BusQueue:
         self._units: dict[int, Unit] = {}
         self._reads: list[WaitingRead] = []
         self._writes: list[WaitingWrite] = []
-        self._foresight = Foresight(timing.gap_s)
+        self._announced = Announced(timing.gap_s)
         self._order = 0
         self._down_cause: str | None = "not open yet"
         self._transactions = 0
@@ -114,7 +115,7 @@ class BusQueue:
             self._supersede(request, now_s)
             self._writes.append(write)
             return
-        self._foresight.expect(unit, request)
+        self._announced.expect(unit, request)
         self._order += 1
         read = WaitingRead(asker, request, unit, self._order)
         if self._down_cause is not None:
@@ -208,41 +209,11 @@ class BusQueue:
             return self._clearing(urgent, now_s, transaction.span)
         if first is not None:
             return ReadJob(unit, first, transaction.span, is_for_identity=True)
-        fitting = self._fitting(urgent, transaction, now_s)
-        return None if fitting is None else ReadJob(unit, fitting)
-
-    def _fitting(
-        self, read: WaitingRead, transaction: Transaction, now_s: float
-    ) -> Transaction | None:
-        """A transaction, or a shorter one, that makes none late that is to come.
-
-        None where the line is better left free for that.
-        """
-        unit = read.unit
-        clash = self._foresight.clash(read, unit.held_s(transaction.span), now_s)
-        if clash is None:
-            return transaction
-        if unit.held_s(transaction.span) > clash.room_s:
-            if read.is_whole or unit.is_offline:
-                return transaction
-            missing = [read.request.spans[at] for at in read.missing]
-            shorter = unit.plan_within(missing, clash.room_s)[0]
-            if unit.held_s(shorter.span) > clash.room_s:
-                return transaction  # It will be in the way, now or later.
-            transaction = shorter
-            clash = self._foresight.clash(read, unit.held_s(transaction.span), now_s)
-        if clash is None or not may_wait(read, clash, self._left_s(read), now_s):
-            return transaction
-        self.wake_s = min(self.wake_s, clash.until_s)
-        return None
-
-    @staticmethod
-    def _left_s(read: WaitingRead) -> float:
-        """For how long all that is missing of a read holds the line; a probe is one read."""
-        if read.unit.is_offline:
-            return read.unit.held_s(read.request.spans[read.missing[0]])
-        missing = tuple([read.request.spans[at] for at in read.missing])
-        return sum(read.unit.held_s(each.span) for each in read.unit.plan(missing))
+        fitting, until_s = self._announced.fitting(urgent, transaction, now_s)
+        if fitting is None:
+            self.wake_s = min(self.wake_s, until_s)
+            return None
+        return ReadJob(unit, fitting)
 
     @staticmethod
     def _clearing(
@@ -274,14 +245,14 @@ class BusQueue:
         else:
             wanted = frozenset([read.request.spans[at] for read in reads for at in read.missing])
             plan = unit.plan(wanted, snapshots)
-        serving = _serving(urgent, plan)
-        if len(reads) > 1 and not self._is_in_time(urgent, serving, now_s):
+        together = serving(urgent, plan)
+        if len(reads) > 1 and not self._is_in_time(urgent, together, now_s):
             # It would be late by what the others have read along with it: it goes alone.
             missing = tuple([spans[at] for at in urgent.missing])
-            alone = _serving(urgent, unit.plan(missing, snapshots & {missing}))
+            alone = serving(urgent, unit.plan(missing, snapshots & {missing}))
             if self._is_in_time(urgent, alone, now_s):
                 return alone[0]
-        return serving[0]
+        return together[0]
 
     def _is_in_time(
         self, read: WaitingRead, transactions: Sequence[Transaction], now_s: float
@@ -511,11 +482,3 @@ class BusQueue:
             failures=self._failures,
             waiting=len(self),
         )
-
-
-def _serving(read: WaitingRead, plan: Sequence[Transaction]) -> list[Transaction]:
-    """Those of a plan that bring what is missing of a read."""
-    missing = {read.request.spans[at] for at in read.missing}
-    if read.is_whole:
-        return [each for each in plan if missing.issubset(each.covers)][:1]
-    return [each for each in plan if not missing.isdisjoint(each.covers)]

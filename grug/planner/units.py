@@ -216,10 +216,6 @@ class Unit:
 
     def held_s(self, span: Span) -> float:
         """For how long a read holds the line, the gap after it included."""
-        if self.is_offline:
-            characters = REQUEST_CHARACTERS + REPLY_OVERHEAD_CHARACTERS
-            timeout_s = self.reply_timeout_s(is_write=False)
-            return characters * self._timing.character_s + timeout_s + self._timing.gap_s
         cost = self._learned.cost
         return cost.read_s(span.table, span.count) - self.traits.rest_s(self._timing)
 

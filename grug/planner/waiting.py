@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Protocol, TypeAlias
 
 from grug.errors import BusError, ExceptionReply
@@ -246,6 +247,14 @@ Job: TypeAlias = ReadJob | WriteJob
 def look_of(write: WaitingWrite, function: int) -> Look:
     """How the reply to a write's next transaction looks, which may be the read of other bits."""
     return look_of_write(write.request, function) if function else look_of_read(write.span)
+
+
+def serving(read: WaitingRead, plan: Iterable[Transaction]) -> list[Transaction]:
+    """Those of a plan that bring what is missing of a read."""
+    missing = {read.request.spans[at] for at in read.missing}
+    if read.is_whole:
+        return [each for each in plan if missing.issubset(each.covers)][:1]
+    return [each for each in plan if not missing.isdisjoint(each.covers)]
 
 
 def goes_before(read: WaitingRead, other: WaitingRead, now_s: float) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -120,8 +121,9 @@ def test_a_long_slow_read_does_not_make_a_fast_one_late() -> None:
     fast = unit(1, group(0.1, 0))
     slow = unit(2, group(10.0, *range(0, 250, 2)), traits=UnitTraits(transaction_s_max=0.05))
     check(schedule_line(AT_9600, [fast, slow]), [fast, slow])
-    greedy = unit(2, group(10.0, *range(0, 250, 2)))
-    late = schedule_line(AT_9600, [fast, greedy]).late
+    check(schedule_line(AT_9600, [fast, unit(2, group(10.0, *range(0, 250, 2)))]), [fast])
+    at_once = replace(group(10.0, *range(0, 120, 2)), is_snapshot=True)
+    late = schedule_line(AT_9600, [fast, unit(2, at_once)]).late
     assert {(each.unit, each.group) for each in late} == {("unit1", "0.1 s")}
 
 

@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from grug.messages import ReadRegisters
 from grug.model import Span
+from grug.planner.plan import Transaction
 from grug.planner.units import Unit
 from grug.planner.waiting import WaitingRead
 
@@ -30,7 +31,7 @@ HELD_PERIODS_MAX = 4
 fit in by then, there is more to be read than there is time for, and it may as well go."""
 
 
-class Clash(NamedTuple):
+class _Clash(NamedTuple):
     """A read that begins now would make one late that is to come."""
 
     asked_s: float
@@ -43,13 +44,8 @@ class Clash(NamedTuple):
     period_s: float
     """How often the most frequent of that is asked for."""
 
-    @property
-    def until_s(self) -> float:
-        """How long to wait for it."""
-        return self.asked_s + GRACE_S
 
-
-class Foresight:
+class Announced:
     """What has been announced for one line."""
 
     def __init__(self, gap_s: float) -> None:
@@ -66,14 +62,40 @@ class Foresight:
         if request.next_s < math.inf:
             self._coming[request.unit_id, request.spans] = unit, request
 
-    def clash(self, read: WaitingRead, length_s: float, now_s: float) -> Clash | None:
-        """What a read would make late, if it began now.
+    def fitting(
+        self, read: WaitingRead, transaction: Transaction, now_s: float
+    ) -> tuple[Transaction | None, float]:
+        """A transaction, or a shorter one, that makes none late that is to come.
 
         Args:
-            read: for whom.
-            length_s: how long it holds the line, the gap after it included.
+            read: what it is for; nothing more urgent waits.
+            transaction: brings something of it.
             now_s: now.
+
+        Returns:
+            None and how long to wait, where the line is better left free.
         """
+        unit = read.unit
+        if unit.is_offline:
+            return transaction, now_s
+        clash = self._clash(read, unit.held_s(transaction.span), now_s)
+        if clash is None:
+            return transaction, now_s
+        missing = tuple([read.request.spans[at] for at in read.missing])
+        if unit.held_s(transaction.span) > clash.room_s:
+            shorter = unit.plan_within(missing, clash.room_s)[0]
+            if read.is_whole or unit.held_s(shorter.span) > clash.room_s:
+                return transaction, now_s  # It will be in the way, now or later.
+            transaction = shorter
+            clash = self._clash(read, unit.held_s(transaction.span), now_s)
+        left_s = _work_s(unit, {missing})
+        if clash is None or not _may_wait(read, clash, left_s, now_s):
+            read.held_until_s = None
+            return transaction, now_s
+        return None, clash.asked_s + GRACE_S
+
+    def _clash(self, read: WaitingRead, length_s: float, now_s: float) -> _Clash | None:
+        """What a read would make late, if it began now and held the line for so long."""
         before: list[tuple[float, Unit, ReadRegisters]] = []
         over: list[tuple[int, tuple[Span, ...]]] = []
         for key, (unit, request) in self._coming.items():
@@ -87,7 +109,7 @@ class Foresight:
 
     def _first_late(
         self, before: Sequence[tuple[float, Unit, ReadRegisters]], free_s: float
-    ) -> Clash | None:
+    ) -> _Clash | None:
         """What of that which goes first, by deadline, is late if the line is free then."""
         wanted: dict[Unit, set[tuple[Span, ...]]] = {}
         for deadline_s, unit, request in before:
@@ -95,7 +117,7 @@ class Foresight:
             work_s = sum(_work_s(each, spans) for each, spans in wanted.items())
             if free_s + work_s - self._gap_s > deadline_s:
                 period_s, fast_s = min(_pace(unit, request) for _, unit, request in before)
-                return Clash(
+                return _Clash(
                     asked_s=min(request.next_s for _, _, request in before),
                     work_s=work_s,
                     room_s=2 * (period_s - fast_s) + self._gap_s,
@@ -104,7 +126,7 @@ class Foresight:
         return None
 
 
-def may_wait(read: WaitingRead, clash: Clash, work_s: float, now_s: float) -> bool:
+def _may_wait(read: WaitingRead, clash: _Clash, work_s: float, now_s: float) -> bool:
     """Whether a read can be held back and still be in time.
 
     Args:
@@ -121,11 +143,7 @@ def may_wait(read: WaitingRead, clash: Clash, work_s: float, now_s: float) -> bo
 
 
 def _goes_before(unit: Unit, request: ReadRegisters, read: WaitingRead) -> bool:
-    if unit.is_offline:
-        return False
-    if read.unit.is_offline:
-        return True
-    return (request.priority, request.next_deadline_s) < read.urgency[:2]
+    return not unit.is_offline and (request.priority, request.next_deadline_s) < read.urgency[:2]
 
 
 def _deadline_of(each: tuple[float, Unit, ReadRegisters]) -> float:

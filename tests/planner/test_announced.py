@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 
 import pytest
-from test_queue import HOLDING, TIMING, Asked, Bench, make_offline, span
+from test_queue import HOLDING, TIMING, Asked, Bench, span
 
 from grug.messages import ReadRegisters
 from grug.model import Priority, Span
-from grug.planner.foresight import GRACE_S, HELD_PERIODS_MAX
+from grug.planner.announced import GRACE_S, HELD_PERIODS_MAX
 from grug.planner.queue import ReadJob
 from grug.planner.traits import UnitTraits
 
@@ -150,21 +150,6 @@ def test_a_read_is_not_held_back_for_ever() -> None:
         tick_s += FAST_S
         held += 1
     assert held == HELD_PERIODS_MAX
-
-
-def test_the_probe_of_a_silent_unit_waits_until_it_is_in_nobodys_way() -> None:
-    bench = Bench(dict.fromkeys((1, 2), TRAITS))
-    now_s = make_offline(bench, 2, 0.0) + 60.0
-    line = Line(40)
-    line.queue, line.facts = bench.queue, bench.facts
-    line.ask_fast(now_s)
-    free_s = line.carry_out(now_s)
-    line.read(2, span(0), now_s=free_s)
-    job = line.queue.pick(free_s)
-    assert isinstance(job, ReadJob)
-    assert job.unit.unit_id == 2
-    late_s = now_s + LATE_S
-    assert line.queue.pick(late_s) is None  # It may take 0.15 s and more.
 
 
 def test_what_waits_along_is_left_out_where_it_would_make_a_read_late() -> None:
