@@ -341,6 +341,31 @@ async def test_a_silent_unit_costs_the_others_less_than_five_percent(
     assert sent - beside < 30  # Three each, then a probe now and then.
 
 
+@pytest.mark.slow
+async def test_probes_of_an_offline_unit_cost_no_tick_of_a_fast_group(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    line = ScriptedLine()
+    line.silent = {2}
+    async with bus_on(line) as bench:
+        first: list[object] = []
+        await poll(bench, 2, 1.0, trio.current_time() + 5, first)  # By now it is offline.
+        until_s = trio.current_time() + 300
+        fast: list[object] = []
+        slow: list[object] = []
+        before = len(line.sent)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(poll, bench, 1, 0.2, until_s, fast)
+            nursery.start_soon(poll, bench, 2, 1.0, until_s, slow)
+        starts = [at_s for at_s, adu in line.sent[before:] if adu[0] == 1]
+        assert good(fast) == len(fast) >= 1500
+        assert max(after - before for before, after in pairwise(starts)) < 0.21
+        assert sum(adu[0] == 2 for _, adu in line.sent[before:]) >= 5
+        line.silent.clear()
+        await poll(bench, 2, 1.0, trio.current_time() + 70, slow)
+    assert isinstance(slow[-1], RegistersRead)
+
+
 async def test_a_silent_unit_goes_offline_once_and_comes_back_once(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
