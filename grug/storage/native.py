@@ -55,6 +55,9 @@ class Rows(NamedTuple):
     entries: int
     names: tuple[str, ...]
     data: bytes
+    t_min_ms: int = 0
+    t_max_ms: int = 0
+    """UTC, of all rows; 0 when there are none."""
 
 
 def readings_rows(origin: Origin, blocks: Iterable[SampleBlock]) -> Rows:
@@ -83,6 +86,7 @@ def readings_rows(origin: Origin, blocks: Iterable[SampleBlock]) -> Rows:
             exponents.append(column.exponent.to_bytes(1, "little", signed=True) * length)
             integers.append(struct.pack(f"<{length}q", *column.integers))
             seqs.append(seq.to_bytes(8, "little") * length)
+    distinct = {id(column.times): column.times for each in by_series.values() for _, column in each}
     return _rows(
         count,
         (
@@ -95,6 +99,7 @@ def readings_rows(origin: Origin, blocks: Iterable[SampleBlock]) -> Rows:
             ("seq", "UInt64", seqs),
             ("epoch", "UInt32", [_uint32(origin.epoch) * count]),
         ),
+        [end for times in distinct.values() if times for end in (min(times), max(times))],
     )
 
 
@@ -113,6 +118,7 @@ def events_rows(origin: Origin, blocks: Iterable[tuple[int, Sequence[Event]]]) -
             ("seq", "UInt64", [_int64(seq) for seq, _ in rows]),
             ("epoch", "UInt32", [_uint32(origin.epoch) * len(rows)]),
         ),
+        [event.time_ms for _, event in rows],
     )
 
 
@@ -130,11 +136,14 @@ def series_rows(series: Sequence[Series]) -> Rows:
     )
 
 
-def _rows(count: int, columns: Sequence[tuple[str, str, list[bytes]]]) -> Rows:
+def _rows(
+    count: int, columns: Sequence[tuple[str, str, list[bytes]]], times: Sequence[int] = ()
+) -> Rows:
     parts = [_varint(len(columns)), _varint(count)]
     for name, kind, values in columns:
         parts += [_text(name), _text(kind), *values]
-    return Rows(count, tuple(name for name, _, _ in columns), b"".join(parts))
+    names = tuple(name for name, _, _ in columns)
+    return Rows(count, names, b"".join(parts), min(times, default=0), max(times, default=0))
 
 
 def _text(text: str) -> bytes:
