@@ -137,11 +137,19 @@ class OffsetSettings:
     second_frequency_register: str = ""
     decided_names: tuple[str, ...] = field(init=False)
     """Names of the values of every decision, made once."""
+    steered: tuple[Steered, ...] = field(init=False)
+    """The inverters as the law sees them, made once."""
+    unasked: Wanted = field(init=False)
+    """What holds while nobody wishes anything, worked out once."""
 
     def __post_init__(self) -> None:
-        """Make the names."""
+        """Make what is the same at every decision."""
         served = (f"served_w/{inverter.name}" for inverter in self.inverters)
         object.__setattr__(self, "decided_names", ("grid_power_w", "offset_w", *served))
+        steered = tuple(Steered(inv.name, inv.share, inv.plant) for inv in self.inverters)
+        object.__setattr__(self, "steered", steered)
+        nobody = Known(math.nan, {}, NO_FACTS)
+        object.__setattr__(self, "unasked", wanted(self.limits, (), nobody, 0.0))
 
 
 class GridOthers(msgspec.Struct, frozen=True):
@@ -236,7 +244,9 @@ def decide(
     """
     before_w = state.offset_w
     step_s = 0.0 if state.moved_s is None else now_s - state.moved_s
-    asked = _asked(settings, state, grid, facts, now_s)
+    off_grid = off_grid_of(facts)
+    away = state.offline | off_grid
+    asked = _asked(settings, state, away, grid, facts, now_s)
     state, reason = _move_offset(settings, state, asked, now_s, ramp)
     if ramp and before_w == 0.0:
         return _silent(settings, state, grid, now_s, f"no new image: {ramp}; {reason}")
@@ -247,7 +257,8 @@ def decide(
     # A surge is worked out from what is under way by now, so it needs a reading of now.
     is_fresh = not ramp and now_s - grid.read_s <= PERIOD_S_MAX
     wanted_w = grid.power_w + state.offset_w
-    told = _told(settings, state, wanted_w, facts, asked.shifts_w, now_s, step_s if is_fresh else 0)
+    step_s = step_s if is_fresh else 0.0
+    told = _told(settings, state, away, wanted_w, facts, asked.shifts_w, now_s, step_s)
     state = replace(
         state,
         following=told.following,
@@ -256,12 +267,9 @@ def decide(
         hunting=told.hunting,
     )
     reason = f"{reason}; {told.reason}" if told.reason else reason
-    if off_grid := off_grid_of(facts):
+    if off_grid:
         reason = f"{reason}; off grid: {', '.join(sorted(off_grid))}"
-    still = {inverter.name: 0.0 for inverter in settings.inverters}
-    return _serve(
-        settings, state, grid, others, now_s, reason, still | dict(told.told_w), told.surging
-    )
+    return _serve(settings, state, grid, others, now_s, reason, told.told_w, told.surging)
 
 
 def decide_stop(
@@ -322,15 +330,18 @@ def _move_offset(
 def _asked(
     settings: OffsetSettings,
     state: OffsetState,
+    away: Collection[str],
     grid: GridReading,
     facts: Mapping[str, InverterFacts],
     now_s: float,
 ) -> Wanted:
     """What everybody's wishes come to."""
-    away = state.offline | off_grid_of(facts)
+    wishes = without_expired(state.wishes, now_s)
+    if not wishes:
+        return settings.unasked
     shares = {inv.name: inv.share for inv in settings.inverters if inv.name not in away}
     known = Known(grid.power_w, shares, facts, settings.balance.facts_max_age_s)
-    return wanted(settings.limits, without_expired(state.wishes, now_s), known, now_s)
+    return wanted(settings.limits, wishes, known, now_s)
 
 
 def _silent(
@@ -352,12 +363,15 @@ def _serve(
     told: Mapping[str, float],
     surging: Collection[str] = (),
 ) -> Outcome:
-    """Make the images of what each inverter is told; those of a surge hold for a moment only."""
+    """Make the images of what each inverter is told; those of a surge hold for a moment only.
+
+    One that nothing is decided for is told 0 W.
+    """
     known = _known_others(others)
     images: list[MeterImage] = []
     served: list[float] = []
     for inverter in settings.inverters:
-        asked_w = told[inverter.name] - _unsaid_w(settings, state, inverter, now_s)
+        asked_w = told.get(inverter.name, 0.0) - _unsaid_w(settings, state, inverter, now_s)
         power_w = round(min(max(asked_w, inverter.power_w_min), inverter.power_w_max), 1)
         if not inverter.power_w_min <= asked_w <= inverter.power_w_max:
             reason = f"{reason}; {inverter.fakemeter} limited to what its register carries"
@@ -381,6 +395,7 @@ def _serve(
 def _told(
     settings: OffsetSettings,
     state: OffsetState,
+    away: Collection[str],
     wanted_w: float,
     facts: Mapping[str, InverterFacts],
     shifts_w: Mapping[str, float],
@@ -388,13 +403,12 @@ def _told(
     step_s: float,
 ) -> Told:
     """What each inverter is told, by name, before its register's limits."""
-    away = state.offline | off_grid_of(facts)
-    every = [Steered(inv.name, inv.share, inv.plant) for inv in settings.inverters]
+    every = settings.steered
     # When all are away, nothing is known that tells them apart.
     there = [one for one in every if one.name not in away] or every
-    if not state.wishes:
+    if not state.wishes and (more_w := reserve_w(settings.drive, facts)):
         room_w = bounds_w(settings.limits, ())[1] - state.offset_w
-        wanted_w += min(reserve_w(settings.drive, facts), max(0.0, room_w))
+        wanted_w += min(more_w, max(0.0, room_w))
     inputs = Inputs(
         wanted_w,
         facts,

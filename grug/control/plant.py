@@ -10,7 +10,9 @@ Both are kept apart from what the house does, which is what has to be answered.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import msgspec
 
@@ -70,6 +72,9 @@ class Motion(msgspec.Struct, frozen=True):
 
 STILL = Motion()
 
+Answers: TypeAlias = Sequence[tuple[float, float]]
+"""(time, s for which it counts) of each."""
+
 
 def heard(asking: Asking | None, from_s: float, until_s: float) -> list[tuple[float, float]]:
     """When what is told in a time is heard, and for how long it counts: (time, s) of each answer.
@@ -93,9 +98,12 @@ def done(plant: Plant, age_s: float) -> float:
     return 1.0 - math.exp(-after_s / plant.lag_s) if after_s > 0.0 else 0.0
 
 
-def tell(
-    plant: Plant, motion: Motion, told_w: float, now_s: float, asking: Asking | None
-) -> Motion:
+def answers_of(motion: Motion, now_s: float, asking: Asking | None) -> Answers:
+    """When what is told was heard since it is told, as ``heard`` says."""
+    return () if motion.told_s is None else heard(asking, motion.told_s, now_s)
+
+
+def tell(plant: Plant, motion: Motion, told_w: float, now_s: float, answers: Answers) -> Motion:
     """Note that from now on something else is told.
 
     Args:
@@ -103,26 +111,24 @@ def tell(
         motion: until now.
         told_w: what its meter says from now on.
         now_s: monotonic time.
-        asking: when it asks; None when that is not known.
+        answers: until now, as ``answers_of`` says.
     """
     if motion.told_s is None:
         return msgspec.structs.replace(motion, told_w=told_w, told_s=now_s)
     # Kept for one dead time more than it takes to be seen: AC power is read less often.
     oldest_s = now_s - 2.0 * plant.dead_s - DONE_LAGS * plant.lag_s - 1.0
-    moves = [each for each in motion.moves if each[0] >= oldest_s]
     gain_w = plant.gain_per_s * motion.told_w
-    moves += [(at_s, gain_w * for_s) for at_s, for_s in heard(asking, motion.told_s, now_s)]
-    kept = tuple(moves[-MOVES_MAX:])
-    return Motion(kept, told_w, now_s, motion.ac_w, motion.ac_s, motion.passing_w)
+    moves = [(at_s, gain_w * for_s) for at_s, for_s in answers]
+    kept = tuple([each for each in motion.moves if each[0] >= oldest_s] + moves)
+    return Motion(kept[-MOVES_MAX:], told_w, now_s, motion.ac_w, motion.ac_s, motion.passing_w)
 
 
-def under_way_w(plant: Plant, motion: Motion, now_s: float, asking: Asking | None) -> float:
-    """What was told and is not seen at the AC port yet."""
+def under_way_w(plant: Plant, motion: Motion, now_s: float, answers: Answers) -> float:
+    """What was told and is not seen at the AC port yet; answers are as ``answers_of`` says."""
     total_w = 0.0
-    if motion.told_s is not None:
-        gain_w = plant.gain_per_s * motion.told_w
-        for at_s, for_s in heard(asking, motion.told_s, now_s):
-            total_w += gain_w * for_s * (1.0 - done(plant, now_s - at_s))
+    gain_w = plant.gain_per_s * motion.told_w
+    for at_s, for_s in answers:
+        total_w += gain_w * for_s * (1.0 - done(plant, now_s - at_s))
     # Written out, since this is asked at every decision: what is over is passed by.
     begun_s = now_s - plant.dead_s
     over_s = begun_s - DONE_LAGS * plant.lag_s

@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import msgspec
 
@@ -35,8 +36,10 @@ from grug.control.circulation import Circulation, CirculationSettings, guarded, 
 from grug.control.hunting import Hunting, HuntingSettings, is_gentle, note
 from grug.control.plant import (
     STILL,
+    Answers,
     Motion,
     Plant,
+    answers_of,
     heard,
     passing_w,
     recent,
@@ -51,6 +54,7 @@ it is not seen what the inverters do, or was not measured how: too little is kno
 under way."""
 
 UNKNOWN = InverterFacts()
+NO_ROOMS: Mapping[str, float] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +142,10 @@ def steer(
         inputs: what is known.
         now_s: monotonic time.
     """
-    facts = {one.name: inputs.facts.get(one.name, UNKNOWN) for one in there}
-    motions = {one.name: _seen(one, inputs.motions, facts[one.name]) for one in there}
     names = [one.name for one in there]
+    facts = {name: inputs.facts.get(name, UNKNOWN) for name in names}
+    motions = {one.name: _seen(one, inputs.motions, facts[one.name]) for one in there}
+    answers = {name: answers_of(motions[name], now_s, facts[name].asking) for name in names}
     charging = charging_of(facts, now_s, balance.facts_max_age_s)
     circulation = watch(drive.circulation, inputs.circulation, charging, now_s)
     names_free = free_of(names, inputs.following, now_s)
@@ -153,15 +158,17 @@ def steer(
         told = shared(inputs.wanted_w, {one.name: one.share for one in able}, {})
         reason = f"hunting: told plainly for {hunting.gentle_until_s - now_s:.0f} s more"
     elif 0.0 < inputs.step_s <= PERIOD_S_MAX and is_seen:
-        told, reason = _quick(drive, able, there, facts, motions, inputs, now_s)
+        told, reason = _quick(drive, able, there, facts, motions, answers, inputs, now_s)
     else:
         told, reason = shared(inputs.wanted_w, {one.name: one.share for one in able}, {}), ""
     if len(free) > 1 and inputs.facts:
         shares = {one.name: one.share for one in able}
         more = corrections_w(balance, shares, inputs.facts, inputs.shifts_w, now_s)
-        told = {name: told_w + more.get(name, 0.0) for name, told_w in told.items()}
-    # One that does not follow hears its plain part: it takes up its work as soon as it can.
-    told |= {name: inputs.wanted_w / len(names) for name in names if name not in free}
+        for name, more_w in more.items():
+            told[name] += more_w
+    if len(free) < len(names):
+        # One that does not follow hears its plain part: it takes up its work as soon as it can.
+        told |= {name: inputs.wanted_w / len(names) for name in names if name not in free}
     gains = {one.name: one.plant.gain_per_s for one in there}
     told, guarding = guarded(drive.circulation, circulation, told, charging, gains)
     return Told(
@@ -171,9 +178,7 @@ def steer(
             for name in names
         },
         {
-            one.name: tell(
-                one.plant, motions[one.name], told[one.name], now_s, facts[one.name].asking
-            )
+            one.name: tell(one.plant, motions[one.name], told[one.name], now_s, answers[one.name])
             for one in there
         },
         circulation,
@@ -187,17 +192,19 @@ def charging_of(
     facts: Mapping[str, InverterFacts], now_s: float, max_age_s: float
 ) -> dict[str, float]:
     """What goes into each battery, of those where that is known and not old."""
-    return {
-        name: fact.charging_w
-        for name, fact in facts.items()
-        if fact.charging_w is not None and now_s - fact.read_s <= max_age_s
-    }
+    charging = {}
+    for name, fact in facts.items():
+        if now_s - fact.read_s <= max_age_s and (charging_w := fact.charging_w) is not None:
+            charging[name] = charging_w
+    return charging
 
 
 def _seen(one: Steered, motions: Mapping[str, Motion], fact: InverterFacts) -> Motion:
     """What it was told and did, with its AC power as read last."""
     motion = motions.get(one.name, STILL)
-    return motion if fact.ac_w is None else see(one.plant, motion, fact.ac_w, fact.ac_s)
+    if fact.ac_w is None or fact.ac_s == motion.ac_s:
+        return motion
+    return see(one.plant, motion, fact.ac_w, fact.ac_s)
 
 
 def _told(drive: DriveSettings, one: Steered, moves_w_per_s: float) -> float:
@@ -212,30 +219,36 @@ def _quick(
     there: Sequence[Steered],
     facts: Mapping[str, InverterFacts],
     motions: Mapping[str, Motion],
+    answers: Mapping[str, Answers],
     inputs: Inputs,
     now_s: float,
 ) -> tuple[dict[str, float], str]:
     """What each is told by the model of all of them, and what is out of the ordinary."""
     wanted_w = inputs.wanted_w
-    coming_w = sum(
-        under_way_w(one.plant, motions[one.name], now_s, facts[one.name].asking) for one in there
-    )
-    passes_w = sum(passing_w(one.plant, motions[one.name], now_s) for one in there)
+    coming_w = passes_w = recent_w = 0.0
+    for one in there:
+        plant, motion = one.plant, motions[one.name]
+        coming_w += under_way_w(plant, motion, now_s, answers[one.name])
+        passes_w += passing_w(plant, motion, now_s)
+        recent_w += recent(plant, motion, now_s)
     passes_w = passes_w if passes_w > 0.0 else drive.trust * passes_w
     left_w = surer(wanted_w + passes_w, wanted_w + passes_w - coming_w)
-    recent_w = sum(recent(one.plant, motions[one.name], now_s) for one in there)
     surge_w = surge_of(drive, left_w, coming_w, recent_w)
-    plain = shared(left_w * drive.plain_per_s, {one.name: one.share for one in able}, {})
+    moves_w_per_s = shared(
+        left_w * drive.plain_per_s, {one.name: one.share for one in able}, NO_ROOMS
+    )
+    if not surge_w:
+        return {one.name: _told(drive, one, moves_w_per_s[one.name]) for one in able}, ""
     rooms = {one.name: room_w(facts[one.name], surge_w > 0.0) for one in able}
     # Twice as slow is four times less of a step: it comes when the quick one has done most of it.
     weights = {one.name: one.share / (one.plant.dead_s + one.plant.lag_s) ** 2 for one in able}
     surges = shared(surge_w, weights, rooms)
     told = {}
     for one in able:
-        answers = heard(facts[one.name].asking, now_s, now_s + inputs.step_s)
-        heard_s = sum(for_s for _, for_s in answers) or inputs.step_s
-        told[one.name] = _told(drive, one, plain[one.name] + surges[one.name] / heard_s)
-    return told, f"surge of {surge_w:.0f} W" if surge_w else ""
+        to_come = heard(facts[one.name].asking, now_s, now_s + inputs.step_s)
+        heard_s = sum(for_s for _, for_s in to_come) or inputs.step_s
+        told[one.name] = _told(drive, one, moves_w_per_s[one.name] + surges[one.name] / heard_s)
+    return told, f"surge of {surge_w:.0f} W"
 
 
 def surer(seen_w: float, left_w: float) -> float:
@@ -283,6 +296,9 @@ def shared(
 
     What has no room anywhere goes by weight all the same: rooms are measured late.
     """
+    sum_of = sum(weights.values())
+    if not rooms and sum_of:
+        return {name: total_w * weight / sum_of for name, weight in weights.items()}
     parts = dict.fromkeys(weights, 0.0)
     left_w, names = abs(total_w), [name for name, weight in weights.items() if weight > 0.0]
     while names and left_w > 1.0:
@@ -306,10 +322,12 @@ def reserve_w(drive: DriveSettings, facts: Mapping[str, InverterFacts]) -> float
     Only while a battery is nearly full and the sun gives more than the house uses: what goes out
     then would have had to go out later.
     """
+    low_pct, high_pct = drive.full_pct
+    fullest_pct = max([fact.soc_pct for fact in facts.values()], default=0.0)
+    if fullest_pct <= low_pct:
+        return 0.0
     charging = [fact.charging_w for fact in facts.values() if fact.charging_w is not None]
     if not charging or sum(charging) < 2.0 * drive.reserve_w:
         return 0.0
-    low_pct, high_pct = drive.full_pct
-    fullest_pct = max(fact.soc_pct for fact in facts.values())
     part = (fullest_pct - low_pct) / (high_pct - low_pct)
     return drive.reserve_w * min(max(part, 0.0), 1.0)

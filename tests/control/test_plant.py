@@ -12,6 +12,7 @@ from grug.control.plant import (
     Asking,
     Motion,
     Plant,
+    answers_of,
     heard,
     passing_w,
     see,
@@ -27,21 +28,23 @@ def told(*powers_w: float, asking: Asking | None = None) -> tuple[Motion, float]
     motion, now_s = STILL, 0.0
     for index, power_w in enumerate(powers_w):
         now_s = 0.2 * index
-        motion = tell(PLANT, motion, power_w, now_s, asking)
+        motion = tell(PLANT, motion, power_w, now_s, answers_of(motion, now_s, asking))
     return motion, now_s
 
 
 def test_what_was_told_is_under_way_until_the_dead_time_and_the_lag_are_over() -> None:
     motion, now_s = told(1000.0, 0.0)
-    assert under_way_w(PLANT, motion, now_s, None) == pytest.approx(100.0)
-    assert under_way_w(PLANT, motion, 0.69, None) == pytest.approx(100.0)
-    assert under_way_w(PLANT, motion, 1.5, None) < 1.0
+    assert under_way_w(PLANT, motion, now_s, answers_of(motion, now_s, None)) == pytest.approx(
+        100.0
+    )
+    assert under_way_w(PLANT, motion, 0.69, answers_of(motion, 0.69, None)) == pytest.approx(100.0)
+    assert under_way_w(PLANT, motion, 1.5, answers_of(motion, 1.5, None)) < 1.0
 
 
 def test_what_is_told_just_now_counts_for_no_longer_than_it_is_heard() -> None:
     motion, _ = told(1000.0)
-    assert under_way_w(PLANT, motion, 0.4, None) == pytest.approx(200.0)
-    assert under_way_w(PLANT, motion, 0.55, None) == pytest.approx(
+    assert under_way_w(PLANT, motion, 0.4, answers_of(motion, 0.4, None)) == pytest.approx(200.0)
+    assert under_way_w(PLANT, motion, 0.55, answers_of(motion, 0.55, None)) == pytest.approx(
         0.5 * HOLD_S_MAX * 1000.0, rel=0.1
     )
 
