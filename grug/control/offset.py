@@ -27,7 +27,8 @@ from grug.control.hunting import QUIET, Hunting
 from grug.control.ladder import GridReading, LadderSettings, problem_of_reading
 from grug.control.plant import Motion, Plant
 from grug.control.steering import (
-    PERIOD_S_MAX,
+    MODEL_PERIOD_S_MAX,
+    SURGE_S_MAX,
     DriveSettings,
     Inputs,
     Steered,
@@ -52,10 +53,6 @@ PLANT = Plant()
 
 SLEW_STEP_S_MAX = 1.0
 """A pause between readings counts as this at most, so that the offset does not jump after it."""
-
-SURGE_S_MAX = 0.6
-"""What is told to move an inverter quickly is told for no longer than this after its reading: then
-the fake meter is silent, until somebody has decided anew."""
 
 NO_FACTS: Mapping[str, InverterFacts] = MappingProxyType({})
 
@@ -182,6 +179,12 @@ class OffsetState(msgspec.Struct, frozen=True):
     """Whether the loop swings."""
     circulation: Circulation = NO_CIRCULATION
     """What goes from battery to battery, and who is held back for that."""
+    read_s: float | None = None
+    """When the grid's power was read that was decided on last; None before the first."""
+    periods_s: tuple[float, float] = (0.0, 0.0)
+    """Between that reading and the one before, and the same before that."""
+    large_s: float | None = None
+    """Since when an import is left that may be a motor's inrush."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -243,7 +246,6 @@ def decide(
         facts: what is known of the inverters, by name.
     """
     before_w = state.offset_w
-    step_s = 0.0 if state.moved_s is None else now_s - state.moved_s
     off_grid = off_grid_of(facts)
     away = state.offline | off_grid
     asked = _asked(settings, state, away, grid, facts, now_s)
@@ -254,10 +256,15 @@ def decide(
     problem = problem or ("" if settings.inverters else "no inverter to steer")
     if problem:
         return _silent(settings, state, grid, now_s, f"no image: {problem}; {reason}")
-    # A surge is worked out from what is under way by now, so it needs a reading of now.
-    is_fresh = not ramp and now_s - grid.read_s <= PERIOD_S_MAX
+    # What is told is told until the next reading, so it needs to be known when that comes, and a
+    # surge is worked out from what is under way by now, so it needs a reading of now.
+    is_new = state.read_s is not None and grid.read_s > state.read_s
+    periods_s = state.periods_s
+    if is_new and state.read_s is not None:
+        periods_s = (grid.read_s - state.read_s, periods_s[0])
+    is_fresh = is_new and not ramp and now_s - grid.read_s <= MODEL_PERIOD_S_MAX / 2.0
     wanted_w = grid.power_w + state.offset_w
-    step_s = step_s if is_fresh else 0.0
+    step_s = max(periods_s) if is_fresh else 0.0
     told = _told(settings, state, away, wanted_w, facts, asked.shifts_w, now_s, step_s)
     state = replace(
         state,
@@ -265,6 +272,9 @@ def decide(
         motions=told.motions,
         circulation=told.circulation,
         hunting=told.hunting,
+        read_s=grid.read_s,
+        periods_s=periods_s,
+        large_s=told.large_s,
     )
     reason = f"{reason}; {told.reason}" if told.reason else reason
     if off_grid:
@@ -418,6 +428,7 @@ def _told(
         state.circulation,
         state.hunting,
         step_s,
+        state.large_s,
     )
     return steer(settings.drive, settings.balance, there, inputs, now_s)
 
