@@ -36,10 +36,10 @@ DOUBT_W = 50.0
 DEAD_FACTORS = (0.5, 0.7, 1.0, 1.4, 2.0)
 """Of the dead time that was measured: one of these is believed, the one that explains most."""
 NOMINAL = DEAD_FACTORS.index(1.0)
-GAIN_FACTORS = (0.5, 3.0)
+GAIN_FACTORS = (1.0, 3.0)
 """Of the gain that was measured: the least and the largest that is believed. An inverter that seems
-weaker is rather at a limit."""
-GAIN_DOUBT = 0.2
+weaker is rather at a limit, and one that is weaker is just slow."""
+GAIN_DOUBT = 0.25
 """A gain that is this near to the measured one is the measured one."""
 PRIOR_W2 = 2.5e5
 """What was measured weighs as much as one move of 500 W."""
@@ -52,6 +52,8 @@ STRANGE = (-0.5, 3.5)
 """A change that is beyond these parts of what was expected, and this much, is the sun's doing."""
 STRANGE_S = 5.0
 """For so long after it nothing is learned: the battery takes over, and a rescan ends."""
+HALF_S = 2.0
+"""A move is judged when it is over, or has lasted for so long."""
 PREFERENCE = 1.6
 """Another dead time has to explain so many times as much as the one that is believed, and as the
 one that was measured."""
@@ -82,19 +84,16 @@ class Learned(msgspec.Struct, frozen=True):
     """By dead time: sum of what the model expected, squared."""
     at: int = NOMINAL
     """The dead time that is believed."""
+    gain: float = 1.0
+    """The gain that is believed, as a factor."""
     strange_s: float = -math.inf
     """When the AC port did last what no move explains."""
+    begun_s: float | None = None
+    """Since when it has been moving; None while it is not."""
     expected_w: tuple[float, ...] = (0.0,) * len(DEAD_FACTORS)
     """By dead time: what the moves should have done between the last reading and the one before."""
     seen_w: float = 0.0
     """What they did."""
-
-    @property
-    def gain(self) -> float:
-        """The gain that is believed, as a factor."""
-        low, high = GAIN_FACTORS
-        found = min(max(self.products[self.at] / self.squares[self.at], low), high)
-        return found if abs(math.log(found)) > GAIN_DOUBT else 1.0
 
 
 UNTAUGHT = Learned()
@@ -249,7 +248,9 @@ def learn(plant: Plant, motion: Motion, ac_w: float, read_s: float) -> Learned:
     seen_w = ac_w - motion.ac_w
     if _is_strange(expected_w, seen_w):
         return replace(before, strange_s=read_s, expected_w=expected_w, seen_w=seen_w)
-    learned = replace(before, expected_w=expected_w, seen_w=seen_w)
+    is_moving = max(map(abs, expected_w)) >= LEARN_W
+    begun_s = (read_s if before.begun_s is None else before.begun_s) if is_moving else None
+    learned = replace(before, expected_w=expected_w, seen_w=seen_w, begun_s=begun_s)
     # A move that is blurred over two readings is whole in the sum of both.
     expected_w = tuple([a_w + b_w for a_w, b_w in zip(before.expected_w, expected_w, strict=True)])
     seen_w += before.seen_w
@@ -258,17 +259,27 @@ def learn(plant: Plant, motion: Motion, ac_w: float, read_s: float) -> Learned:
     squares = [old + each * each for old, each in zip(before.squares, expected_w, strict=True)]
     products = [old + each * seen_w for old, each in zip(before.products, expected_w, strict=True)]
     kept = min(1.0, LEARNED_W2_MAX / max(squares))
-    explained_w2 = [
-        max(product, 0.0) ** 2 / square for product, square in zip(products, squares, strict=True)
-    ]
-    explained_w2[NOMINAL] *= PREFERENCE
-    explained_w2[before.at] *= PREFERENCE
-    return replace(
+    learned = replace(
         learned,
         products=tuple([kept * each for each in products]),
         squares=tuple([kept * each for each in squares]),
-        at=explained_w2.index(max(explained_w2)),
     )
+    # The first half of a move looks like a slow one.
+    return learned if begun_s is not None and read_s - begun_s < HALF_S else _judged(learned)
+
+
+def _judged(learned: Learned) -> Learned:
+    """The same with the gain and dead time that explain most."""
+    explained_w2 = [
+        max(product, 0.0) ** 2 / square
+        for product, square in zip(learned.products, learned.squares, strict=True)
+    ]
+    explained_w2[NOMINAL] *= PREFERENCE
+    explained_w2[learned.at] *= PREFERENCE
+    at = explained_w2.index(max(explained_w2))
+    gain = min(max(learned.products[at] / learned.squares[at], GAIN_FACTORS[0]), GAIN_FACTORS[1])
+    is_same = abs(math.log(gain)) <= GAIN_DOUBT
+    return replace(learned, at=at, gain=1.0 if is_same else gain)
 
 
 def _slower(plant: Plant, factor: float) -> Plant:
