@@ -29,7 +29,8 @@ from grug.config.loads import spans_of
 from grug.model import Span, Table
 from grug.planner.plan import ReadCost, ReadLimits, plan_reads, plan_s
 from grug.planner.schedule import Group, UnitLoad, line_bound, schedule_line
-from grug.planner.units import Unit, UnitTraits, WireTiming
+from grug.planner.traits import UnitTraits, WireTiming
+from grug.planner.units import Unit
 from grug.protocol.rtu import character_s, interframe_delay_s
 from grug.transport.maps import load_map, map_models
 

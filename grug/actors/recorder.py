@@ -23,7 +23,7 @@ from typing import Protocol
 import trio
 
 from grug.errors import StorageError
-from grug.messages import LogCounted, Message, Noted, StopRecording
+from grug.messages import LogCounted, Message, Noted, Readings, StopRecording
 from grug.runtime.clock import WallClock
 from grug.runtime.feed import Feed, Subscription
 from grug.runtime.recording import ClockWatch, keep
@@ -171,13 +171,17 @@ class _Recorder:
         self._lost_samples = 0
         self._clock = ClockWatch(wall, self._note)
         self._flags = 0
-        self._origin_ms = 0
+        self._origin_ms: int | None = None
+        """UTC at monotonic zero, as the collector was told last."""
         self._after_cut: tuple[Message, float, int] | None = None
         """The first message after the clock was set: it begins a block."""
 
     def take(self, message: Message) -> bool:
         """Gather one message; says whether a block is complete."""
-        at_s = time_of(message, trio.current_time() if self._now_s is None else self._now_s)
+        if type(message) is Readings:  # Nearly all are.
+            at_s = message.read_s
+        else:
+            at_s = time_of(message, trio.current_time() if self._now_s is None else self._now_s)
         if self._now_s is None:
             self._now_s = self._block_s_start = at_s
         time_ms = self._timeline.at(at_s, self._wall.utc_ms(at_s))
@@ -199,15 +203,18 @@ class _Recorder:
                 time_ms = self._timeline.at(at_s, self._wall.utc_ms(at_s))
                 self._clock.note_set(at_s)
             self._block_ms_start = time_ms
-        self._origin_ms = time_ms - round(at_s * 1000)
-        self._collector.set_zero(self._origin_ms)
-        self._collector.add(message, time_ms)
-        self._now_s = max(self._now_s or at_s, at_s)
+        collector = self._collector
+        if self._origin_ms != self._timeline.zero_ms:
+            self._origin_ms = self._timeline.zero_ms
+            collector.set_zero(self._origin_ms)
+        collector.add(message, time_ms)
+        if self._now_s is None or at_s > self._now_s:
+            self._now_s = at_s
         self._now_ms = time_ms
         return (
             self._now_s - self._block_s_start >= self.block_s
-            or self._collector.count >= BLOCK_SAMPLES_MAX
-            or abs(time_ms - self._block_ms_start) > _BLOCK_SPAN_MS_MAX
+            or collector.count >= BLOCK_SAMPLES_MAX
+            or not -_BLOCK_SPAN_MS_MAX <= time_ms - self._block_ms_start <= _BLOCK_SPAN_MS_MAX
         )
 
     async def write_block(self, is_in_thread: bool) -> None:
@@ -263,7 +270,7 @@ class _Recorder:
 
     def _append(self) -> int:
         collector, boot_id = self._collector, self._writer.boot_id
-        origin_ms, flags = self._origin_ms, self._flags
+        origin_ms, flags = self._origin_ms or 0, self._flags
         return self._writer.append(
             lambda seq: collector.cut(seq, boot_id=boot_id, origin_ms=origin_ms, flags=flags),
             lambda seq: collector.table_frame(

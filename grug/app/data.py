@@ -38,7 +38,8 @@ from grug.transport.clickhouse import SharedDatabase
 from grug.transport.framereads import RING
 from grug.transport.link import Link
 from grug.transport.logfiles import Synced
-from grug.transport.process import DataProcess, start_data_process, yield_to_others
+from grug.transport.priority import yield_to_others
+from grug.transport.process import DataProcess, start_data_process
 
 WAITING_MESSAGES_MAX = 200_000
 """Between two turns of the recorder: many times what the link hands over at once, so that nothing
@@ -133,7 +134,8 @@ async def _check_beliefs(settings: DataSettings, feed: Feed) -> None:
     devices = {
         name: inverter.device
         for name, inverter in config.inverter.items()
-        if any(REPORTED in poll.registers for poll in config.device[inverter.device].poll)
+        if inverter.fakemeter
+        and any(REPORTED in poll.registers for poll in config.device[inverter.device].poll)
     }
     if devices:
         check = partial(belief.run, feed, devices=devices)

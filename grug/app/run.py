@@ -21,6 +21,7 @@ from grug.codec.registers import RegisterMap
 from grug.config.types import HouseConfig
 from grug.runtime.clock import MonotonicClock, WallClock, local_zone
 from grug.runtime.supervisor import Part
+from grug.transport.priority import come_first
 
 
 def run_file(path: Path, *, view: bool) -> int:
@@ -72,6 +73,7 @@ async def _run(
     lines = list(sources.buses)
     around = [Part("watchdog", partial(watchdog.run, house.feed, lines=lines), is_vital=False)]
     _settle_memory()
+    come_first()
     asking = [*parts.desk(house, maps, gate), *parts.schedule(house, WallClock(), local_zone())]
     async with trio.open_nursery() as nursery:
         nursery.start_soon(stop_on_signals, house)

@@ -15,7 +15,7 @@ from grug.errors import LocalProtocolError
 from grug.model import Priority, Span, Table
 from grug.planner.plan import ReadCost, ReadLimits, plan_reads, plan_s, whole_of
 from grug.planner.schedule import Group, LineSchedule, UnitLoad, schedule_line
-from grug.planner.units import UnitTraits, WireTiming
+from grug.planner.traits import UnitTraits, WireTiming
 from grug.protocol.rtu import character_bits, character_s, interframe_delay_s
 
 TURNAROUND_S = 0.015

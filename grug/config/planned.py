@@ -10,7 +10,7 @@ from grug.config.loads import line_schedule, unit_loads, wire_timing
 from grug.config.types import HouseConfig
 from grug.model import Span
 from grug.planner.schedule import LineSchedule, UnitLoad, lower_bound, one_by_one
-from grug.planner.units import WireTiming
+from grug.planner.traits import WireTiming
 
 
 class PlannedRead(NamedTuple):

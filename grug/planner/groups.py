@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from grug.model import Priority, Span
 from grug.planner.plan import hull_of
-from grug.planner.units import UnitTraits
+from grug.planner.traits import UnitTraits
 
 ALONE = -1
 """The number of no tick."""

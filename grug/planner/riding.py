@@ -19,7 +19,7 @@ from typing import NamedTuple, TypeAlias
 from grug.model import Span
 from grug.planner.groups import ALONE, SAME, Group, Ticks, UnitLoad, microseconds
 from grug.planner.plan import plan_reads, plan_s
-from grug.planner.units import WireTiming
+from grug.planner.traits import WireTiming
 
 TICKS_MAX = 4000
 """Ticks that are looked at; odd periods together can have cycles of days."""

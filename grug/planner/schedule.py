@@ -19,7 +19,7 @@ from grug.planner.groups import Group, Ticks, UnitLoad, hyperperiod_s, microseco
 from grug.planner.plan import ReadCost, ReadLimits, Transaction
 from grug.planner.queue import BusQueue, ReadJob
 from grug.planner.riding import TICKS_MAX, GroupName, spread
-from grug.planner.units import WireTiming
+from grug.planner.traits import WireTiming
 
 __all__ = [
     "Group",

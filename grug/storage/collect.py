@@ -19,7 +19,8 @@ from grug.messages import (
     SetOffset,
 )
 from grug.model import Aim, Quality, Value
-from grug.storage.block import Poll, encode_samples
+from grug.storage.block import Poll
+from grug.storage.encode import SampleEncoder
 from grug.storage.journal import JournalWriter, encode_journal
 from grug.storage.segment import (
     Event,
@@ -119,7 +120,7 @@ class Collector:
         self._unread: set[str] = set()
         """Devices with a poll unanswered or a value not good, to be looked at when they answer."""
         self._counts_due_ms: dict[str, int] = {}
-        self._kinds: dict[int, int] = {}
+        self._samples = SampleEncoder()
         self._listed = 0
         self._journal = JournalWriter()
 
@@ -184,7 +185,7 @@ class Collector:
         journal = self._journal.cut()
         notes = b"" if journal is None else encode_journal(journal)
         if polls:
-            payload = encode_samples(polls, self._kinds) + notes
+            payload = self._samples.encode(polls) + notes
             frames.append(
                 _frame(
                     FrameKind.SAMPLES, payload, seq + len(frames), self.count, times_ms, origin_ms,
@@ -258,8 +259,9 @@ class Collector:
             group = self._new_group(prefix, names, values)
         stamp = group.stamp[0]
         shift_ms = 0
-        if stamp.last_ms - STEP_BACK_MS_MAX < time_ms <= stamp.last_ms:
-            shift_ms = stamp.last_ms + 1 - time_ms  # By more, the clock was set back: obeyed.
+        last_ms = stamp.last_ms
+        if time_ms <= last_ms and time_ms > last_ms - STEP_BACK_MS_MAX:
+            shift_ms = last_ms + 1 - time_ms  # By more, the clock was set back: obeyed.
             time_ms += shift_ms
         stamp.last_ms = time_ms
         if group.texts:
@@ -268,14 +270,16 @@ class Collector:
                     f"{prefix}/{names[position]}", "text", str(values[position]), time_ms
                 )
             values = tuple([values[position] for position in group.numbers])
-        self.accepted += len(values)
-        if not values:
+        count = len(values)
+        if not count:
             return time_ms
+        self.accepted += count
         if self._recorded is not None and self._recorded.has_poll(group.series, time_ms):
             return time_ms
-        group.poll.times.append(time_ms)
-        group.poll.rows.append(values)
-        self.count += len(values)
+        poll = group.poll
+        poll.times.append(time_ms)
+        poll.rows.append(values)
+        self.count += count
         if is_input:
             self._journal.add_readings(group.number, time_ms, shift_ms)
         return time_ms

@@ -13,13 +13,13 @@ from __future__ import annotations
 import datetime
 import math
 import zlib
-from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
-from grug.storage.block import Poll, decode_samples, encode_samples
+from grug.storage.block import Poll, decode_samples
+from grug.storage.encode import SampleEncoder
 from grug.storage.native import Origin, Rows, SampleBlock, events_rows, readings_rows
 from grug.storage.segment import Event
 
@@ -53,7 +53,7 @@ class History:
         self._last_ms: dict[str, int] = {}
         self._texts: dict[str, str] = {}
         self._events: list[Event] = []
-        self._kinds: dict[int, int] = defaultdict(int)
+        self._samples = SampleEncoder()
         self.crc = 0
         """Of the lines that wait."""
         self.lines = 0
@@ -81,7 +81,7 @@ class History:
         polls = [poll for poll in self._polls.values() if poll.times]
         blocks = []
         if polls:
-            columns = decode_samples(encode_samples(polls, self._kinds))
+            columns = decode_samples(self._samples.encode(polls))
             blocks.append(SampleBlock(seq, self._names, columns))
         rows = readings_rows(origin, blocks), events_rows(origin, [(seq, self._events)])
         for poll in polls:

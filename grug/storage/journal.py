@@ -161,12 +161,16 @@ class JournalWriter:
         """Readings came; groups are numbered from 0 in the order of a block's columns."""
         if shift_ms:
             self._shifts.add(len(self._keys), shift_ms)
-        self._add(time_ms, group + 1)
+        if time_ms > self._newest_ms:
+            self._newest_ms = time_ms
+        if self._decided_ms > self._newest_ms:
+            self._late.add(len(self._keys), self._decided_ms - time_ms)
+        self._keys.append(time_ms * _GROUPS_MAX + group + 1)
 
     def add_message(self, message: Message, time_ms: int) -> None:
-        """A message came that is kept word for word."""
+        """A message came that is kept word for word; in order it stands before any group."""
         self._messages.append((time_ms, encode_message(message)))
-        self._add(time_ms, 0)
+        self.add_readings(-1, time_ms, 0)
 
     def begin_run(self, message: RunStarted) -> None:
         """What comes from now on belongs to this run; every segment says so."""
@@ -175,12 +179,6 @@ class JournalWriter:
     def add_decision(self, time_ms: int) -> None:
         """Somebody decided something of that time, knowing all that had come."""
         self._decided_ms = time_ms
-
-    def _add(self, time_ms: int, rank: int) -> None:
-        self._newest_ms = max(self._newest_ms, time_ms)
-        if self._decided_ms > self._newest_ms:
-            self._late.add(len(self._keys), self._decided_ms - time_ms)
-        self._keys.append(time_ms * _GROUPS_MAX + rank)
 
     def set_zero(self, zero_ms: int) -> None:
         """From here on UTC at monotonic zero is this."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 import subprocess
 import sys
@@ -18,9 +17,6 @@ it had not flushed by then is at most one block."""
 END_POLL_S = 0.05
 KILLED_WAIT_S = 5.0
 """A killed process ends at once, unless the kernel holds it at a device that does not answer."""
-NICENESS = 10
-"""Of the data process: whatever it does, an inverter is answered first. At 10 it still gets a tenth
-of a processor that all want (weight 110 against 1024; Linux, kernel/sched/core.c)."""
 
 
 class DataProcess:
@@ -63,16 +59,6 @@ class DataProcess:
                 return False
             await trio.sleep(END_POLL_S)
         return True
-
-
-def yield_to_others() -> None:
-    """Make this process one that runs when others do not want to; to be called by its first thread.
-
-    Threads that are started afterwards, those of the database included, are just as modest.
-    """
-    with contextlib.suppress(OSError):
-        if os.getpriority(os.PRIO_PROCESS, 0) < NICENESS:
-            os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
 
 
 def start_data_process(settings: bytes, *, in_virtual_time: bool) -> DataProcess:

@@ -8,7 +8,7 @@ from grug.errors import ExceptionReply, NoReplyError
 from grug.messages import ReadFailed, ReadRegisters, RegistersRead
 from grug.model import FailureKind, Span
 from grug.planner.queue import BusQueue, ReadJob
-from grug.planner.units import UnitTraits
+from grug.planner.traits import UnitTraits
 from grug.planner.verdicts import VERDICT_S_MAX, Verdict
 
 SERIAL = span(100, 2)

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from grug.model import Span, Table
 from grug.planner.learned import CHARACTERS, SAMPLES_MIN, LearnedCost
 from grug.planner.plan import ReadCost, plan_reads
-from grug.planner.units import Unit, UnitTraits, WireTiming
+from grug.planner.traits import UnitTraits, WireTiming
+from grug.planner.units import Unit
 
 ASSUMED = ReadCost(character_s=0.001, interframe_delay_s=0.005, turnaround_s=0.01)
 HOLDING = Table.HOLDING_REGISTER

@@ -19,7 +19,8 @@ from grug.messages import (
 )
 from grug.model import FailureKind, Span, Table, UnitHealth
 from grug.planner.queue import BusQueue, ReadJob, WriteJob
-from grug.planner.units import UnitTraits, WireTiming, look_of_read
+from grug.planner.traits import UnitTraits, WireTiming
+from grug.planner.units import look_of_read
 
 HOLDING = Table.HOLDING_REGISTER
 TIMING = WireTiming(character_s=0.001, gap_s=0.005, reply_timeout_s=0.3)

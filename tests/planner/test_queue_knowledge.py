@@ -11,12 +11,11 @@ from grug.errors import ExceptionReply, NoReplyError
 from grug.messages import ReadFailed, ReadRegisters, RegistersRead, WriteFailed
 from grug.model import FailureKind, Span, Table, UnitHealth
 from grug.planner.queue import BusQueue, ReadJob
+from grug.planner.traits import UnitTraits, WireTiming
 from grug.planner.units import (
     LATENCIES_MIN,
     QUARANTINE_S_FIRST,
     TIMEOUT_S_MIN,
-    UnitTraits,
-    WireTiming,
 )
 
 

@@ -12,7 +12,7 @@ from grug.model import FailureKind, Span, Table
 from grug.planner.plan import ReadCost, ReadLimits, Transaction, plan_reads, plan_s
 from grug.planner.queue import BusQueue, ReadJob
 from grug.planner.refusals import Refusals
-from grug.planner.units import UnitTraits, WireTiming
+from grug.planner.traits import UnitTraits, WireTiming
 
 HOLDING = Table.HOLDING_REGISTER
 TIMING = WireTiming(character_s=0.001, gap_s=0.005, reply_timeout_s=0.3)

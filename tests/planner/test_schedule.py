@@ -23,7 +23,7 @@ from grug.planner.schedule import (
     one_by_one,
     schedule_line,
 )
-from grug.planner.units import UnitTraits, WireTiming
+from grug.planner.traits import UnitTraits, WireTiming
 
 HOLDING = Table.HOLDING_REGISTER
 AT_9600 = WireTiming(character_s=11 / 9600, gap_s=0.005, reply_timeout_s=0.3)

@@ -18,7 +18,7 @@ from grug.messages import (
 )
 from grug.model import FailureKind, Span, Table
 from grug.planner.queue import BusQueue, ReadJob, WriteJob
-from grug.planner.units import UnitTraits, WireTiming
+from grug.planner.traits import UnitTraits, WireTiming
 from grug.planner.writes import (
     MASK_WRITE,
     READ_WRITE,

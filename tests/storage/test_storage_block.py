@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grug.storage.block import FLOAT32, FLOAT64, Poll, decode_samples, encode_samples
+from grug.storage.block import Poll, decode_samples
+from grug.storage.encode import SampleEncoder
+from grug.storage.kinds import FLOAT32, FLOAT64
 
 T0 = 1_700_000_000_000
 
@@ -53,7 +55,7 @@ def same(left: float, right: float) -> bool:
 @pytest.mark.slow
 @given(polls())
 def test_every_double_comes_back(made: list[Poll]) -> None:
-    columns = {column.series: column for column in decode_samples(encode_samples(made, {}))}
+    columns = {column.series: column for column in decode_samples(SampleEncoder().encode(made))}
     assert sorted(columns) == [series for poll in made for series in poll.ids]
     for poll in made:
         for index, series in enumerate(poll.ids):
@@ -64,15 +66,44 @@ def test_every_double_comes_back(made: list[Poll]) -> None:
 
 
 @pytest.mark.slow
-@given(polls(), polls())
-def test_what_came_before_changes_no_value(first: list[Poll], second: list[Poll]) -> None:
-    kinds: dict[int, int] = {}
-    encode_samples(first, kinds)
-    columns = {c.series: c.values() for c in decode_samples(encode_samples(second, kinds))}
-    for poll in second:
-        for index, series in enumerate(poll.ids):
-            values = [float(row[index]) for row in poll.rows]
-            assert all(map(same, columns[series], values))
+@given(st.lists(polls(), min_size=2, max_size=4))
+def test_what_came_before_changes_no_value(blocks: list[list[Poll]]) -> None:
+    encoder = SampleEncoder()
+    for made in blocks:
+        columns = {c.series: c.values() for c in decode_samples(encoder.encode(made))}
+        for poll in made:
+            for index, series in enumerate(poll.ids):
+                values = [float(row[index]) for row in poll.rows]
+                assert all(map(same, columns[series], values))
+
+
+@pytest.mark.slow
+@given(polls(), st.data())
+def test_polls_that_come_and_go_are_written_as_if_always_there(
+    made: list[Poll], data: st.DataObject
+) -> None:
+    encoder = SampleEncoder()
+    encoder.encode(made)
+    for _ in range(3):
+        present = data.draw(st.lists(st.sampled_from(made), min_size=1, unique=True))
+        columns = {c.series: c for c in decode_samples(encoder.encode(present))}
+        for poll in present:
+            for index, series in enumerate(poll.ids):
+                assert columns[series].times == poll.times
+                values = [float(row[index]) for row in poll.rows]
+                assert all(map(same, columns[series].values(), values))
+
+
+def one_column(*values: float) -> Poll:
+    poll = Poll((0,))
+    poll.times = [T0 + index for index in range(len(values))]
+    poll.rows = [(value,) for value in values]
+    return poll
+
+
+def kind_of(payload: bytes) -> int:
+    """Of a payload with a single column: it stands behind what is said of times and series."""
+    return payload[20 + 9 + 6]
 
 
 @pytest.mark.parametrize(
@@ -80,6 +111,8 @@ def test_what_came_before_changes_no_value(first: list[Poll], second: list[Poll]
     [
         ((1, 2, 3), 0),
         ((True, False), 0),
+        ((1.0, -2.0), 0),
+        ((1, 2.0), 0),
         ((230.1, 229.9), 1),
         ((230.12, 230.1), 2),
         ((0.000001, 5.0), 6),
@@ -89,20 +122,72 @@ def test_what_came_before_changes_no_value(first: list[Poll], second: list[Poll]
         ((math.nan, 1.0), FLOAT64),
         ((math.inf, 1.0), FLOAT32),
         ((math.inf, 0.1), FLOAT64),
+        ((2**55, -(2**55)), 0),
         ((2**63, 1), FLOAT32),
+        ((2.0**51 - 1, -(2.0**51)), 0),
+        ((2.0**51 + 1, 0.5), FLOAT64),
     ],
 )
 def test_smallest_kind_that_is_exact_is_taken(values: tuple[float, ...], kind: int) -> None:
-    poll = Poll((0,))
-    poll.times = [T0 + index for index in range(len(values))]
-    poll.rows = [(value,) for value in values]
-    kinds: dict[int, int] = {}
-    encode_samples([poll], kinds)
-    assert kinds == {0: kind}
+    payload = SampleEncoder().encode([one_column(*values)])
+    assert kind_of(payload) == kind
+    (column,) = decode_samples(payload)
+    assert all(map(same, column.values(), map(float, values)))
+
+
+def test_a_kind_stays_while_it_fits_and_floats_become_decimals_again() -> None:
+    encoder = SampleEncoder()
+    blocks = [(1, 2), (0.25, 1), (1, 2), (math.nan, 1.0), (0.5, 1)]
+    kinds = [kind_of(encoder.encode([one_column(*values)])) for values in blocks]
+    assert kinds == [0, 2, 2, FLOAT64, 1]
+
+
+@pytest.mark.parametrize("step", [0, 1, 127, -128, 128, 32_639, -32_896, 32_640, 2**31, 2**62 - 1])
+def test_steps_of_every_width_come_back(step: int) -> None:
+    values = [float(index * step % 2**50) for index in range(600)]
+    values += [-value for value in values]
+    (column,) = decode_samples(SampleEncoder().encode([one_column(*values)]))
+    assert column.values() == values
 
 
 def test_minus_zero_becomes_zero() -> None:
-    poll = Poll((0,))
-    poll.times, poll.rows = [T0], [(-0.0,)]
-    (column,) = decode_samples(encode_samples([poll], {}))
+    (column,) = decode_samples(SampleEncoder().encode([one_column(-0.0)]))
     assert math.copysign(1.0, column.values()[0]) == 1.0
+
+
+EARLIER = bytes.fromhex(
+    "3a0000000300000008000000ff67e5cf8b0100000c0301000000000000000000030600000000000000000000"
+    "020400000102030708092c0000000000000001000000000000000000000000000000000000000001010102000"
+    "000000000000001000201400700000102000408040100022d8980008701d60900139600d600ff00000098001200"
+    "ff00000000000000ff00000000000000ff00000000000000ff00000000f80000ff000000007f0000ff474947494848"
+    "484649474a0101010101010101010101eb5091ba81cb0000fc05f20710f80aeefcff079dc19a326205252b7ce9"
+    "0803f40ffbfc04f90f00ec07e5e5e5e5e5e5e5e5e5e5e52e2e2e2e2e2e2e2e2e2e2e8b8b8b8b8b8b8b8b8b8b8b"
+    "000000000000000000000000550055005500550055005500ddc0ff79408c16412afc0600ff"
+)
+"""Written column by column, as the first version of this encoder did, from ``later``."""
+
+
+def later() -> list[Poll]:
+    meter, odd, one = Poll((0, 1, 2, 3)), Poll((7, 8, 9)), Poll((300,))
+    late_ms = (2, 1, 2, 1, 2, 2, 2, 2, 0, 1, 0, 2)
+    meter.times = [T0 + 200 * index + late for index, late in enumerate(late_ms)]
+    volts = (230.6, 230.2, 230.7, 229.3, 230.0, 231.6, 230.8, 231.8, 230.0, 229.6, 229.5, 230.2)
+    watts = (45, 842, -2165, 1701, 343, -711, 190, -1693, 2062, 2058, -2957, -1285)
+    meter.rows = [
+        (volt, watt, 50.01, 1e6 + index * 70000.5)
+        for index, (volt, watt) in enumerate(zip(volts, watts, strict=True))
+    ]
+    odd.times = [T0 + 5, T0 + 70_000, T0 + 5_000_000]
+    odd.rows = [(math.nan, 0.1234567, 1), (1.5, -7.0, True), (1 / 3, 2.5, 0)]
+    one.times, one.rows = [T0 - 1], [(-42,)]
+    return [meter, odd, one]
+
+
+def test_blocks_of_earlier_versions_are_read_and_still_written_byte_by_byte() -> None:
+    columns = {column.series: column for column in decode_samples(EARLIER)}
+    for poll in later():
+        for index, series in enumerate(poll.ids):
+            assert columns[series].times == poll.times
+            values = [float(row[index]) for row in poll.rows]
+            assert all(map(same, columns[series].values(), values))
+    assert SampleEncoder().encode(later()) == EARLIER

@@ -10,7 +10,8 @@ import pytest
 
 from grug.errors import ShipError
 from grug.storage import schema
-from grug.storage.block import Poll, decode_samples, encode_samples
+from grug.storage.block import Poll, decode_samples
+from grug.storage.encode import SampleEncoder
 from grug.storage.native import Origin, Rows, SampleBlock, Series, events_rows, readings_rows
 from grug.storage.segment import Event, SeriesFacts
 from grug.transport.asking import embedded_url
@@ -29,7 +30,7 @@ def batch(origin: Origin, first: int, *, samples: int = 100) -> tuple[Ship, Rows
     for index in range(samples):
         poll.times.append(T0 + (first * samples + index) * 1000)
         poll.rows.append((first + index / 10,))
-    columns = decode_samples(encode_samples([poll], {}))
+    columns = decode_samples(SampleEncoder().encode([poll]))
     block = SampleBlock(first, ["grid/power"], columns)
     event = Event(T0 + first, "grid/state", "text", f"{origin.log} {first}")
     return (
