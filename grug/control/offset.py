@@ -15,12 +15,7 @@ from types import MappingProxyType
 import msgspec
 from msgspec.structs import replace
 
-from grug.control.balance import (
-    BalanceSettings,
-    Following,
-    InverterFacts,
-    off_grid_of,
-)
+from grug.control.balance import BalanceSettings, Following, InverterFacts, off_grid_of
 from grug.control.circulation import NONE as NO_CIRCULATION
 from grug.control.circulation import Circulation
 from grug.control.hunting import QUIET, Hunting
@@ -34,6 +29,7 @@ from grug.control.steering import (
     Steered,
     Told,
     reserve_w,
+    shared,
     steer,
 )
 from grug.control.wishes import Known, Wanted, WishLimits, bounds_w, wanted, without_expired
@@ -189,7 +185,7 @@ class OffsetState(msgspec.Struct, frozen=True):
     read_s: float | None = None
     """When the grid's power was read that was decided on last; None before the first."""
     periods_s: tuple[float, float] = (0.0, 0.0)
-    """Between that reading and the one before, and the same before that."""
+    """The last two times between two readings."""
     large_s: float | None = None
     """Since when an import is left that may be a motor's inrush."""
 
@@ -280,11 +276,9 @@ def decide(
         return _silent(settings, state, grid, now_s, f"no image: {problem}; {reason}")
     # What is told is told until the next reading, so it needs to be known when that comes, and a
     # surge is worked out from what is under way by now, so it needs a reading of now.
-    is_new = state.read_s is not None and grid.read_s > state.read_s
-    periods_s = state.periods_s
-    if is_new and state.read_s is not None:
-        periods_s = (grid.read_s - state.read_s, periods_s[0])
-    is_fresh = is_new and not ramp and now_s - grid.read_s <= MODEL_PERIOD_S_MAX / 2.0
+    period_s = 0.0 if state.read_s is None else grid.read_s - state.read_s
+    periods_s = (period_s, state.periods_s[0]) if period_s > 0.0 else state.periods_s
+    is_fresh = period_s > 0.0 and not ramp and now_s - grid.read_s <= MODEL_PERIOD_S_MAX / 2.0
     wanted_w = grid.power_w + state.offset_w
     step_s = max(periods_s) if is_fresh else 0.0
     told = _told(settings, state, away, wanted_w, facts, asked.shifts_w, now_s, step_s)
@@ -316,10 +310,11 @@ def decide_stop(
     problem = problem_of_reading(grid) or _problem_of_others(settings, others, now_s)
     if problem:
         return _silent(settings, stopped, grid, now_s, f"no image: {problem}; stopping, offset 0 W")
-    told = {
-        inverter.name: grid.power_w * share
-        for inverter, share in zip(settings.inverters, _shares(settings, stopped, ()), strict=True)
-    }
+    shares = {inverter.name: inverter.share for inverter in settings.inverters}
+    # One that is away holds its power; when all are, nothing is known that tells them apart.
+    there = {name: share for name, share in shares.items() if name not in state.offline}
+    there = there if any(there.values()) else shares
+    told = dict.fromkeys(shares, 0.0) | shared(grid.power_w, there, {})
     return _serve(settings, stopped, grid, others, now_s, "stopping, offset 0 W", told)
 
 
@@ -457,25 +452,6 @@ def _told(
         state.large_s,
     )
     return steer(settings.drive, settings.balance, there, inputs, now_s)
-
-
-def _shares(settings: OffsetSettings, state: OffsetState, free: Collection[str]) -> list[float]:
-    """Each inverter's part of the power; they sum to 1.
-
-    One known to be offline gets 0: if only its COM port is lost and it still listens to its meter,
-    it holds its power and does not fight the others. When all are offline nothing is known that
-    tells them apart, and each keeps its own share. Of those that are there, those in ``free`` get
-    all, when there are any.
-    """
-    offline = state.offline
-    weights = [
-        inv.share if inv.name not in offline and (not free or inv.name in free) else 0.0
-        for inv in settings.inverters
-    ]
-    if not sum(weights):
-        weights = [inv.share for inv in settings.inverters]
-    total = sum(weights)
-    return [weight / total if total else 0.0 for weight in weights]
 
 
 def _known_others(others: GridOthers) -> dict[str, float]:
