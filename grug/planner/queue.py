@@ -19,8 +19,9 @@ from grug.messages import (
     WriteFailed,
     WriteRegisters,
 )
-from grug.model import FailureKind, Span
+from grug.model import FailureKind, Priority, Span
 from grug.planner.announced import Announced
+from grug.planner.foresight import LATE_S_MAX, Foresight
 from grug.planner.plan import (
     REPLY_OVERHEAD_CHARACTERS,
     REQUEST_CHARACTERS,
@@ -42,9 +43,12 @@ from grug.planner.waiting import (
     WaitingRead,
     WaitingWrite,
     WriteJob,
+    clearing,
     code_of,
+    expiry_s,
     fail_read,
     goes_before,
+    is_in_time,
     is_live_read,
     look_of,
     serving,
@@ -90,6 +94,7 @@ class BusQueue:
         self._reads: list[WaitingRead] = []
         self._writes: list[WaitingWrite] = []
         self._announced = Announced(timing.gap_s)
+        self._foresight = Foresight()
         self._order = 0
         self._down_cause: str | None = "not open yet"
         self._transactions = 0
@@ -129,6 +134,8 @@ class BusQueue:
         if not request.spans:
             asker.reply(RegistersRead((), now_s))
             return
+        if not unit.is_offline:  # Who is answered at once needs no line.
+            self._foresight.came(request.priority, request.deadline_s, now_s)
         if request.max_age_s > 0:
             read.take_fresh(now_s)
         if request.is_partial and unit.refuses_some:
@@ -174,59 +181,77 @@ class BusQueue:
         or dropped on the way.
         """
         self.wake_s = math.inf
-        if self._writes:
-            self._writes = [write for write in self._writes if self._is_live_write(write, now_s)]
-            for at, write in enumerate(self._writes):
-                unit = write.unit
-                if unit.ready_s <= now_s:
-                    function = write.function(now_s)
-                    if unit.may_mistake(look_of(write, function), now_s):
-                        return self._clearing(write, now_s)
-                    if not function:
-                        return ReadJob(unit, Transaction(write.span, ()), base_of=write)
-                    del self._writes[at]
-                    return WriteJob(write, function)
-                self.wake_s = min(self.wake_s, write.unit.ready_s, write.request.deadline_s)
+        if self._writes and (job := self._pick_write(now_s)) is not None:
+            return job
         if not self._reads:
             return None
         self._reads = [read for read in self._reads if is_live_read(read, now_s)]
         urgent: WaitingRead | None = None
         for read in self._reads:
             if read.unit.ready_s > now_s:
-                self.wake_s = min(self.wake_s, read.unit.ready_s, read.request.deadline_s)
+                self.wake_s = min(self.wake_s, read.unit.ready_s, expiry_s(read.request))
+            elif read.unit.is_offline and not self._probe_timeout_s(read, now_s):
+                overruns_s = read.unit.overruns_s
+                self.wake_s = min(self.wake_s, overruns_s, expiry_s(read.request))
             elif urgent is None or goes_before(read, urgent, now_s):
                 urgent = read
-        if urgent is None:
-            return None
+        return None if urgent is None else self._job_for(urgent, now_s)
+
+    def _pick_write(self, now_s: float) -> Job | None:
+        """The oldest write that may go now, or the read that has to go before it."""
+        self._writes = [write for write in self._writes if self._is_live_write(write, now_s)]
+        for at, write in enumerate(self._writes):
+            unit = write.unit
+            if unit.ready_s <= now_s:
+                function = write.function(now_s)
+                if unit.may_mistake(look_of(write, function), now_s):
+                    return clearing(write, now_s)
+                if not function:
+                    return ReadJob(unit, Transaction(write.span, ()), base_of=write)
+                del self._writes[at]
+                return WriteJob(write, function)
+            self.wake_s = min(self.wake_s, write.unit.ready_s, expiry_s(write.request))
+        return None
+
+    def _job_for(self, urgent: WaitingRead, now_s: float) -> Job | None:
+        """What to read now for the most urgent read; None when it had better wait."""
         try:
             transaction = self._transaction_for(urgent, now_s)
         except LocalProtocolError:
             self._fail_snapshots(urgent.unit, now_s)
             return self.pick(now_s)
         unit = urgent.unit
+        if urgent.request.priority >= Priority.BACKGROUND and not unit.is_offline:
+            read_s = unit.read_s(transaction.span)
+            held_until_s = self._foresight.held_until_s(urgent.request, read_s, now_s)
+            if held_until_s > now_s:
+                self.wake_s = min(self.wake_s, held_until_s)
+                return None
         first = unit.identity_read
         if unit.has_late and unit.may_mistake(look_of_read((first or transaction).span), now_s):
-            return self._clearing(urgent, now_s, transaction.span)
-        if first is not None:
-            return ReadJob(unit, first, transaction.span, is_for_identity=True)
-        fitting, until_s = self._announced.fitting(urgent, transaction, now_s)
-        if fitting is None:
-            self.wake_s = min(self.wake_s, until_s)
-            return None
-        return ReadJob(unit, fitting)
+            job = clearing(urgent, now_s, transaction.span)
+        elif first is not None:
+            job = ReadJob(unit, first, transaction.span, is_for_identity=True)
+        else:
+            fitting, until_s = self._announced.fitting(urgent, transaction, now_s)
+            if fitting is None:
+                self.wake_s = min(self.wake_s, until_s)
+                return None
+            job = ReadJob(unit, fitting)
+        if unit.is_offline:
+            job.timeout_s = self._probe_timeout_s(urgent, now_s)
+        return job
 
-    @staticmethod
-    def _clearing(
-        waiting: WaitingRead | WaitingWrite, now_s: float, span: Span | None = None
-    ) -> ReadJob:
-        unit = waiting.unit
-        if isinstance(waiting, WaitingWrite):
-            request = waiting.request
-            distinct = unit.distinct_read(request.table, request.address, now_s)
-            return ReadJob(unit, Transaction(distinct, ()), waiting)
-        assert span is not None, "a read is blocked with a span"
-        distinct = unit.distinct_read(span.table, span.address, now_s)
-        return ReadJob(unit, Transaction(distinct, ()), span)
+    def _probe_timeout_s(self, read: WaitingRead, now_s: float) -> float:
+        """How long a probe may wait for its reply before others come; 0 when it has to wait."""
+        next_s = self._foresight.next_s(read.request.priority, now_s)
+        span = read.request.spans[read.missing[0]]
+        characters = REQUEST_CHARACTERS + REPLY_OVERHEAD_CHARACTERS + data_bytes(span)
+        wire_s = characters * self._timing.character_s + 2 * self._timing.gap_s
+        timeout_s = read.unit.probe_timeout_s(next_s - now_s - wire_s, now_s)
+        if not timeout_s:
+            self.wake_s = min(self.wake_s, next_s + LATE_S_MAX)
+        return timeout_s
 
     def _transaction_for(self, urgent: WaitingRead, now_s: float) -> Transaction:
         """The first transaction of the unit's plan that serves the most urgent read."""
@@ -246,19 +271,14 @@ class BusQueue:
             wanted = frozenset([read.request.spans[at] for read in reads for at in read.missing])
             plan = unit.plan(wanted, snapshots)
         together = serving(urgent, plan)
-        if len(reads) > 1 and not self._is_in_time(urgent, together, now_s):
+        free_s = now_s - self._timing.gap_s
+        if len(reads) > 1 and not is_in_time(urgent, together, free_s):
             # It would be late by what the others have read along with it: it goes alone.
             missing = tuple([spans[at] for at in urgent.missing])
             alone = serving(urgent, unit.plan(missing, snapshots & {missing}))
-            if self._is_in_time(urgent, alone, now_s):
+            if is_in_time(urgent, alone, free_s):
                 return alone[0]
         return together[0]
-
-    def _is_in_time(
-        self, read: WaitingRead, transactions: Sequence[Transaction], now_s: float
-    ) -> bool:
-        work_s = sum(read.unit.held_s(each.span) for each in transactions)
-        return now_s + work_s - self._timing.gap_s <= read.request.deadline_s
 
     def _fail_snapshots(self, unit: Unit, now_s: float) -> None:
         """Answer those for whom no single transaction can do any more, by what has been learned."""
