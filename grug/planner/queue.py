@@ -8,7 +8,7 @@ ended with ``succeeded``, ``failed`` or ``line_lost``.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from grug.errors import BusError, ExceptionReply, LocalProtocolError
 from grug.messages import (
