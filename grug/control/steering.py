@@ -235,7 +235,7 @@ def _quick(
         answers = heard(facts[one.name].asking, now_s, now_s + inputs.step_s)
         heard_s = sum(for_s for _, for_s in answers) or inputs.step_s
         told[one.name] = _told(drive, one, plain[one.name] + surges[one.name] / heard_s)
-    return told, f"surge of {surge_w:.0f} W" if surge_w else ""
+    return told, f"surge of {surge_w:.0f} W" if round(surge_w) else ""
 
 
 def surer(seen_w: float, left_w: float) -> float:

@@ -103,7 +103,7 @@ def one_column(*values: float) -> Poll:
 
 def kind_of(payload: bytes) -> int:
     """Of a payload with a single column: it stands behind what is said of times and series."""
-    return payload[20 + 9 + 6]
+    return payload[20 + 9 + 2 + 4]
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ EARLIER = bytes.fromhex(
     "0803f40ffbfc04f90f00ec07e5e5e5e5e5e5e5e5e5e5e52e2e2e2e2e2e2e2e2e2e2e8b8b8b8b8b8b8b8b8b8b8b"
     "000000000000000000000000550055005500550055005500ddc0ff79408c16412afc0600ff"
 )
-"""Written column by column, as the first version of this encoder did, from ``later``."""
+"""``later`` in the first layout, as segments of version 1 have it."""
 
 
 def later() -> list[Poll]:
@@ -183,11 +183,19 @@ def later() -> list[Poll]:
     return [meter, odd, one]
 
 
-def test_blocks_of_earlier_versions_are_read_and_still_written_byte_by_byte() -> None:
-    columns = {column.series: column for column in decode_samples(EARLIER)}
+@pytest.mark.parametrize("payload", [EARLIER, SampleEncoder().encode(later())])
+def test_both_layouts_are_read(payload: bytes) -> None:
+    columns = {column.series: column for column in decode_samples(payload)}
     for poll in later():
         for index, series in enumerate(poll.ids):
             assert columns[series].times == poll.times
             values = [float(row[index]) for row in poll.rows]
             assert all(map(same, columns[series].values(), values))
-    assert SampleEncoder().encode(later()) == EARLIER
+
+
+def test_only_what_says_which_series_are_there_differs_between_layouts() -> None:
+    payload = SampleEncoder().encode(later())
+    polls, series = 3, 8
+    before = 20 + 9 * polls
+    assert payload[:before][12:] == EARLIER[:before][12:]
+    assert payload[before + 2 * polls + 4 * series :] == EARLIER[before + 6 * series :]
