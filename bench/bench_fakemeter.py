@@ -3,11 +3,14 @@
     python bench/bench_fakemeter.py [SECONDS]
 
 - `pymodbus`: a server made with pymodbus, and nothing else.
+- `libmodbus`: a server made with libmodbus, in C and before all usual programs: what this machine
+  and its pseudo-terminals (which the kernel fills from threads of usual priority) leave to be had.
 - `idle`: `grug run` with the grid meter polled five times a second.
 - `load`: `grug run` with the whole example house polled; a day of log to catch up with in the
   embedded database; readers that fetch the log again and again; a Python thread in the data process
   that never rests; 600 registers read every 5 s on another line.
-- `load, equal`: the same, with the data process as high in priority as the control process.
+- `load, equal`: the same, with the data process at nice 0.
+- `load, libmodbus`: the same load, and the server made with libmodbus in the place of grug's.
 
 None of them waits before it answers (`turnaround = 0`), as pymodbus does not; `idle, 3.5` waits for
 the 3.5 characters that it waits for by default. The order is shuffled and all of it is done three
@@ -82,10 +85,9 @@ class Client:
         self._process.communicate()
 
 
-def compile_client(directory: Path) -> str:
-    program = directory / "meter_client"
+def compile_with_libmodbus(source: Path, directory: Path) -> str:
+    program = directory / source.stem
     flags = ["-Wall", "-O2", "-I/usr/include/modbus", "-I/usr/local/include/modbus"]
-    source = HERE / "meter_client.c"
     subprocess.run(["gcc", *flags, "-o", program, source, "-lmodbus"], check=True)
     return str(program)
 
@@ -239,6 +241,14 @@ def start_pymodbus(stack: ExitStack, directory: Path, client: Client) -> None:
     stack.callback(process.kill)
 
 
+def start_libmodbus(stack: ExitStack, directory: Path, client: Client) -> None:
+    program = compile_with_libmodbus(ROOT / "tests" / "peers" / "modbus_server.c", directory)
+    first = ("chrt", "--rr", "1") if os.geteuid() == 0 else ()
+    process = subprocess.Popen([*first, program, "rtu", client.path, "1"], stdout=subprocess.PIPE)
+    stack.callback(process.communicate)
+    stack.callback(process.kill)
+
+
 def start_idle(turnaround_s: float | None) -> Callable[[ExitStack, Path, Client], None]:
     def start(stack: ExitStack, directory: Path, client: Client) -> None:
         text = house_text(directory, client.path, is_full=False, turnaround_s=turnaround_s)
@@ -247,10 +257,16 @@ def start_idle(turnaround_s: float | None) -> Callable[[ExitStack, Path, Client]
     return start
 
 
-def start_load(day: Path, *, equal: bool) -> Callable[[ExitStack, Path, Client], None]:
+def start_load(
+    day: Path, *, equal: bool = False, in_c: bool = False
+) -> Callable[[ExitStack, Path, Client], None]:
     def start(stack: ExitStack, directory: Path, client: Client) -> None:
         shutil.copytree(day, directory / "state" / "log")
-        text = house_text(directory, client.path, is_full=True, turnaround_s=0)
+        port = client.path
+        if in_c:
+            start_libmodbus(stack, directory, client)
+            port = str(directory / "ports" / "solis1_meter")
+        text = house_text(directory, port, is_full=True, turnaround_s=0)
         environment = busy_environment(directory, equal=equal)
         stack.enter_context(grug_house(directory, text, environment))
         stack.enter_context(log_readers())
@@ -292,15 +308,17 @@ def quantile(latencies: list[float], share: float) -> float:
 
 def main(seconds: float) -> None:
     with tempfile.TemporaryDirectory(prefix="grug-bench-") as name:
-        program = compile_client(Path(name))
+        program = compile_with_libmodbus(HERE / "meter_client.c", Path(name))
         write_day(Path(name) / "day")
         day = Path(name) / "day" / "log"
         cases = [
             Case("pymodbus", start_pymodbus),
             Case("idle", start_idle(0.0)),
             Case("idle, 3.5", start_idle(None)),
-            Case("load", start_load(day, equal=False)),
+            Case("libmodbus", start_libmodbus),
+            Case("load", start_load(day)),
             Case("load, equal", start_load(day, equal=True)),
+            Case("load, libmodbus", start_load(day, in_c=True)),
         ]
         found: dict[str, list[tuple[float, float, float, float, float]]] = {}
         for _ in range(ROUNDS):
@@ -329,10 +347,12 @@ def tell(row: tuple[float, ...] | list[float]) -> str:
 
 def report(rows: dict[str, list[float]]) -> None:
     for name, row in rows.items():
-        print(f"{name:12} {tell(row)}")
+        print(f"{name:15} {tell(row)}")
     print(f"idle p50 over pymodbus's: {rows['idle'][0] / rows['pymodbus'][0]:.2f} (goal 1)")
     print(f"p99 under load: {rows['load'][1]:.2f} ms (goal 10)")
     print(f"p99 under load over idle: {rows['load'][1] / rows['idle'][1]:.2f} (goal 2)")
+    in_c = rows["load, libmodbus"][1] / rows["libmodbus"][1]
+    print(f"the same of libmodbus in grug's place: {in_c:.2f}")
 
 
 if __name__ == "__main__":

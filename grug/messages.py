@@ -259,6 +259,9 @@ class DispatchChanged(Message, frozen=True):
     """Monotonic; after this the inverter has taken back control, unless it is told again."""
     reason: str
     changed_s: float
+    is_doubt: bool = False
+    """Until then they may carry that, or what they carried before, or nothing: nobody knows. The
+    meter must not say an offset meanwhile."""
 
 
 class MeterImage(Message, frozen=True):

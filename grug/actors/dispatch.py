@@ -1,21 +1,26 @@
 """Dispatch actor: tells one inverter by its registers, and lets go of it in good time.
 
-In:    Decided of the offset controller
+In:    Decided of the offset controller, and UnitChanged of the inverter
 Out:   SetRegisters and GetRegisters to the gate; DispatchChanged whenever what the registers carry
-       changes or is armed anew; Noted when the firmware has none, and for every failure
+       changes, is armed anew, or may be something else, which is said before anything is sent;
+       Noted when the firmware has none, and for every failure
 Owns:  the inverter's dispatch registers; if grug dies, the inverter's own timer ends what they say
 Stops: when asked; the inverter is given back to self use, within 2.8 s
 """
 
 from __future__ import annotations
 
+import math
+
 import trio
 
 from grug.control.dispatch import (
     CHECKED,
+    EARLIER_S_MAX,
     ENABLED,
     PROBE,
     SAFE,
+    SENDING_S_MAX,
     WISH_S_MAX,
     Act,
     DispatchSettings,
@@ -23,8 +28,12 @@ from grug.control.dispatch import (
     Phase,
     Plan,
     decide,
+    failed,
+    in_doubt,
     is_as_told,
+    may_be_sent,
     probed,
+    seen,
     steps,
     wish_of,
 )
@@ -37,6 +46,7 @@ from grug.messages import (
     RegistersGot,
     RegistersSet,
     SetRegisters,
+    UnitChanged,
 )
 from grug.model import Value
 from grug.runtime.calls import ValueCaller, WriteCaller
@@ -91,23 +101,32 @@ class _Dispatcher:
 
     async def follow(self) -> None:
         """Look at the offset, and do what is due."""
-        with self._feed.subscribe(
-            self._who, Decided, key=_the_only, wanted=_is_offset
-        ) as decisions:
+        self._doubt(self._state, EARLIER_S_MAX, "not asked yet what its registers carry")
+        kinds = (Decided, UnitChanged)
+        with self._feed.subscribe(self._who, *kinds, key=type, wanted=self._is_wanted) as inbox:
             while True:
-                for message in decisions.drain():
-                    assert isinstance(message, Decided), "the subscription has no other kind"
-                    self._decided = message
+                self._take(inbox.drain())
                 await self._act(self._plan())
                 with trio.move_on_after(LOOK_S):
-                    for message in await decisions.receive_batch():
-                        assert isinstance(message, Decided), "the subscription has no other kind"
-                        self._decided = message
+                    self._take(await inbox.receive_batch())
 
     async def let_go(self) -> None:
         """Give the inverter back, at the end."""
         if self._may_hold:
             await self._release(Plan(Act.RELEASE, 0.0, "grug stops"), verifies=False)
+
+    def _is_wanted(self, message: Message) -> bool:
+        if isinstance(message, UnitChanged):
+            settings = self._settings
+            return (message.line, message.unit_id) == (settings.line, settings.unit_id)
+        return isinstance(message, Decided) and message.controller == OFFSET
+
+    def _take(self, messages: list[Message]) -> None:
+        for message in messages:
+            if isinstance(message, Decided):
+                self._decided = message
+            else:  # It came back, or went away and may be another when it does: ask at once.
+                self._state = self._state._replace(tried_s=-math.inf)
 
     def _plan(self) -> Plan:
         now_s = trio.current_time()
@@ -121,10 +140,15 @@ class _Dispatcher:
         match plan.act:
             case Act.PROBE:
                 await self._probe()
+            case Act.LOOK:
+                await self._look()
             case Act.START | Act.ARM | Act.MOVE:
                 await self._command(plan)
             case Act.RELEASE:
                 await self._release(plan)
+            case Act.FORGET:
+                self._may_hold = False
+                self._know(DispatchState(failures=self._state.failures), plan.reason)
 
     async def _probe(self) -> None:
         """See whether there are registers, and end what an earlier run has left in them."""
@@ -134,34 +158,53 @@ class _Dispatcher:
             return
         phase, reason = probed(self._settings, got.values[0])
         if phase is Phase.ABSENT:
-            self._state = DispatchState(phase, tried_s=trio.current_time())
             self._note(reason)
+            self._know(DispatchState(phase, tried_s=trio.current_time()), reason)
             return
         left = await self._get(ENABLED)
         if left.reason or left.values[0] is None:
             self._fail(f"its master switch cannot be read: {left.reason}")
         elif left.values[0]:
-            await self._release(Plan(Act.RELEASE, 0.0, "left by an earlier run"))
+            plan = Plan(Act.RELEASE, 0.0, "left by an earlier run")
+            await self._release(plan, timer_s=EARLIER_S_MAX)
         else:
-            self._state = self._state._replace(phase=phase)
-            self._tell("the firmware has dispatch registers")
+            failures = self._state.failures
+            self._know(DispatchState(phase, failures=failures), "the firmware has them")
+
+    async def _look(self) -> None:
+        """See what became of what was sent."""
+        got = await self._get(*CHECKED)
+        state = None if got.reason else seen(self._state, *got.values)
+        if state is not None:
+            self._may_hold = state.phase is not Phase.IDLE
+            self._know(state, "read back")
+        elif got.reason:
+            self._fail(f"not known what its registers carry: {got.reason}")
+        else:  # Somebody else's command, or an earlier one's ruins.
+            await self._release(Plan(Act.RELEASE, 0.0, "it does something else"))
 
     async def _command(self, plan: Plan) -> None:
-        """Write what is due; a failed step leaves the master switch off."""
-        now_s = trio.current_time()
-        is_start = plan.act is Act.START
+        """Write what is due; after a failed step the inverter is given back."""
+        before, now_s = self._state, trio.current_time()
+        if before.phase is not Phase.ACTIVE or plan.power_w != before.power_w:
+            self._doubt(before._replace(power_w=plan.power_w), self._longest_s, plan.reason)
         self._may_hold = True
-        reply = await self._set(steps(self._settings, plan), plan.reason, verifies=is_start)
+        values = steps(self._settings, plan)
+        reply = await self._set(values, plan.reason, verifies=plan.act is Act.START)
+        if reply.reason and not may_be_sent(reply.records):
+            self._know(failed(before, trio.current_time()), f"not sent: {reply.reason}")
+            self._note(reply.reason)
+            return
         if not reply.reason and plan.act is Act.ARM:
             reply = await self._checked(plan, reply)
         if reply.reason:
             self._fail(reply.reason)
-            # The gate has left the master switch off, if anything was sent: nothing is carried.
-            await self._release(Plan(Act.RELEASE, 0.0, "it does not do as told"))
+            await self._release(Plan(Act.RELEASE, 0.0, "it does not do as told"), is_cure=True)
             return
-        armed_s = self._state.armed_s if plan.act is Act.MOVE else now_s
-        self._state = DispatchState(Phase.ACTIVE, plan.power_w, armed_s, trio.current_time())
-        self._tell(plan.reason)
+        armed_s = before.armed_s if plan.act is Act.MOVE else now_s
+        state = DispatchState(Phase.ACTIVE, plan.power_w, armed_s, trio.current_time())
+        self._last_note = ""
+        self._know(state, plan.reason)
 
     async def _checked(self, plan: Plan, reply: RegistersSet) -> RegistersSet:
         """See whether the registers still hold what was written."""
@@ -169,20 +212,42 @@ class _Dispatcher:
         if got.reason or is_as_told(got.values, plan.power_w):
             return reply
         held = ", ".join(f"{name} {value}" for name, value in zip(CHECKED, got.values, strict=True))
-        return RegistersSet(reply.records, f"reverted: it holds {held}")
+        return RegistersSet((), f"reverted: it holds {held}")
 
-    async def _release(self, plan: Plan, *, verifies: bool = True) -> None:
-        reply = await self._set(steps(self._settings, plan), plan.reason, verifies=verifies)
-        if reply.reason:
-            self._fail(f"not released: {reply.reason}; its own timer ends it")
-            if (
-                self._state.phase is Phase.UNKNOWN
-                or trio.current_time() < self._state.moved_s + self._settings.timer_s
-            ):
-                return
-        self._may_hold = bool(reply.reason)
-        self._state = DispatchState(Phase.IDLE, tried_s=self._state.tried_s)
-        self._tell(plan.reason)
+    async def _release(
+        self,
+        plan: Plan,
+        *,
+        verifies: bool = True,
+        is_cure: bool = False,
+        timer_s: float | None = None,
+    ) -> None:
+        """Give the inverter back to itself.
+
+        Args:
+            plan: with the reason.
+            verifies: whether to read before and after; without an answer it is sent all the same.
+            is_cure: of a command that failed: the next one rests.
+            timer_s: how long the inverter's timer may run; None is the configured one.
+        """
+        before = self._state
+        self._doubt(before, self._longest_s if timer_s is None else timer_s, plan.reason)
+        values = steps(self._settings, plan)
+        reply = await self._set(values, plan.reason, verifies=verifies)
+        if reply.reason and verifies and not may_be_sent(reply.records):
+            reply = await self._set(values, plan.reason, verifies=False)
+        now_s = trio.current_time()
+        if not reply.reason:
+            self._may_hold = False
+            kept = before if is_cure else DispatchState()
+            state = DispatchState(Phase.IDLE, tried_s=kept.tried_s, failures=kept.failures)
+            self._know(state, plan.reason)
+            return
+        lasts_s = self._settings.surely_over_s if timer_s is None else timer_s
+        state = before if is_cure else failed(before, now_s)
+        self._state = in_doubt(state, now_s, lasts_s)
+        self._doubt(self._state, lasts_s, plan.reason)
+        self._note(f"not released: {reply.reason}; its own timer ends it")
 
     async def _set(
         self, values: tuple[tuple[str, Value], ...], why: str, *, verifies: bool
@@ -209,20 +274,40 @@ class _Dispatcher:
             GetRegisters(self._settings.device, names, deadline_s, self._who)
         )
 
-    def _tell(self, reason: str) -> None:
+    @property
+    def _longest_s(self) -> float:
+        """How long what is sent from now on may have an effect."""
+        return SENDING_S_MAX + self._settings.surely_over_s
+
+    def _know(self, state: DispatchState, reason: str) -> None:
         """Say what the registers carry, until the latest time at which they may still do.
 
         A meter that said it as well would double the offset; one that is late to say it loses it.
         """
-        state, now_s = self._state, trio.current_time()
-        until_s = state.moved_s + self._settings.timer_s if state.phase is Phase.ACTIVE else now_s
-        self._last_note = ""
+        self._state, now_s = state, trio.current_time()
+        is_held = state.phase is Phase.ACTIVE
+        until_s = state.moved_s + self._settings.surely_over_s if is_held else now_s
+        power_w = state.power_w if is_held else 0.0
         self._feed.publish(
-            DispatchChanged(self._settings.inverter, state.power_w, until_s, reason, now_s)
+            DispatchChanged(self._settings.inverter, power_w, until_s, reason, now_s)
+        )
+
+    def _doubt(self, state: DispatchState, lasts_s: float, reason: str) -> None:
+        """Say that nobody knows what the registers carry; before something is sent, and after."""
+        now_s = trio.current_time()
+        self._feed.publish(
+            DispatchChanged(
+                self._settings.inverter,
+                state.power_w,
+                now_s + lasts_s,
+                reason,
+                now_s,
+                is_doubt=True,
+            )
         )
 
     def _fail(self, text: str) -> None:
-        self._state = self._state._replace(tried_s=trio.current_time())
+        self._state = failed(self._state, trio.current_time())
         self._note(text)
 
     def _note(self, text: str) -> None:
@@ -230,12 +315,3 @@ class _Dispatcher:
         if text != self._last_note:
             self._last_note = text
             self._feed.publish(Noted(self._who, text, trio.current_time()))
-
-
-def _the_only(message: Message) -> str:
-    """What decisions are conflated by: the latest is all that matters."""
-    return OFFSET
-
-
-def _is_offset(message: Message) -> bool:
-    return isinstance(message, Decided) and message.controller == OFFSET

@@ -135,7 +135,8 @@ async def _check_beliefs(settings: DataSettings, feed: Feed) -> None:
     devices = {
         name: inverter.device
         for name, inverter in config.inverter.items()
-        if any(REPORTED in poll.registers for poll in config.device[inverter.device].poll)
+        if inverter.fakemeter
+        and any(REPORTED in poll.registers for poll in config.device[inverter.device].poll)
     }
     if devices:
         check = partial(belief.run, feed, devices=devices)

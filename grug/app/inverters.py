@@ -79,10 +79,14 @@ def dispatch_settings(config: HouseConfig) -> list[DispatchSettings]:
         DispatchSettings(
             inverter=name,
             device=inverter.device,
-            share=inverter.share / total,
+            # A true meter sees all of the grid's power, and its inverter aims at all of the offset.
+            share=inverter.share / total if inverter.fakemeter else 1.0,
             failsafe_min=round(inverter.failsafe / 60.0),
             falls_back=inverter.control == "both",
+            has_fakemeter=bool(inverter.fakemeter),
             power_w_max=config.offset.limit,
+            line=config.device[inverter.device].line,
+            unit_id=config.device[inverter.device].unit,
         )
         for name, inverter in config.inverter.items()
         if inverter.control != "mitm"

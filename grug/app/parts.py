@@ -258,27 +258,30 @@ def offset_settings(config: HouseConfig, maps: Maps) -> OffsetSettings | None:
         return None
     inverters = []
     for name, inverter in config.inverter.items():
-        meter = config.fakemeter[inverter.fakemeter]
         device = config.device[inverter.device]
-        profile = maps[meter.profile]
-        low_w, high_w = power_range_w(profile)
-        inverters.append(
-            SteeredInverter(
-                name=name,
-                fakemeter=inverter.fakemeter,
-                share=inverter.share,
+        steered = SteeredInverter(
+            name=name,
+            fakemeter=inverter.fakemeter,
+            share=inverter.share,
+            line=device.line,
+            unit_id=device.unit,
+            device=inverter.device,
+            meter=inverter.meter,
+            plant=_plant_of(inverter),
+            hears_offset=inverter.control != "dispatch",
+            has_registers=inverter.control == "both",
+        )
+        if inverter.fakemeter:
+            meter = config.fakemeter[inverter.fakemeter]
+            low_w, high_w = power_range_w(maps[meter.profile])
+            steered = replace(
+                steered,
                 max_age_s=meter.max_age,
                 image_names=IMAGE_NAMES,
                 power_w_min=low_w,
                 power_w_max=high_w,
-                line=device.line,
-                unit_id=device.unit,
-                device=inverter.device,
-                meter=inverter.meter,
-                plant=_plant_of(inverter),
-                hears_offset=inverter.control != "dispatch",
             )
-        )
+        inverters.append(steered)
     grid = config.device[config.grid.device]
     polled = _polled_of(grid)
     second = config.device.get(config.grid.second_series[0])

@@ -109,11 +109,13 @@ class PowerSaveConfig(Struct, frozen=True):
 
 
 class InverterConfig(Struct, frozen=True):
-    """One inverter that is steered through its fake meter."""
+    """One inverter that is steered, through its fake meter or by its registers."""
 
     device: str
     """The device on its COM port."""
-    fakemeter: str
+    fakemeter: str = ""
+    """The fake meter at its meter port; empty for one that has a true meter of its own there, which
+    is told an offset by its registers alone."""
     meter: str = ""
     """The device that measures its AC port; empty when there is none."""
     share: float = 1.0

@@ -46,7 +46,7 @@ class FactsBook:
         """By inverter."""
         self._by_device = {inverter.device: inverter for inverter in inverters if inverter.device}
         self._by_meter = {inverter.meter: inverter for inverter in inverters if inverter.meter}
-        self._by_fakemeter = {inverter.fakemeter: inverter for inverter in inverters}
+        self._by_fakemeter = {each.fakemeter: each for each in inverters if each.fakemeter}
         self._answers: dict[str, tuple[float, float]] = {}
         """By inverter: (time, count) of its meter's answers as published last."""
         self.devices = frozenset((*self._by_device, *self._by_meter, *self._by_fakemeter))

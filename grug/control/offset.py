@@ -82,6 +82,7 @@ class SteeredInverter:
 
     name: str
     fakemeter: str
+    """Empty for one with a true meter of its own, which its registers alone tell an offset."""
     share: float = 1.0
     """Its part of the house's power, relative to the others' shares; at least 0."""
     max_age_s: float = 1.5
@@ -102,6 +103,8 @@ class SteeredInverter:
     """How it answers to its meter."""
     hears_offset: bool = True
     """Whether its meter may say an offset; if not, only its registers carry one."""
+    has_registers: bool = False
+    """Whether registers may carry the offset of one whose meter says it, too."""
 
     def __post_init__(self) -> None:
         """Keep the names that an image can fill; the profile's others stay at zero."""
@@ -135,12 +138,16 @@ class OffsetSettings:
     second_voltage_register: str = ""
     """Of the second meter, believed while the first one's are not live; empty where not polled."""
     second_frequency_register: str = ""
+    told: tuple[SteeredInverter, ...] = field(init=False)
+    """Those that have a fake meter."""
     decided_names: tuple[str, ...] = field(init=False)
     """Names of the values of every decision, made once."""
 
     def __post_init__(self) -> None:
         """Make the names."""
-        served = (f"served_w/{inverter.name}" for inverter in self.inverters)
+        told = tuple(inverter for inverter in self.inverters if inverter.fakemeter)
+        served = (f"served_w/{inverter.name}" for inverter in told)
+        object.__setattr__(self, "told", told)
         object.__setattr__(self, "decided_names", ("grid_power_w", "offset_w", *served))
 
 
@@ -191,18 +198,33 @@ def take_dispatch(state: OffsetState, change: DispatchChanged) -> OffsetState:
 
 
 def _unsaid_w(
-    settings: OffsetSettings, state: OffsetState, inverter: SteeredInverter, now_s: float
-) -> float:
-    """What of the power to tell an inverter its meter leaves out.
+    settings: OffsetSettings,
+    state: OffsetState,
+    inverter: SteeredInverter,
+    now_s: float,
+    *,
+    is_steered: bool,
+) -> tuple[float, str]:
+    """What of the power to tell an inverter its meter leaves out, and why where that is a surprise.
 
     Its loop brings the sum of what the meter says and what the registers want to zero: so whatever
-    the registers carry just now comes off the meter's word, and nothing is said twice.
+    the registers carry just now comes off the meter's word, and nothing is said twice. While nobody
+    knows what they carry, the meter says no offset at all. One that is away was told none.
     """
+    weight = sum(each.share for each in settings.inverters)
+    part_w = state.offset_w * inverter.share / weight if weight and is_steered else 0.0
     if not inverter.hears_offset:
-        weight = sum(each.share for each in settings.inverters)
-        return state.offset_w * inverter.share / weight if weight else 0.0
+        return part_w, ""
+    if not inverter.has_registers:
+        return 0.0, ""
     carried = state.carried.get(inverter.name)
-    return carried.power_w if carried is not None and now_s < carried.until_s else 0.0
+    if carried is None:
+        return part_w, "what its registers carry was not read yet"
+    if now_s >= carried.until_s:
+        return 0.0, ""
+    if carried.is_doubt:
+        return part_w, "what its registers carry is not known"
+    return carried.power_w, ""
 
 
 def take_health(state: OffsetState, inverter: str, is_offline: bool) -> OffsetState:
@@ -258,10 +280,7 @@ def decide(
     reason = f"{reason}; {told.reason}" if told.reason else reason
     if off_grid := off_grid_of(facts):
         reason = f"{reason}; off grid: {', '.join(sorted(off_grid))}"
-    still = {inverter.name: 0.0 for inverter in settings.inverters}
-    return _serve(
-        settings, state, grid, others, now_s, reason, still | dict(told.told_w), told.surging
-    )
+    return _serve(settings, state, grid, others, now_s, reason, told.told_w, told.surging)
 
 
 def decide_stop(
@@ -337,7 +356,7 @@ def _silent(
     settings: OffsetSettings, state: OffsetState, grid: GridReading, now_s: float, reason: str
 ) -> Outcome:
     """A decision without images."""
-    served = (math.nan,) * len(settings.inverters)
+    served = (math.nan,) * len(settings.told)
     power_w = math.nan if grid.fault else grid.power_w
     return Outcome(state, (), _decided(settings, now_s, (power_w, state.offset_w, *served), reason))
 
@@ -356,8 +375,12 @@ def _serve(
     known = _known_others(others)
     images: list[MeterImage] = []
     served: list[float] = []
-    for inverter in settings.inverters:
-        asked_w = told[inverter.name] - _unsaid_w(settings, state, inverter, now_s)
+    for inverter in settings.told:
+        is_steered = inverter.name in told
+        unsaid_w, why = _unsaid_w(settings, state, inverter, now_s, is_steered=is_steered)
+        if why:
+            reason = f"{reason}; {inverter.name}'s meter says no offset: {why}"
+        asked_w = told.get(inverter.name, 0.0) - unsaid_w
         power_w = round(min(max(asked_w, inverter.power_w_min), inverter.power_w_max), 1)
         if not inverter.power_w_min <= asked_w <= inverter.power_w_max:
             reason = f"{reason}; {inverter.fakemeter} limited to what its register carries"

@@ -129,11 +129,22 @@ def _no_budget(rules: WriteRules, target: Target, past: Past, now_s: float) -> s
     if past.sent_s is not None and now_s - past.sent_s < rules.interval_s:
         ago_s = max(0.0, now_s - past.sent_s)
         return f"was written {ago_s:.0f} s ago; the least interval is {rules.interval_s:g} s"
-    if past.in_year >= rules.per_year:
-        return f"was written {past.in_year} times in 365 days; its budget is {rules.per_year}"
-    if past.device_in_year >= rules.device_per_year:
+    return over_budget(rules, past.in_year, past.device_in_year)
+
+
+def over_budget(rules: WriteRules, in_year: int, device_in_year: int) -> str:
+    """Why one more write of a register that wears is one too many, or an empty text.
+
+    Args:
+        rules: of the house.
+        in_year: writes of the register in 365 days, with those that are promised already.
+        device_in_year: of all such registers of the device together.
+    """
+    if in_year >= rules.per_year:
+        return f"was written {in_year} times in 365 days; its budget is {rules.per_year}"
+    if device_in_year >= rules.device_per_year:
         return (
-            f"is not written: the device's registers were, {past.device_in_year} times in 365 "
+            f"is not written: the device's registers were, {device_in_year} times in 365 "
             f"days; their budget is {rules.device_per_year}"
         )
     return ""

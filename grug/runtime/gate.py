@@ -11,6 +11,7 @@ Never: sends what ``decide`` refused; raises for a device or line that fails
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -19,7 +20,7 @@ import trio
 
 from grug.codec.hints import did_you_mean
 from grug.codec.registers import Register, RegisterMap
-from grug.control.writes import Past, WriteRules, judge_later, next_look_s
+from grug.control.writes import Past, WriteRules, judge_later, next_look_s, over_budget
 from grug.errors import StorageError
 from grug.messages import (
     GetRegisters,
@@ -122,6 +123,7 @@ class Gate:
         self._wall = wall
         self._publish = publish
         self._locks: dict[str, trio.Lock] = {}
+        """By key: a device that has two names is one device."""
         self._sent_s: dict[tuple[str, str], float] = {}
         self._written: dict[str, dict[str, Written]] = {}
         """By device and register."""
@@ -139,14 +141,14 @@ class Gate:
     def add(self, unit: GateUnit) -> None:
         """One more device; again, in place of one of that name."""
         self.units[unit.device] = unit
-        self._locks.setdefault(unit.device, trio.Lock())
+        self._locks.setdefault(unit.key, trio.Lock())
 
     async def set(self, request: SetRegisters) -> RegistersSet:
         """Bring registers to the values wanted, or say why not."""
         unit = self.units.get(request.device)
         if unit is None:
             return RegistersSet((), self._no_device(request.device))
-        async with self._locks[unit.device]:
+        async with self._locks[unit.key]:
             return await Transaction(self, unit, request).carry_out()
 
     async def get(self, request: GetRegisters) -> RegistersGot:
@@ -164,7 +166,7 @@ class Gate:
             return RegistersGot((), "; ".join(unknown) or "no register is named")
         registers = [known[name] for name in request.names]
         spans = tuple(register.span for register in registers)
-        async with self._locks[unit.device]:
+        async with self._locks[unit.key]:
             reply = await unit.ask_in_time(
                 ReadRegisters(
                     unit.unit_id,
@@ -187,16 +189,33 @@ class Gate:
 
     # What transactions need
 
-    def past(self, unit: GateUnit, register: str) -> Past:
-        """What the ledger says of a register."""
+    def past(self, unit: GateUnit, register: str, promised: Sequence[str] = ()) -> Past:
+        """What the ledger says of a register.
+
+        Args:
+            unit: the device.
+            register: of it.
+            promised: registers that wear and will be sent before it, by the same request.
+        """
         now_s = trio.current_time()
         now_ms = self._wall.utc_ms(now_s)
         return Past(
             self._last_sent_s(unit, register, now_s),
-            self._book.in_year(unit.key, register, now_ms),
-            self._book.unit_in_year(unit.key, now_ms),
+            self._book.in_year(unit.key, register, now_ms) + promised.count(register),
+            self._book.unit_in_year(unit.key, now_ms) + len(promised),
             self.is_recorded,
         )
+
+    def overdrawn(self, unit: GateUnit, register: str) -> str:
+        """Why what was noted must not be sent after all, or an empty text.
+
+        Another process may have noted something between the decision and the note. Each sees the
+        notes before its own, so that whoever comes first may send.
+        """
+        now_ms = self._wall.utc_ms(trio.current_time())
+        in_year = self._book.in_year(unit.key, register, now_ms) - 1
+        device = self._book.unit_in_year(unit.key, now_ms) - 1
+        return over_budget(self.rules, in_year, device)
 
     def _last_sent_s(self, unit: GateUnit, register: str, now_s: float) -> float | None:
         """When it was sent last, by this process or an earlier one.
@@ -216,7 +235,7 @@ class Gate:
     def new_id(self) -> str:
         """A name for one write, unlike any other in the ledger."""
         self._ids += 1
-        return f"{self._wall.utc_ms(trio.current_time())}-{self._ids}"
+        return f"{self._wall.utc_ms(trio.current_time())}-{self._ids}-{os.getpid()}"
 
     def about_to_send(self, unit: GateUnit, step: Step) -> None:
         """Note when a register is sent."""
@@ -254,12 +273,19 @@ class Gate:
             entry = msgspec.structs.replace(entry, sends=sends + self._uncounted.pop(key, 0))
         self._kept[key] = entry
         try:
-            await self._ledger.add(entry, is_durable=wears)
+            others = await self._ledger.add(entry, is_durable=wears)
         except StorageError:
             self.is_recorded = False
         else:
             self.is_recorded = True
+            self._take_others(others)
         return self.is_recorded
+
+    def _take_others(self, entries: Sequence[LedgerEntry]) -> None:
+        """Count what other processes have noted meanwhile, as if it were of this moment."""
+        for entry in entries:
+            if self._book.take(entry) and entry.wears and entry.sends:
+                self._sent_s[entry.unit, entry.register] = trio.current_time()
 
     def _is_worth_a_line(self, key: tuple[str, str], entry: LedgerEntry) -> bool:
         """Whether it is more than the routine of a register in RAM, or of a refused asker."""
@@ -320,7 +346,7 @@ class Gate:
         What was read while a write was under way says nothing; that write has its own looks.
         """
         unit = self.units[device]
-        if self._locks[device].locked():
+        if self._locks[unit.key].locked():
             return
         for name, written in list(self._written.get(device, {}).items()):
             if name in names and read_s > written.sent_s:

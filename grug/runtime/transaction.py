@@ -59,7 +59,7 @@ class Transaction:
             steps = await self._steps_to_take()
             if isinstance(steps, RegistersSet):
                 return steps
-            decisions = [self._decide(step) for step in steps]
+            decisions = self._decide_all(steps)
             due = [
                 step
                 for step, decision in zip(steps, decisions, strict=True)
@@ -195,7 +195,17 @@ class Transaction:
             raise EncodeError(f"{register.name}: bits of {value!r} are not to be had")
         return make(register, int(value), mask)
 
-    def _decide(self, step: Step) -> Decision:
+    def _decide_all(self, steps: Sequence[Step]) -> list[Decision]:
+        """Each with what those before it will take of the budgets."""
+        decisions: list[Decision] = []
+        promised: list[str] = []
+        for step in steps:
+            decisions.append(self._decide(step, promised))
+            if step.target.wears and decisions[-1].verdict is Verdict.SEND:
+                promised.append(step.register.name)
+        return decisions
+
+    def _decide(self, step: Step, promised: Sequence[str]) -> Decision:
         gate, request = self._gate, self._request
         wish = Wish(
             step.new,
@@ -204,7 +214,7 @@ class Transaction:
             request.is_forced,
             request.keeps_alive,
         )
-        past = gate.past(self._unit, step.register.name)
+        past = gate.past(self._unit, step.register.name, promised)
         return decide(gate.rules, step.target, past, wish, trio.current_time())
 
     async def _note_decision(self, step: Step, decision: Decision, *, is_off: bool) -> None:
@@ -269,8 +279,9 @@ class Transaction:
             if step.target.wears:
                 intent = self._record(step, WriteState.PENDING, "about to be sent", is_sent=True)
                 is_kept = await self._gate.record(self._unit, step, intent)
-                if not is_kept and not self._request.is_forced:
-                    reason = "the ledger cannot be written: nobody would count it"
+                reason = "" if is_kept else "the ledger cannot be written: nobody would count it"
+                reason = reason or self._overdrawn(step)
+                if reason and not self._request.is_forced:
                     for each in steps:
                         await self._finish(each, WriteState.REFUSED, reason, sends=0)
                     return reason
@@ -296,6 +307,11 @@ class Transaction:
             sends = int(step.is_sent)
             await self._finish(step, WriteState.REFUSED, reply.text, kind=reply.kind, sends=sends)
         return reply.text
+
+    def _overdrawn(self, step: Step) -> str:
+        name = step.register.name
+        reason = self._gate.overdrawn(self._unit, name)
+        return f"{name} {reason}" if reason else ""
 
     async def _judge(self, write: JoinedWrite, failed: WriteFailed | None = None) -> str:
         """Read back what was sent, until it is there or counts as ignored.

@@ -79,6 +79,8 @@ class House:
         """Sum of the three phases, plus = import."""
         self.phase_w = [0.0] * PHASES
         """Grid power of each phase; the same list for ever."""
+        self.truly_metered: list[Inverter] = []
+        """Those with a true meter of their own at the house's connection."""
         self.load_w = self.household.phase_w
         """Household power of each phase, without car and inverters; the same list for ever."""
         self.import_ws = self.export_ws = self.load_ws = 0.0
@@ -121,6 +123,8 @@ class House:
             self.household.switch(elapsed_s)
         for inverter in self.inverters:
             inverter.step(elapsed_s, step_s)
+        for inverter in self.truly_metered:
+            inverter.believe(self.grid_w, elapsed_s)
         for charger in self.chargers:
             if elapsed_s >= charger.due_s:
                 charger.think(elapsed_s, self.second_of_day)

@@ -153,6 +153,9 @@ class SimulatedHouse:
                     faults=self.faults,
                 )
         for index, inverter_config in enumerate(config.inverter.values()):
+            if not inverter_config.fakemeter:
+                self.house.truly_metered.append(self.house.inverters[index])
+                continue
             fakemeter = config.fakemeter[inverter_config.fakemeter]
             line = config.line[fakemeter.line]
             port = SimMeterPort(
@@ -175,8 +178,8 @@ class SimulatedHouse:
         for index, inverter_config in enumerate(config.inverter.values()):
             inverter = house.inverters[index]
             if name == inverter_config.device and device.map.startswith("solis"):
-                profile = config.fakemeter[inverter_config.fakemeter].profile
-                is_eastron = profile.startswith("eastron")
+                meter = config.fakemeter.get(inverter_config.fakemeter)
+                is_eastron = meter is not None and meter.profile.startswith("eastron")
                 meter_type = METER_TYPE_EASTRON if is_eastron else METER_TYPE_ACREL
                 return SolisUnit(house, device.unit, register_map, inverter, meter_type)
         for index, evse in enumerate(config.evse.values()):

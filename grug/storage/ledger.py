@@ -10,7 +10,7 @@ every change of fate, and else one in ``ROUTINE_MS`` that says for how many it s
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -58,8 +58,11 @@ class Ledger(Protocol):
     def entries(self) -> list[LedgerEntry]:
         """All that there are, oldest first."""
 
-    async def add(self, entry: LedgerEntry, *, is_durable: bool) -> None:
+    async def add(self, entry: LedgerEntry, *, is_durable: bool) -> Sequence[LedgerEntry]:
         """Keep one; durable ones are on the disk when this returns.
+
+        Returns:
+            What other processes have added since the last time; some of it may be known.
 
         Raises:
             StorageError: it cannot be kept.
@@ -79,9 +82,10 @@ class MemoryLedger:
         """See ``Ledger.entries``."""
         return list(self._entries.values())
 
-    async def add(self, entry: LedgerEntry, *, is_durable: bool) -> None:
-        """See ``Ledger.add``."""
+    async def add(self, entry: LedgerEntry, *, is_durable: bool) -> Sequence[LedgerEntry]:
+        """See ``Ledger.add``; nobody else adds to it."""
         self._entries[entry.id] = entry
+        return ()
 
 
 _ENCODER = msgspec.json.Encoder()
@@ -140,17 +144,24 @@ class LedgerBook:
         for entry in entries:
             self.take(entry)
 
-    def take(self, entry: LedgerEntry) -> None:
-        """Count one; a second of the same id replaces the first."""
+    def take(self, entry: LedgerEntry) -> bool:
+        """Count one; a second of the same id replaces the first.
+
+        Returns:
+            Whether it is a write that wore something, and was not counted yet.
+        """
         key = (entry.unit, entry.register)
+        is_new = False
         if entry.wears:
             sends = self._sends.setdefault(key, {})
             if entry.sends:
+                is_new = entry.id not in sends
                 sends[entry.id] = entry
             else:  # Nothing was sent after all, or was never to be.
                 sends.pop(entry.id, None)
         if entry.sends:
             self._last[key] = entry
+        return is_new
 
     def in_year(self, unit: str, register: str, now_ms: int) -> int:
         """Writes of one register that wore something, in the 365 days before ``now_ms``."""

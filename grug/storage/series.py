@@ -201,7 +201,8 @@ def _write_recorded(message: WriteRecorded) -> TextEvent:
 
 
 def _dispatch_changed(message: DispatchChanged) -> TextEvent:
-    text = f"{message.power_w:g} W by registers: {message.reason}"
+    doubt = "not known, at most " if message.is_doubt else ""
+    text = f"{doubt}{message.power_w:g} W by registers: {message.reason}"
     return TextEvent(message.changed_s, message.inverter, "dispatch", text)
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import trio
 
@@ -45,6 +45,8 @@ class LedgerFile:
             return
         self._entries = worth_keeping(entries, now_ms)
         self._added = 0
+        self._seen = _Place(0, 0)
+        """How far the file was read; of none, so that the first line brings what came meanwhile."""
         if len(self._entries) < len(entries):
             _trim(self.path, now_ms)
 
@@ -52,18 +54,22 @@ class LedgerFile:
         """See ``Ledger.entries``."""
         return self._entries
 
-    async def add(self, entry: LedgerEntry, *, is_durable: bool) -> None:
+    async def add(self, entry: LedgerEntry, *, is_durable: bool) -> Sequence[LedgerEntry]:
         """See ``Ledger.add``."""
         if self.problem:
             raise StorageError(self.problem)
+        line = encode_entry(entry)
         try:
-            await trio.to_thread.run_sync(_append, self.path, encode_entry(entry), is_durable)
+            others, self._seen = await trio.to_thread.run_sync(
+                _append, self.path, line, is_durable, self._seen
+            )
         except OSError as error:
             raise StorageError(f"{self.path}: {error.strerror}") from error
         self._added += 1
         if self._added >= TRIM_EVERY:
             self._added = 0
             await trio.to_thread.run_sync(_trim, self.path, entry.utc_ms)
+        return others
 
 
 def read_ledger(path: Path) -> tuple[list[LedgerEntry], int]:
@@ -80,11 +86,29 @@ def read_ledger(path: Path) -> tuple[list[LedgerEntry], int]:
         raise StorageError(f"{path}: {error.strerror}") from error
 
 
-def _append(path: Path, line: bytes, is_durable: bool) -> None:
-    """Add one line; what a power cut left of another is ended first."""
+class _Place(NamedTuple):
+    """How far a file was read."""
+
+    inode: int
+    offset: int
+
+
+def _append(
+    path: Path, line: bytes, is_durable: bool, seen: _Place
+) -> tuple[list[LedgerEntry], _Place]:
+    """Add one line; what a power cut left of another is ended first.
+
+    Returns:
+        What others have added since ``seen``, all of it if the file is another one; and where the
+        file ends now. Whoever adds a line later is told of this one.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with _locked(path) as file:
         end = file.seek(0, os.SEEK_END)
+        inode = os.fstat(file.fileno()).st_ino
+        is_known = inode == seen.inode and end >= seen.offset
+        file.seek(seen.offset if is_known else 0)
+        others, _ = decode_entries(file.read())
         if end:
             file.seek(end - 1)
             if file.read(1) != b"\n":
@@ -93,6 +117,7 @@ def _append(path: Path, line: bytes, is_durable: bool) -> None:
         if is_durable:
             file.flush()
             os.fsync(file.fileno())
+        return others, _Place(inode, file.seek(0, os.SEEK_END))
 
 
 @contextlib.contextmanager

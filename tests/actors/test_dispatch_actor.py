@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from itertools import pairwise
 
 import trio
 import trio.testing
@@ -18,13 +19,16 @@ from grug.messages import (
     RegistersGot,
     RegistersSet,
     SetRegisters,
+    UnitChanged,
     WriteRecorded,
 )
-from grug.model import Value, WriteState
+from grug.model import UnitHealth, Value, WriteState
 from grug.runtime.calls import ValueCalls, WriteCalls, open_calls
-from grug.runtime.feed import Feed
+from grug.runtime.feed import Feed, Subscription
 
-SETTINGS = DispatchSettings("sun", "sun1", 1.0, failsafe_min=10, falls_back=True)
+SETTINGS = DispatchSettings(
+    "sun", "sun1", 1.0, failsafe_min=10, falls_back=True, line="com", unit_id=1
+)
 
 
 class FakeGate:
@@ -35,7 +39,9 @@ class FakeGate:
         self.told = self.feed.subscribe("test", DispatchChanged)
         self.held: dict[str, Value | None] = {PROBE: EXISTS, ENABLED: 0, POWER: 0.0, MODE: 5}
         self.failing = ""
-        self.is_lost = False
+        self.is_lost = self.is_stubborn = False
+        self.starts_s: list[float] = []
+        self.before_write: Callable[[], None] = lambda: None
         self.carried_w = 0.0
         """As it was told last."""
         self.until_s = 0.0
@@ -49,6 +55,11 @@ class FakeGate:
     def _set(self, request: SetRegisters) -> RegistersSet:
         if self.is_lost:
             return RegistersSet((), "the line is down")
+        self.before_write()
+        if request.why.startswith("offset of"):
+            self.starts_s.append(trio.current_time())
+            if self.is_stubborn:
+                return RegistersSet((_record(POWER, 0),), "refused")
         for name, value in request.values:
             if name == self.failing:
                 self.failing = ""
@@ -151,3 +162,49 @@ async def test_the_meter_says_nothing_that_the_registers_may_still_carry(
         for power_w in range(1000, 3000, 100):
             await it.offset(float(power_w), 5.0)
             assert it.until_s >= it.written_s + SETTINGS.timer_s
+
+
+async def test_a_command_that_keeps_failing_is_tried_ever_more_seldom(
+    autojump_clock: Clock,
+) -> None:
+    async with dispatching() as it:
+        it.is_stubborn = True
+        await it.offset(1000.0, 600.0)
+        starts_s = it.starts_s
+        pauses_s = [later - each for each, later in pairwise(starts_s)]
+        assert pauses_s[0] < 7.0
+        assert all(pause_s > 58.0 for pause_s in pauses_s[5:])
+        assert len(starts_s) < 16
+
+
+async def test_a_change_of_its_health_ends_the_rest_at_once(autojump_clock: Clock) -> None:
+    async with dispatching() as it:
+        it.is_stubborn = True
+        await it.offset(1000.0, 400.0)
+        before = len(it.starts_s)
+        it.is_stubborn = False
+        now_s = trio.current_time()
+        it.feed.publish(UnitChanged("com", 9, UnitHealth.HEALTHY, "another unit", now_s))
+        await it.offset(1000.0, 2.0)
+        assert len(it.starts_s) == before
+        it.feed.publish(UnitChanged("com", 1, UnitHealth.HEALTHY, "it answers", now_s))
+        await it.offset(1000.0, 2.0)
+        assert len(it.starts_s) == before + 1
+        assert it.acts_w == 1000.0
+
+
+async def test_before_anything_is_sent_what_is_carried_is_in_doubt(autojump_clock: Clock) -> None:
+    async with dispatching() as it:
+        await it.offset(1000.0, 5.0)
+        said = it.feed.subscribe("doubts", DispatchChanged)
+        it.before_write = lambda: doubts.append(_last_of(said).is_doubt)
+        doubts: list[bool] = []
+        await it.offset(2000.0, 2.0)
+        await it.offset(0.0, 2.0)
+        assert doubts == [True, True]
+
+
+def _last_of(said: Subscription) -> DispatchChanged:
+    message = said.drain()[-1]
+    assert isinstance(message, DispatchChanged)
+    return message

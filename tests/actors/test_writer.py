@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -112,9 +112,10 @@ async def test_a_ledger_that_fails_and_works_again_is_told_once_each(autojump_cl
     class Card(MemoryLedger):
         is_full = True
 
-        async def add(self, entry: LedgerEntry, *, is_durable: bool) -> None:
+        async def add(self, entry: LedgerEntry, *, is_durable: bool) -> Sequence[LedgerEntry]:
             if self.is_full:
                 raise StorageError("disk full")
+            return ()
 
     card = Card()
     async with running(card) as house:

@@ -21,11 +21,18 @@ from grug.control.dispatch import (
     Phase,
     Plan,
     decide,
+    failed,
+    in_doubt,
+    may_be_sent,
     probed,
+    rest_s,
+    seen,
     steps,
     wish_of,
     wish_w,
 )
+from grug.messages import WriteRecorded
+from grug.model import WriteState
 
 SETTINGS = DispatchSettings("solis1", "com1", share=0.5)
 ACTIVE = DispatchState(Phase.ACTIVE, -1000.0, armed_s=100.0, moved_s=100.0)
@@ -109,6 +116,51 @@ def test_the_part_of_an_offset_fits_the_register(offset_w: float, share: float) 
     assert abs(part_w) <= 6000.0
     assert part_w % 10.0 == 0.0
     assert abs(part_w - offset_w * share) <= 5.0 or abs(part_w) == 6000.0
+
+
+def test_each_failure_doubles_the_rest_up_to_a_bound() -> None:
+    rests_s = [rest_s(failures) for failures in range(1, 8)]
+    assert rests_s == [5.0, 10.0, 20.0, 40.0, 60.0, 60.0, 60.0]
+
+
+def test_a_doubt_ends_when_the_inverters_timer_has_surely_run_out() -> None:
+    before = failed(ACTIVE, 130.0)
+    doubt = in_doubt(before, 130.0, SETTINGS.surely_over_s)
+    assert decide(SETTINGS, doubt, -1000.0, 134.0).act is Act.WAIT
+    assert decide(SETTINGS, doubt, -1000.0, 135.0).act is Act.LOOK
+    assert decide(SETTINGS, doubt, -1000.0, 130.0 + SETTINGS.timer_s).act is Act.LOOK
+    over_s = 130.0 + SETTINGS.surely_over_s
+    assert over_s > 130.0 + SETTINGS.timer_s
+    assert decide(SETTINGS, doubt, -1000.0, over_s).act is Act.FORGET
+
+
+def test_a_read_back_ends_a_doubt() -> None:
+    doubt = in_doubt(failed(ACTIVE, 130.0), 130.0, SETTINGS.surely_over_s)
+    off = seen(doubt, 0, -1000.0, 3)
+    assert off is not None
+    assert (off.phase, off.failures) == (Phase.IDLE, 1)
+    held = seen(doubt, 1, -1200.0, 3)
+    assert held is not None
+    assert (held.phase, held.power_w) == (Phase.ACTIVE, -1200.0)
+    assert decide(SETTINGS, held, -1200.0, 131.0).act is Act.ARM
+    assert decide(SETTINGS, held, None, 131.0).act is Act.RELEASE
+    assert seen(doubt, 1, -1200.0, 2) is None
+    assert seen(doubt, None, None, None) is None
+
+
+def test_what_cannot_be_armed_any_more_is_forgotten_once_its_timer_is_over() -> None:
+    assert decide(SETTINGS, failed(ACTIVE, 199.0), -1000.0, 200.0).act is Act.FORGET
+
+
+def test_nobodys_word_on_what_was_sent_is_a_yes() -> None:
+    assert may_be_sent(())
+    assert may_be_sent((_record(is_sent=False), _record(is_sent=True)))
+    assert not may_be_sent((_record(is_sent=False),))
+
+
+def _record(*, is_sent: bool) -> WriteRecorded:
+    state = WriteState.PENDING
+    return WriteRecorded("com1", POWER, "me", "", 0, None, None, state, "", 0.0, is_sent=is_sent)
 
 
 def test_while_the_meter_is_silent_nothing_is_wished() -> None:

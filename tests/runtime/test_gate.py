@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
@@ -416,7 +416,7 @@ async def test_a_write_under_way_in_a_crash_is_counted(autojump_clock: Clock) ->
 
 async def test_without_a_ledger_only_ram_is_written(autojump_clock: Clock) -> None:
     class Full(MemoryLedger):
-        async def add(self, entry: LedgerEntry, *, is_durable: bool) -> None:
+        async def add(self, entry: LedgerEntry, *, is_durable: bool) -> Sequence[LedgerEntry]:
             raise StorageError("disk full")
 
     async with cellar(known=WORN, ledger=Full()) as it:
@@ -440,8 +440,9 @@ async def test_a_register_that_comes_and_goes_fills_no_disk(autojump_clock: Cloc
     class Counted(MemoryLedger):
         lines = 0
 
-        async def add(self, entry: LedgerEntry, *, is_durable: bool) -> None:
+        async def add(self, entry: LedgerEntry, *, is_durable: bool) -> Sequence[LedgerEntry]:
             self.lines += 1
+            return ()
 
     ledger = Counted()
     async with cellar(known=WORN, ledger=ledger) as it:
@@ -458,10 +459,10 @@ async def test_neighbours_of_which_one_cannot_be_noted_are_all_said_not_to_be_se
     autojump_clock: Clock,
 ) -> None:
     class Full(MemoryLedger):
-        async def add(self, entry: LedgerEntry, *, is_durable: bool) -> None:
+        async def add(self, entry: LedgerEntry, *, is_durable: bool) -> Sequence[LedgerEntry]:
             if entry.register == "mode":
                 raise StorageError("disk full")
-            await super().add(entry, is_durable=is_durable)
+            return await super().add(entry, is_durable=is_durable)
 
     known = known_as("mode", storage=Storage.UNKNOWN)
     known = replace(known, registers=known.registers | {"limit": WORN["limit"]})
@@ -502,6 +503,98 @@ def test_no_way_of_asking_beats_the_budget(asks: list[tuple[float, int, str]]) -
             assert sum(each.sends for each in it.ledger.entries()) == len(it.unit.writes)
 
     trio.run(ask, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+ALL_WEAR = replace(
+    PUMP,
+    registers={
+        name: replace(register, storage=Storage.EEPROM) for name, register in PUMP.registers.items()
+    },
+)
+
+
+async def test_one_request_for_many_registers_does_not_beat_the_devices_budget(
+    autojump_clock: Clock,
+) -> None:
+    async with cellar(known=ALL_WEAR, rules=WriteRules(0.0, 5, 3)) as it:
+        done = await it.set(("limit", 1), ("mode", 1), ("far", 1), ("name", "ab"))
+        assert "the device's registers were, 3 times" in done.reason
+        assert not it.unit.writes
+        assert (await it.set(("limit", 1), ("mode", 1), ("far", 1))).is_applied
+        assert "their budget is 3" in (await it.set(("name", "ab"))).reason
+
+
+async def test_a_register_that_is_named_twice_counts_twice(autojump_clock: Clock) -> None:
+    async with cellar(known=ALL_WEAR, rules=WriteRules(0.0, 1, 9)) as it:
+        await it.set(("limit", 1), ("limit", 2), is_ordered=True)
+        assert len(it.unit.writes) <= 1
+
+
+async def test_a_device_with_two_names_is_counted_and_asked_as_one(autojump_clock: Clock) -> None:
+    async with cellar(known=ALL_WEAR, rules=WriteRules(0.0, 2, 2)) as it:
+        it.gate.add(replace(it.gate.units["pump"], device="twin"))
+        async with trio.open_nursery() as nursery:
+            for value in range(1, 5):
+                for device in ("pump", "twin"):
+                    wish = SetRegisters(
+                        device, (("limit", value),), 99.0, "me", "why", may_guarded=True
+                    )
+                    nursery.start_soon(it.gate.set, wish)
+        assert len(it.unit.writes) == 2
+
+
+NAMES = ("limit", "mode", "far", "level")
+
+
+@pytest.mark.slow
+@given(
+    askers=st.lists(
+        st.tuples(
+            st.floats(0, 2),
+            st.lists(st.tuples(st.sampled_from(NAMES), st.integers(1, 9)), max_size=5),
+            st.booleans(),
+        ),
+        max_size=10,
+    ),
+    crash_s=st.floats(0.01, 3.0),
+    per_year=st.integers(0, 4),
+    device_per_year=st.integers(0, 7),
+)
+@settings(max_examples=60, deadline=None)
+def test_askers_side_by_side_and_a_crash_never_beat_the_budget(
+    askers: list[tuple[float, list[tuple[str, int]], bool]],
+    crash_s: float,
+    per_year: int,
+    device_per_year: int,
+) -> None:
+    """The crash may fall between the note and the sending: what was noted counts all the same."""
+    ledger, unit, rules = MemoryLedger(), Pump(), WriteRules(0.0, per_year, device_per_year)
+
+    async def ask_all() -> None:
+        async with cellar(unit, ALL_WEAR, ledger, rules=rules) as it, trio.open_nursery() as all_of:
+
+            async def ask(pause_s: float, values: list[tuple[str, int]], is_ordered: bool) -> None:
+                await trio.sleep(pause_s)
+                await it.set(*values, is_ordered=is_ordered)
+
+            for asker in askers:
+                all_of.start_soon(ask, *asker)
+
+    async def run() -> None:
+        with trio.move_on_after(crash_s):
+            await ask_all()
+        await ask_all()
+
+    trio.run(run, clock=trio.testing.MockClock(autojump_threshold=0))
+    written = [
+        name
+        for address, count in unit.writes
+        for name in NAMES
+        if address <= ALL_WEAR[name].address < address + count
+    ]
+    assert len(written) <= device_per_year
+    assert all(written.count(name) <= per_year for name in NAMES)
+    assert sum(each.sends for each in ledger.entries()) >= len(written)
 
 
 def test_records_cross_the_link() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+import random
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import msgspec
@@ -15,14 +16,42 @@ from grug.app.control import House
 from grug.app.writing import open_gate
 from grug.config.types import HouseConfig, OffsetConfig
 from grug.control.dispatch import is_as_told
-from grug.messages import DispatchChanged, Noted, SetOffset
+from grug.messages import (
+    Decided,
+    DispatchChanged,
+    MeterImage,
+    Noted,
+    ReadFailed,
+    ReadRegisters,
+    SetOffset,
+    WriteFailed,
+)
+from grug.model import FailureKind
+from grug.runtime.calls import BusCaller, BusReply, BusRequest, Caller
 from grug.runtime.clock import WallClock
 from grug.sim.actors import SimActors
 from grug.sim.devices import SolisUnit
+from grug.sim.dispatch import Dispatched
 from grug.sim.seeded import run_seeded
 from grug.sim.wiring import SimulatedHouse
 
 pytestmark = pytest.mark.slow
+
+
+def without_fakemeters(house: HouseConfig, *names: str) -> HouseConfig:
+    """The same house, in which these have a true meter of their own and are told by registers."""
+    inverters = dict(house.inverter)
+    gone = set()
+    for name in names:
+        gone.add(inverters[name].fakemeter)
+        inverters[name] = msgspec.structs.replace(inverters[name], control="dispatch", fakemeter="")
+    meters = {name: meter for name, meter in house.fakemeter.items() if name not in gone}
+    lines = {
+        name: line
+        for name, line in house.line.items()
+        if name not in {house.fakemeter[each].line for each in gone}
+    }
+    return msgspec.structs.replace(house, line=lines, inverter=inverters, fakemeter=meters)
 
 
 def config_of(control: str, offset_w: float = -2000.0) -> HouseConfig:
@@ -32,6 +61,32 @@ def config_of(control: str, offset_w: float = -2000.0) -> HouseConfig:
         for name, inverter in house.inverter.items()
     }
     return msgspec.structs.replace(house, inverter=inverters, offset=OffsetConfig(power=offset_w))
+
+
+class Replies:
+    """Which part of the replies is lost; whatever was asked for is done."""
+
+    def __init__(self) -> None:
+        self.lost = 0.0
+        self.random = random.Random(7)
+
+
+class LossyCaller(Caller[BusRequest, BusReply]):
+    """A line that carries every request."""
+
+    def __init__(self, inner: BusCaller, replies: Replies) -> None:
+        self._inner = inner
+        self._replies = replies
+
+    async def ask(self, request: BusRequest) -> BusReply:
+        reply = await self._inner.ask(request)
+        if self._replies.random.random() >= self._replies.lost:
+            return reply
+        await trio.sleep(0.3)
+        kind, text, now_s = FailureKind.NO_REPLY, "no reply", trio.current_time()
+        if isinstance(request, ReadRegisters):
+            return ReadFailed(kind, text, now_s)
+        return WriteFailed("com", request, kind, text, now_s)
 
 
 class Loop:
@@ -46,10 +101,12 @@ class Loop:
         for unit in self.units:
             unit.has_dispatch = has_dispatch
         self.controllers = trio.CancelScope()
+        self.replies = Replies()
 
     async def run(self) -> None:
         actors = SimActors(self.simulated, self.house.feed)
-        gate = open_gate(self.house, self.maps, actors.buses, wall=WallClock(0.0))
+        lossy = {name: LossyCaller(bus, self.replies) for name, bus in actors.buses.items()}
+        gate = open_gate(self.house, self.maps, lossy, wall=WallClock(0.0))
         async with trio.open_nursery() as sources:
             sources.start_soon(actors.run)
             sources.start_soon(self.simulated.run)
@@ -90,9 +147,13 @@ class Loop:
 
 @asynccontextmanager
 async def running(
-    control: str, offset_w: float = -2000.0, *, has_dispatch: bool = True
+    control: str,
+    offset_w: float = -2000.0,
+    *,
+    has_dispatch: bool = True,
+    truly_metered: Sequence[str] = (),
 ) -> AsyncIterator[Loop]:
-    loop = Loop(config_of(control, offset_w), has_dispatch)
+    loop = Loop(without_fakemeters(config_of(control, offset_w), *truly_metered), has_dispatch)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(loop.run)
         yield loop
@@ -232,6 +293,119 @@ def test_what_somebody_else_writes_is_noticed_and_ended() -> None:
             loop.units[0].image.set("dispatch_power", 3000.0)
             await trio.sleep(30)
             assert loop.carried() == [-1000.0, -1000.0]
+
+    run(check)
+
+
+class Offsets:
+    """What meters and registers together make of an offset, decision by decision."""
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+        self._said = loop.house.feed.subscribe("offsets", Decided, MeterImage)
+        self.told_w: list[float] = []
+        """What all meters say beside the grid's power, and what all registers carry."""
+
+    async def watch(self) -> None:
+        while True:
+            for message in await self._said.receive_batch():
+                if not isinstance(message, Decided) or message.controller != "offset":
+                    continue
+                grid_w, _, *served_w = message.values
+                self.told_w.append(sum(served_w) - grid_w + sum(self._loop.carried()))
+
+
+@pytest.mark.parametrize("lost", [0.3, 0.7, 1.0])
+def test_a_line_that_loses_replies_never_doubles_the_offset(lost: float) -> None:
+    """Each write may have been taken: then registers and meter both would carry it."""
+
+    async def check() -> None:
+        async with running("both", 0.0) as loop:
+            offsets = Offsets(loop)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(offsets.watch)
+                await trio.sleep(10)
+                for turn in range(12):
+                    wish_w = (-2000.0, 1500.0, -800.0)[turn % 3]
+                    expires_s = trio.current_time() + 60.0
+                    loop.house.feed.publish(SetOffset(wish_w, expires_s, "test", "why"))
+                    loop.replies.lost = lost if turn % 2 == 0 else 0.0
+                    await trio.sleep(3)  # While it slews, the last wish's part may still be there.
+                    offsets.told_w.clear()
+                    await trio.sleep(30)
+                    bound_w = max(map(abs, (-2000.0, 1500.0, -800.0))) + 250.0
+                    assert max(map(abs, offsets.told_w)) <= bound_w
+                nursery.cancel_scope.cancel()
+
+    run(check)
+
+
+def test_after_lost_replies_the_offset_comes_back() -> None:
+    async def check() -> None:
+        async with running("both") as loop:
+            await trio.sleep(40)
+            loop.replies.lost = 1.0
+            await trio.sleep(200)
+            loop.replies.lost = 0.0
+            await trio.sleep(120)
+            assert loop.carried() == [-1000.0, -1000.0]
+            assert await loop.grid_w() == pytest.approx(2000.0, abs=250.0)
+
+    run(check)
+
+
+def test_an_earlier_run_that_was_killed_is_not_added_to() -> None:
+    """Its registers hold until its timer ends: until they were read the meter says no offset."""
+
+    async def check() -> None:
+        async with running("both", -2000.0) as loop:
+            for inverter in loop.simulated.house.inverters:
+                inverter.dispatched = Dispatched(3, -1000.0, 1800.0)
+            for unit in loop.units:
+                unit.image.set("dispatch_enabled", 1)
+            loop.replies.lost = 1.0
+            offsets = Offsets(loop)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(offsets.watch)
+                await trio.sleep(600)
+                assert min(offsets.told_w) >= -2250.0
+                loop.replies.lost = 0.0
+                await trio.sleep(90)
+                assert loop.carried() == [-1000.0, -1000.0]
+                nursery.cancel_scope.cancel()
+
+    run(check)
+
+
+def test_a_house_without_any_fake_meter_is_steered_by_registers() -> None:
+    async def check() -> None:
+        names = ("solis1", "solis2")
+        async with running("dispatch", truly_metered=names) as loop:
+            assert not loop.house.config.fakemeter
+            await trio.sleep(60)
+            assert loop.carried() == [-2000.0, -2000.0]
+            assert await loop.grid_w(60.0) == pytest.approx(2000.0, abs=150.0)
+            loop.simulated.apply("grid:silent+120")
+            await trio.sleep(20)
+            assert loop.enabled() == [0, 0]
+
+    run(check)
+
+
+@pytest.mark.parametrize("truly_metered", ["solis1", "solis2"])
+def test_one_by_its_registers_and_one_by_its_meter_aim_at_the_same(truly_metered: str) -> None:
+    async def check() -> None:
+        async with running("mitm", -2000.0, truly_metered=(truly_metered,)) as loop:
+            await trio.sleep(60)
+            circulating_w = []
+            for _ in range(40):
+                assert await loop.grid_w(60.0) == pytest.approx(2000.0, abs=250.0)
+                first_w, second_w = (
+                    each.battery.power_w for each in loop.simulated.house.inverters
+                )
+                opposed = first_w * second_w < 0.0
+                circulating_w.append(min(abs(first_w), abs(second_w)) if opposed else 0.0)
+            assert sorted(circulating_w)[-4] < 400.0
 
     run(check)
 

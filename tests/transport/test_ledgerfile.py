@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -12,8 +13,20 @@ import msgspec
 import pytest
 import trio
 
+from grug.codec.registers import Access, DeviceFacts, Kind, Register, RegisterMap
+from grug.control.writes import WriteRules
 from grug.errors import StorageError
-from grug.model import WriteState
+from grug.messages import (
+    ReadRegisters,
+    RegistersRead,
+    SetRegisters,
+    WriteDone,
+    WriteRegisters,
+)
+from grug.model import Table, WriteState
+from grug.runtime.calls import BusReply, BusRequest
+from grug.runtime.clock import WallClock
+from grug.runtime.gate import Gate, GateUnit
 from grug.storage.ledger import LedgerEntry
 from grug.transport import ledgerfile
 from grug.transport.ledgerfile import LEDGER, LedgerFile, read_ledger
@@ -55,6 +68,48 @@ async def test_a_torn_tail_does_not_spoil_the_next_line(tmp_path: Path) -> None:
     entries, bad = read_ledger(ledger.path)
     assert [each.id for each in entries] == ["a", "c"]
     assert bad == 1
+
+
+async def test_each_adder_is_told_what_the_other_has_added(tmp_path: Path) -> None:
+    house, command = LedgerFile(tmp_path, NOW_MS), LedgerFile(tmp_path, NOW_MS)
+    assert [each.id for each in await house.add(entry("a"), is_durable=True)] == []
+    assert [each.id for each in await command.add(entry("b"), is_durable=True)] == ["a"]
+    assert [each.id for each in await command.add(entry("c"), is_durable=True)] == []
+    assert [each.id for each in await house.add(entry("d"), is_durable=True)] == ["b", "c"]
+
+
+async def test_a_house_and_a_command_side_by_side_do_not_beat_the_budget(tmp_path: Path) -> None:
+    """Both decide at the same moment, each not knowing of the other."""
+    sent: list[int] = []
+
+    async def ask(request: BusRequest) -> BusReply:
+        await trio.sleep(0.01)
+        if isinstance(request, ReadRegisters):
+            held = struct.pack(">H", sent[-1] if sent else 0)
+            return RegistersRead((held,) * len(request.spans), trio.current_time())
+        assert isinstance(request, WriteRegisters)
+        sent.extend(struct.unpack(">H", request.block))
+        return WriteDone("line", request, trio.current_time())
+
+    span = Register("limit", Table.HOLDING_REGISTER, 1, Kind.U16, access=Access.FREE)
+    known = RegisterMap("pump", {"limit": span}, DeviceFacts(unit_id=7))
+    rules = WriteRules(0.0, 3, 3)
+
+    def gate() -> Gate:
+        units = [GateUnit("pump", "tcp://pump#7", 7, known, ask)]
+        ledger = LedgerFile(tmp_path, NOW_MS)
+        wall = WallClock(NOW_MS / 1000)
+        return Gate(units, rules=rules, ledger=ledger, wall=wall, publish=lambda record: None)
+
+    async with trio.open_nursery() as nursery:
+        for number, one in enumerate((gate(), gate(), gate())):
+            one._ids = 100 * number  # Other processes would have other numbers of theirs.
+            for turn in range(4):
+                values = (("limit", 10 * number + turn + 1),)
+                deadline_s = trio.current_time() + 30.0
+                wish = SetRegisters("pump", values, deadline_s, "me", "why", verifies=False)
+                nursery.start_soon(one.set, wish)
+    assert len(sent) == 3
 
 
 async def test_two_processes_may_append_to_one_ledger(tmp_path: Path) -> None:

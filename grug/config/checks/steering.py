@@ -41,6 +41,8 @@ PROBE = "dispatch_available"
 SWITCH, CLOCK = "power_on_off", "real_time_clock"
 """What the map of an inverter that is switched, or whose clock is set, must have."""
 REST_S_MIN = 300.0
+GRID_PERIOD_S_MAX = 1.0
+"""Of the grid meter's poll, in a house without fake meters."""
 FAILSAFE_MIN_MAX = 30
 """A longer time without grug would leave an inverter to an old command for too long."""
 
@@ -70,6 +72,9 @@ def _grid(check: HouseCheck) -> None:
         if check.house.fakemeter:
             text = "fake meters need [grid]: where the house's true power is read"
             check.report.refuse(("fakemeter",), text)
+        elif check.house.inverter:
+            text = "inverters need [grid]: nobody steers what nobody measures"
+            check.report.refuse(("inverter",), text)
         return
     path = ("grid", "register")
     if not check.refers(("grid", "device"), grid.device, "device"):
@@ -195,9 +200,9 @@ def _inverters(check: HouseCheck) -> None:
         if inverter.meter:
             check.refers((*path, "meter"), inverter.meter, "device")
         has_device = check.refers((*path, "device"), inverter.device, "device")
-        has_meter = check.refers((*path, "fakemeter"), inverter.fakemeter, "fakemeter")
+        has_meter = _has_meter(check, path, inverter)
         for key, value in (("device", inverter.device), ("fakemeter", inverter.fakemeter)):
-            other = taken.setdefault((key, value), name)
+            other = taken.setdefault((key, value), name) if value else name
             if other != name and check.report.is_usable(*path, key):
                 text = f"{key} {quoted(value)} belongs to inverter {quoted(other)} already"
                 check.report.refuse((*path, key), text)
@@ -209,6 +214,28 @@ def _inverters(check: HouseCheck) -> None:
         if ("fakemeter", name) not in taken:
             text = f"no inverter has fake meter {quoted(name)}: it stays silent"
             check.report.warn(("fakemeter", name), text)
+
+
+def _has_meter(check: HouseCheck, path: KeyPath, inverter: InverterConfig) -> bool:
+    """Whether there is a fake meter; one that is told by its registers alone needs none."""
+    here = (*path, "fakemeter")
+    if inverter.fakemeter:
+        return check.refers(here, inverter.fakemeter, "fakemeter")
+    if inverter.control == "dispatch":
+        period_s = check.grid_period_s()
+        if period_s is not None and period_s > GRID_PERIOD_S_MAX:
+            text = (
+                f"the grid meter is read every {period_s:g} s; without a fake meter it has to be"
+                f" every {GRID_PERIOD_S_MAX:g} s: older readings command nothing"
+            )
+            check.report.refuse((*path, "control"), text)
+    else:
+        text = (
+            f"'fakemeter' is missing, by which control = {quoted(inverter.control)} reaches the"
+            " inverter; only 'dispatch' does without"
+        )
+        check.report.refuse(path, text)
+    return False
 
 
 def _plant(check: HouseCheck, path: KeyPath, inverter: InverterConfig) -> None:
