@@ -56,6 +56,8 @@ OFFSET = "offset"
 """Name of the controller whose decisions are obeyed."""
 LOOK_S = 1.0
 PATIENCE_S = 5.0
+LAST_WORD_S = 0.01
+"""At the end the offset controller has its say before us: in that order a replay has it, too."""
 STOP_S_MAX = 2.8
 """A start that is under way takes two seconds, and giving back half of one."""
 
@@ -71,9 +73,10 @@ async def run(
     """Follow the offset until ``stopping``."""
     dispatcher = _Dispatcher(writes, questions, feed, settings)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(dispatcher.follow)
+        nursery.start_soon(dispatcher.follow, stopping)
         await stopping.wait()
         nursery.cancel_scope.cancel()
+    await trio.sleep(LAST_WORD_S)
     with trio.move_on_after(STOP_S_MAX):
         await dispatcher.let_go()
 
@@ -99,12 +102,12 @@ class _Dispatcher:
         """Whether its registers may say anything; known only when they were seen to be off."""
         self._last_note = ""
 
-    async def follow(self) -> None:
-        """Look at the offset, and do what is due."""
+    async def follow(self, stopping: trio.Event) -> None:
+        """Look at the offset, and do what is due; an offset of 0 at the end is not for us."""
         self._doubt(self._state, EARLIER_S_MAX, "not asked yet what its registers carry")
         kinds = (Decided, UnitChanged)
         with self._feed.subscribe(self._who, *kinds, key=type, wanted=self._is_wanted) as inbox:
-            while True:
+            while not stopping.is_set():
                 self._take(inbox.drain())
                 await self._act(self._plan())
                 with trio.move_on_after(LOOK_S):
@@ -265,13 +268,14 @@ class _Dispatcher:
                 verifies=verifies,
                 is_watched=False,
                 safe=SAFE,
+                is_taped=True,
             )
         )
 
     async def _get(self, *names: str) -> RegistersGot:
         deadline_s = trio.current_time() + PATIENCE_S
         return await self._questions.ask(
-            GetRegisters(self._settings.device, names, deadline_s, self._who)
+            GetRegisters(self._settings.device, names, deadline_s, self._who, is_taped=True)
         )
 
     @property

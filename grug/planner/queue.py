@@ -66,6 +66,11 @@ USUAL_TRAITS = UnitTraits()
 """Of units that nobody has told of."""
 
 
+PAST_S = 1e-6
+"""A request has expired only after its deadline: a look at that very moment would find it waiting,
+and in virtual time never end."""
+
+
 class BusQueue:
     """The requests that wait for one line, and the health of its units."""
 
@@ -182,14 +187,16 @@ class BusQueue:
                         return ReadJob(unit, Transaction(write.span, ()), base_of=write)
                     del self._writes[at]
                     return WriteJob(write, function)
-                self.wake_s = min(self.wake_s, write.unit.ready_s, write.request.deadline_s)
+                self.wake_s = min(
+                    self.wake_s, write.unit.ready_s, write.request.deadline_s + PAST_S
+                )
         if not self._reads:
             return None
         self._reads = [read for read in self._reads if is_live_read(read, now_s)]
         urgent: WaitingRead | None = None
         for read in self._reads:
             if read.unit.ready_s > now_s:
-                self.wake_s = min(self.wake_s, read.unit.ready_s, read.request.deadline_s)
+                self.wake_s = min(self.wake_s, read.unit.ready_s, read.request.deadline_s + PAST_S)
             elif urgent is None or goes_before(read, urgent, now_s):
                 urgent = read
         if urgent is None:
