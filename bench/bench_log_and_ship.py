@@ -8,6 +8,7 @@ are counted on a file system of their own behind a loop device, which needs root
 from __future__ import annotations
 
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -22,7 +23,7 @@ from typing import NamedTuple
 import formats
 import trio
 import trio.testing
-from database import Backfill, backfill, row_wise, seed_bytes
+from database import Speed, backfill, forerunner, row_wise, seed_bytes, sizes
 from formats import Kept, Row
 from workloads import samples_per_s, series_count, synthetic
 
@@ -146,7 +147,7 @@ def wear(messages: Sequence[Message], block_s: float) -> Wear | None:
         for message in messages:
             assert isinstance(message, Readings)
             if message.read_s >= end_s:
-                _append(writer, collector, end_s)
+                append(writer, collector, end_s)
                 blocks, end_s = blocks + 1, end_s + block_s
                 if blocks == DEVICE_BLOCKS:
                     break
@@ -158,7 +159,7 @@ def wear(messages: Sequence[Message], block_s: float) -> Wear | None:
     return Wear(written * per_day, device_bytes * per_day)
 
 
-def _append(writer: LogWriter, collector: Collector, now_s: float) -> None:
+def append(writer: LogWriter, collector: Collector, now_s: float) -> None:
     now_ms = T0_MS + round(now_s * 1000)
     writer.append(
         lambda seq: collector.cut(seq, boot_id="b"),
@@ -212,8 +213,7 @@ async def main(hours: float) -> None:
         state = Path(name) / "day"
         poll_us = await record(state / "log", messages)
         print(f"\nappend as the recorder pays it: {poll_us:.1f} us a poll")
-        shipped = await backfill(state, samples)
-        _tell_database(state, shipped, rows)
+        await _tell_database(state, samples, rows)
         _tell_wear(messages)
         _tell_demo(state / "demo")
 
@@ -236,19 +236,34 @@ async def _tell_formats(state: Path, messages: Sequence[Message], rows: Sequence
     line("Gorilla, 2 h blocks", formats.gorilla(rows), len(rows), seed, "up to 2 h")
 
 
-def _tell_database(state: Path, shipped: Backfill, rows: Sequence[Row]) -> None:
-    theirs = seed_bytes(state)
-    print(
-        f"\ndatabase: {shipped.row_bytes:.3f} B a row, forerunner's schema {theirs:.3f}:", end=" "
-    )
-    print(f"{shipped.row_bytes / theirs:.2f}; aggregates + {shipped.aggregate_bytes:.3f}")
-    print(f"backfill: {shipped.rows_per_s:,.0f} rows/s, aggregates filled")
-    for each in row_wise(state / "tuples", rows):
-        ratio = shipped.rows_per_s / each.rows_per_s
+async def _tell_database(state: Path, samples: int, rows: Sequence[Row]) -> None:
+    """Each way in turn, three times; the middle one counts."""
+    ours, theirs, tuples = [], [], []
+    packed = formats.json_lines(rows)
+    for number in range(ROUNDS):
+        if number:
+            (state / str(number)).mkdir()
+            (state / str(number) / "log").symlink_to(state / "log")
+        ours.append(await backfill(state / str(number) if number else state, samples))
+        theirs.append(forerunner(state / f"seed{number}", packed, len(rows)))
+        tuples.append(row_wise(state / f"tuples{number}", rows))
+    took, smaller = sizes(state), seed_bytes(state)
+    print(f"\ndatabase: {took.row_bytes:.3f} B a row, forerunner's schema {smaller:.3f}:", end=" ")
+    print(f"{took.row_bytes / smaller:.2f}; aggregates + {took.aggregate_bytes:.3f}")
+    shipped = middle(ours)
+    print(f"backfill: {shipped.rows_per_s:,.0f} rows/s, {shipped.cpu_ns:.0f} ns CPU, with views")
+    ways = {"forerunner's files into its table": middle(theirs)}
+    ways |= {f"tuples, {n} a time": middle([each[n] for each in tuples]) for n in tuples[0]}
+    for name, each in ways.items():
         print(
-            f"  beside tuples, {each.rows_per_insert} a time: {each.rows_per_s:,.0f} rows/s;"
-            f" {ratio:.1f} times"
+            f"  beside {name}: {each.rows_per_s:,.0f} rows/s, {each.cpu_ns:.0f} ns;"
+            f" {shipped.rows_per_s / each.rows_per_s:.1f} times,"
+            f" CPU {shipped.cpu_ns / each.cpu_ns:.2f}"
         )
+
+
+def middle(speeds: Sequence[Speed]) -> Speed:
+    return Speed(*(statistics.median(each) for each in zip(*speeds, strict=True)))
 
 
 def _tell_wear(messages: Sequence[Message]) -> None:

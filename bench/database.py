@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import datetime
 import time
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
+import zstandard
 from formats import Row
 
 from grug.actors import shipper
@@ -30,50 +31,72 @@ CREATE TABLE seed (
 """As the forerunner's measured schema is described: STORAGE.md, 6."""
 
 
-class Backfill(NamedTuple):
-    """What shipping a log took."""
+FORERUNNER_ROWS = 262_144
+
+
+class Speed(NamedTuple):
+    """How quickly rows came into the database."""
 
     rows_per_s: float
+    cpu_ns: float
+    """Of a row, all threads together."""
+
+
+class Sizes(NamedTuple):
+    """What rows take, merged."""
+
     row_bytes: float
-    """Of ``readings``, merged."""
+    """Of ``readings``."""
     aggregate_bytes: float
     """Of all aggregates, per row of ``readings``."""
 
 
-async def backfill(state: Path, rows: int) -> Backfill:
+async def backfill(state: Path, rows: int) -> Speed:
     """Ship a whole log into a new database, with all its views."""
     database = SharedDatabase(embedded_url(state))
     await database.call(lambda opened: None)
     synced = Synced()
     synced.mark(1 << 60)
     synced.end()
-    start_s = time.perf_counter()
+    watch = _Watch()
     await shipper.run(log_directory=state / "log", database=database, synced=synced, feed=Feed())
-    elapsed_s = time.perf_counter() - start_s
-    await database.call(lambda opened: opened._run("OPTIMIZE TABLE readings FINAL"))
-    sizes = await database.call(
-        lambda opened: dict(
-            opened.query(
-                "SELECT table, sum(bytes_on_disk) FROM system.parts"
-                " WHERE active AND database = currentDatabase() GROUP BY table"
-            ).rows
-        )
-    )
+    speed = watch.speed(rows)
     await database.close()
-    aggregates = sum(sizes.get(aggregate.name, 0) for aggregate in AGGREGATES)
-    return Backfill(rows / elapsed_s, sizes["readings"] / rows, aggregates / rows)
+    return speed
 
 
-class RowWise(NamedTuple):
-    """Inserting rows one by one, or as tuples."""
+def sizes(state: Path) -> Sizes:
+    """Of all that was shipped."""
+    client = connect(embedded_url(state))
+    client.command("OPTIMIZE TABLE readings FINAL")
+    found = {
+        name: (size, rows)
+        for name, size, rows in client.query(
+            "SELECT table, sum(bytes_on_disk), sum(rows) FROM system.parts"
+            " WHERE active AND database = currentDatabase() GROUP BY table"
+        ).result_rows
+    }
+    client.close()
+    size, rows = found["readings"]
+    aggregates = sum(found[aggregate.name][0] for aggregate in AGGREGATES)
+    return Sizes(size / rows, aggregates / rows)
 
-    rows_per_insert: int
-    rows_per_s: float
+
+class _Watch:
+    """Takes the time from when it was made."""
+
+    def __init__(self) -> None:
+        self._start_s, self._cpu_s = time.perf_counter(), time.process_time()
+
+    def speed(self, rows: int) -> Speed:
+        elapsed_s = time.perf_counter() - self._start_s
+        return Speed(rows / elapsed_s, (time.process_time() - self._cpu_s) / rows * 1e9)
 
 
 def seed_bytes(state: Path) -> float:
     """Bytes a row when the very same rows are in the forerunner's schema."""
     client = connect(embedded_url(state))
+    client.command("DROP TABLE IF EXISTS seed")
     client.command(SEED_TABLE)
     client.command("INSERT INTO seed SELECT series, ts, value = trunc(value), value FROM readings")
     client.command("OPTIMIZE TABLE seed FINAL")
@@ -84,15 +107,43 @@ def seed_bytes(state: Path) -> float:
     return float(size / count)
 
 
-def row_wise(state: Path, rows: Sequence[Row]) -> list[RowWise]:
-    """Rows/s of tuples into the same tables, with the same aggregates filled."""
+def forerunner(state: Path, packed: bytes, rows: int) -> Speed:
+    """Rows as the forerunner brings them: from its files into its table, without any aggregates.
+
+    Each line of JSON becomes a tuple, and 262 144 of them an insert, as in its mqtt_clickhouse.py;
+    here each line is parsed once (there twice), by msgspec, and inserted by clickhouse-connect.
+    """
+    client = connect(embedded_url(state))
+    client.command(SEED_TABLE)
+    decode = msgspec.json.Decoder(tuple[float, str, str]).decode
+    names = ("topic", "ts", "is_int", "value")
+    tuples: list[tuple[str, int, int, float]] = []
+    watch = _Watch()
+    for line in zstandard.ZstdDecompressor().decompress(packed, 1 << 30).splitlines():
+        at_s, topic, text = decode(line)
+        try:
+            tuples.append((topic, int(at_s * 100), 1, int(text)))
+        except ValueError:
+            tuples.append((topic, int(at_s * 100), 0, float(text)))
+        if len(tuples) == FORERUNNER_ROWS:
+            client.insert("seed", tuples, column_names=names)
+            tuples = []
+    client.insert("seed", tuples, column_names=names)
+    speed = watch.speed(rows)
+    client.close()
+    return speed
+
+
+def row_wise(state: Path, rows: Sequence[Row]) -> dict[int, Speed]:
+    """Tuples into the same tables, with the same aggregates filled; by tuples at a time."""
     Database(embedded_url(state)).close()
     client = connect(embedded_url(state))
-    speeds = []
+    speeds = {}
     for rows_per_insert, inserts in ((1, 50), (1000, 50), (100_000, 3)):
         piece = rows[: rows_per_insert * inserts]
-        elapsed_s = _timed(partial(_insert, client, piece, rows_per_insert))
-        speeds.append(RowWise(rows_per_insert, len(piece) / elapsed_s))
+        watch = _Watch()
+        _insert(client, piece, rows_per_insert)
+        speeds[rows_per_insert] = watch.speed(len(piece))
     client.close()
     return speeds
 
@@ -114,9 +165,3 @@ def _insert(client: Any, rows: Sequence[Row], rows_per_insert: int) -> None:
             for row in rows[start : start + rows_per_insert]
         ]
         client.insert("readings", tuples, column_names=names)
-
-
-def _timed(work: Callable[[], None]) -> float:
-    start_s = time.perf_counter()
-    work()
-    return time.perf_counter() - start_s

@@ -37,6 +37,15 @@ class Kept(NamedTuple):
     """NaN: not measured."""
 
 
+def json_lines(rows: Sequence[Row]) -> bytes:
+    """All rows as the forerunner's lines, in one piece."""
+    encode = msgspec.json.Encoder().encode
+    lines = b"".join(
+        [encode((time_ms / 1000, series, str(value))) + b"\n" for time_ms, series, value in rows]
+    )
+    return zstandard.ZstdCompressor(level=7).compress(lines)
+
+
 def seed_json(rows: Sequence[Row]) -> Kept:
     """JSON lines of [seconds, topic, payload], zstd 7 as a stream, flushed every 120 s, hourly.
 

@@ -169,7 +169,6 @@ class _BusOwner:
         self._exchange: Exchange | None = None
         """What is on the wire of it."""
         self._started_s = -math.inf
-        self._timeout_s = math.inf
         self._alarm = trio.CancelScope()
         """Rings when a reply is overdue, or what waits has something due. It is one scope for many
         requests, since to enter one takes as long as to find the reply in what arrives. So it may
@@ -324,11 +323,10 @@ class _BusOwner:
             self._job = None
             self._queue.refused(job, "the line was not quiet in time", started_s)
             return
-        timeout_s = unit.reply_timeout_s(is_write=isinstance(job, WriteJob))
-        self._alarm.deadline = self._deadline_s(exchange, started_s, timeout_s)
+        self._alarm.deadline = self._deadline_s(exchange, started_s, job.timeout_s)
         if self._alarm.cancel_called:  # It rang for something else, at this very moment.
             await trio.lowlevel.checkpoint()
-        self._exchange, self._started_s, self._timeout_s = exchange, started_s, timeout_s
+        self._exchange, self._started_s = exchange, started_s
         try:
             block = await self._converse(exchange, line)
         except ConnectionEndedError as error:
@@ -378,7 +376,7 @@ class _BusOwner:
         exchange, job = self._exchange, self._job
         if exchange is None or job is None:
             return
-        error: BusError = NoReplyError(f"no reply within {self._timeout_s:g} s")
+        error: BusError = NoReplyError(f"no reply within {job.timeout_s:.3g} s")
         if exchange.has_received:
             error = RemoteProtocolError("what came was no answer")
         with contextlib.suppress(ConnectionEndedError):  # It will be seen before the next request.

@@ -7,16 +7,18 @@ Stops: when the log has ended: then it ships what is left, and may give up at th
 
 A batch is announced, inserted, and repeated until the database has acknowledged it; only then comes
 the next. What the database announced last is sent once more at the start, since nobody knows
-whether it arrived.
+whether it arrived. After such a repeat each table is looked at: a database that was killed may take
+a batch for known that it has not got.
 """
 
 from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import trio
 
@@ -27,6 +29,7 @@ from grug.storage.segment import FrameKind
 from grug.transport.clickhouse import Database, SharedDatabase, Ship
 from grug.transport.logfiles import START, LogBlock, LogReader, Position, Synced, log_id_of
 from grug.transport.logrows import rows_of, series_of
+from grug.transport.mend import Mended
 
 ROWS_PER_BATCH = 200_000
 """Where an insert's fixed cost no longer counts; some 20 MB of memory while it is made."""
@@ -94,6 +97,8 @@ class _Shipper:
         """Read but not acknowledged."""
         self._doubtful: Ship | None = None
         """Announced, perhaps by an earlier process; perhaps inserted."""
+        self._is_repeat = False
+        """Whether the doubtful batch has been sent before, or may have been."""
         self._rows = 0
         self._seq = 0
         self._counted_s = 0.0
@@ -143,6 +148,7 @@ class _Shipper:
             lambda database: database.last_ship(log_id.hex())
         )
         after = START
+        self._is_repeat = self._doubtful is not None
         if self._doubtful is not None:
             after = Position(self._doubtful.epoch, self._doubtful.first - 1)
             self._seq = after.seq
@@ -173,6 +179,7 @@ class _Shipper:
         if batch and _ship_of(batch) == ship:
             return
         self._doubtful = None
+        self._is_repeat = False
         if not await self._database.call(lambda database: database.has_rows_of(ship)):
             return
         self._blocks = [block for block in self._blocks if not _is_in(block, ship)]
@@ -206,26 +213,47 @@ class _Shipper:
         if self._doubtful is None:
             await self._database.call(lambda database: database.announce(ship))
             self._doubtful = ship
-        insert = partial(_insert, ship=ship, batch=batch)
-        rows, nameless = await self._database.call(insert)
-        if nameless:
-            text = (
-                f"{nameless} samples of blocks {ship.first} to {ship.last} have no name: the series"
-                " table before them is damaged"
-            )
+        insert = partial(_insert, ship=ship, batch=batch, is_repeat=self._is_repeat)
+        self._is_repeat = True
+        done = await self._database.call(insert)
+        for text in done.notes(ship):
             self._feed.publish(Noted("shipper", text, trio.current_time()))
         self._doubtful = None
-        self._rows += rows
+        self._is_repeat = False
+        self._rows += done.rows
         self._seq = ship.last
         self._blocks = self._blocks[len(batch) :]
 
 
-def _insert(database: Database, ship: Ship, batch: Sequence[LogBlock]) -> tuple[int, int]:
-    """Decode and insert a batch; gives its rows, and samples without a name. Runs in a thread."""
+class _Inserted(NamedTuple):
+    """What came of a batch."""
+
+    rows: int
+    nameless: int
+    """Samples whose series is not known."""
+    mended: list[Mended]
+
+    def notes(self, ship: Ship) -> Iterator[str]:
+        """Say what a person should know."""
+        blocks = f"blocks {ship.first} to {ship.last}"
+        if self.nameless:
+            yield (
+                f"{self.nameless} samples of {blocks} have no name: the series table before them"
+                " is damaged"
+            )
+        for table, rows in self.mended:
+            yield f"the database lacked {rows} rows of {table} from {blocks}, and has them now"
+
+
+def _insert(
+    database: Database, ship: Ship, batch: Sequence[LogBlock], is_repeat: bool
+) -> _Inserted:
+    """Decode and insert a batch, and look for what was sent before. Runs in a thread."""
     readings, events = rows_of(batch)
     database.insert(ship, readings=readings, events=events, series=series_of(batch))
+    mended = database.mend(ship, readings=readings, events=events) if is_repeat else []
     samples = sum(b.frame.entries for b in batch if b.frame.kind == FrameKind.SAMPLES)
-    return readings.entries + events.entries, samples - readings.entries
+    return _Inserted(readings.entries + events.entries, samples - readings.entries, mended)
 
 
 def _ship_of(batch: Sequence[LogBlock]) -> Ship:

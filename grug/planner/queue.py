@@ -19,7 +19,8 @@ from grug.messages import (
     WriteFailed,
     WriteRegisters,
 )
-from grug.model import FailureKind, Span
+from grug.model import FailureKind, Priority, Span
+from grug.planner.foresight import LATE_S_MAX, Foresight
 from grug.planner.plan import (
     REPLY_OVERHEAD_CHARACTERS,
     REQUEST_CHARACTERS,
@@ -42,6 +43,7 @@ from grug.planner.waiting import (
     WaitingWrite,
     WriteJob,
     code_of,
+    expiry_s,
     fail_read,
     goes_before,
     is_live_read,
@@ -62,13 +64,12 @@ GATEWAY_CODES = (10, 11)
 """Gateway path unavailable, gateway target device failed to respond: it is the gateway that speaks,
 and the unit is silent. Source: as above."""
 
+HOLD_S_MAX = 0.5
+"""How long the line is held free in a row for a request that is expected: what is long compared
+with the times between requests gets its turn after this."""
+
 USUAL_TRAITS = UnitTraits()
 """Of units that nobody has told of."""
-
-
-PAST_S = 1e-6
-"""A request has expired only after its deadline: a look at that very moment would find it waiting,
-and in virtual time never end."""
 
 
 class BusQueue:
@@ -92,6 +93,9 @@ class BusQueue:
         self._units: dict[int, Unit] = {}
         self._reads: list[WaitingRead] = []
         self._writes: list[WaitingWrite] = []
+        self._foresight = Foresight()
+        self._held_s = math.inf
+        """Since when the line is held free for a request that is expected."""
         self._order = 0
         self._down_cause: str | None = "not open yet"
         self._transactions = 0
@@ -130,6 +134,8 @@ class BusQueue:
         if not request.spans:
             asker.reply(RegistersRead((), now_s))
             return
+        if not unit.is_offline:  # Who is answered at once needs no line.
+            self._foresight.came(request.priority, request.deadline_s, now_s)
         if request.max_age_s > 0:
             read.take_fresh(now_s)
         if request.is_partial and unit.refuses_some:
@@ -187,16 +193,17 @@ class BusQueue:
                         return ReadJob(unit, Transaction(write.span, ()), base_of=write)
                     del self._writes[at]
                     return WriteJob(write, function)
-                self.wake_s = min(
-                    self.wake_s, write.unit.ready_s, write.request.deadline_s + PAST_S
-                )
+                self.wake_s = min(self.wake_s, write.unit.ready_s, expiry_s(write.request))
         if not self._reads:
             return None
         self._reads = [read for read in self._reads if is_live_read(read, now_s)]
         urgent: WaitingRead | None = None
         for read in self._reads:
             if read.unit.ready_s > now_s:
-                self.wake_s = min(self.wake_s, read.unit.ready_s, read.request.deadline_s + PAST_S)
+                self.wake_s = min(self.wake_s, read.unit.ready_s, expiry_s(read.request))
+            elif read.unit.is_offline and not self._probe_timeout_s(read, now_s):
+                overruns_s = read.unit.overruns_s
+                self.wake_s = min(self.wake_s, overruns_s, expiry_s(read.request))
             elif urgent is None or goes_before(read, urgent, now_s):
                 urgent = read
         if urgent is None:
@@ -206,13 +213,50 @@ class BusQueue:
         except LocalProtocolError:
             self._fail_snapshots(urgent.unit, now_s)
             return self.pick(now_s)
+        if urgent.request.priority >= Priority.BACKGROUND and self._holds(
+            urgent, transaction, now_s
+        ):
+            return None
         unit = urgent.unit
         first = unit.identity_read
         if unit.has_late and unit.may_mistake(look_of_read((first or transaction).span), now_s):
-            return self._clearing(urgent, now_s, transaction.span)
-        if first is not None:
-            return ReadJob(unit, first, transaction.span, is_for_identity=True)
-        return ReadJob(unit, transaction)
+            job = self._clearing(urgent, now_s, transaction.span)
+        elif first is not None:
+            job = ReadJob(unit, first, transaction.span, is_for_identity=True)
+        else:
+            job = ReadJob(unit, transaction)
+        if unit.is_offline:
+            job.timeout_s = self._probe_timeout_s(urgent, now_s)
+        return job
+
+    def _probe_timeout_s(self, read: WaitingRead, now_s: float) -> float:
+        """How long a probe may wait for its reply before others come; 0 when it has to wait."""
+        next_s = self._foresight.next_s(read.request.priority, now_s)
+        span = read.request.spans[read.missing[0]]
+        characters = REQUEST_CHARACTERS + REPLY_OVERHEAD_CHARACTERS + data_bytes(span)
+        wire_s = characters * self._timing.character_s + 2 * self._timing.gap_s
+        timeout_s = read.unit.probe_timeout_s(next_s - now_s - wire_s, now_s)
+        if not timeout_s:
+            self.wake_s = min(self.wake_s, next_s + LATE_S_MAX)
+        return timeout_s
+
+    def _holds(self, read: WaitingRead, transaction: Transaction, now_s: float) -> bool:
+        """Whether what nobody is in a hurry for has to wait, since it would delay what is expected.
+
+        It waits for HOLD_S_MAX at most, and not at all where it is worth nothing after that.
+        """
+        next_s = self._foresight.next_s(read.request.priority - 1, now_s)
+        self._held_s = min(self._held_s, now_s)
+        until_s = self._held_s + HOLD_S_MAX
+        if (
+            now_s + read.unit.read_s(transaction.span) <= next_s
+            or now_s >= until_s
+            or read.request.deadline_s <= until_s
+        ):
+            self._held_s = math.inf
+            return False
+        self.wake_s = min(self.wake_s, next_s + LATE_S_MAX, until_s)
+        return True
 
     @staticmethod
     def _clearing(

@@ -32,6 +32,19 @@ PATIENT_PROBE_EVERY = 4
 """Probes until one waits for as long as is configured: the others are short, so that a fast group
 beside them meets its ticks, but a unit may have become slow."""
 
+PROBE_OVERRUN_S = 10.0
+"""So long a probe looks for time that is free; then it goes all the same."""
+
+PATIENT_PROBE_EVERY_BESIDE = 20
+"""The same where the others' ticks leave no time for it: it costs one of them, so it is rare."""
+
+PROBE_TIMEOUT_S_MIN = 0.05
+"""A probe between two ticks waits for no less than this, and for no less than the unit is known to
+take."""
+
+PROBE_LATENCIES = 1.5
+"""What a probe between two ticks allows for, over the longest latency seen before the silence."""
+
 PROBE_SHARE_MAX = 0.05
 """The part of the line's time that probes of all offline units together may take."""
 
@@ -120,6 +133,8 @@ class Unit:
         self._has_answered = False
         """Since the start; the first answer is news to those who knew it offline before."""
         self._probe_s = -math.inf
+        self._probe_asked_s = math.inf
+        """Since when a probe that is due has been asked for."""
         self._probe_delay_s = PROBE_S_FIRST
         self._late: dict[Look, float] = {}
         self._refusals = Refusals()
@@ -129,6 +144,8 @@ class Unit:
         self._latency_s_max = 0.0
         self._latency_s_max_before = 0.0
         """The same of the round of replies before this one."""
+        self._latency_s_known = 0.0
+        """The longest of both when it last fell silent."""
         self._fresh: dict[Span, tuple[bytes, float]] = {}
         self._lacking: set[int] = set()
         self._memory = Memory(store)
@@ -347,12 +364,37 @@ class Unit:
             return configured_s
         least_s = min(configured_s, max(TIMEOUT_S_MIN, TIMEOUT_SHARE_MIN * configured_s))
         if self.is_offline:
-            is_patient = self._failures % PATIENT_PROBE_EVERY == OFFLINE_FAILURES - 1
-            return configured_s if is_patient else least_s
+            return configured_s if self._is_patient(PATIENT_PROBE_EVERY) else least_s
         if self._failures or not self._latency_s_max_before:
             return configured_s
         longest_s = max(self._latency_s_max, self._latency_s_max_before)
         return min(configured_s, max(least_s, TIMEOUT_LATENCIES * longest_s))
+
+    def _is_patient(self, every: int) -> bool:
+        return self._failures % every == OFFLINE_FAILURES - 1
+
+    def probe_timeout_s(self, free_s: float, now_s: float) -> float:
+        """How long the next probe may wait for the beginning of its reply.
+
+        Args:
+            free_s: what others leave for that, until they come again.
+            now_s: now.
+
+        Returns:
+            0 where the probe had better wait until there is more time.
+        """
+        self._probe_asked_s = min(self._probe_asked_s, now_s)
+        usual_s = self.reply_timeout_s(is_write=False)
+        if usual_s <= free_s or now_s >= self.overruns_s:
+            return usual_s
+        if self._is_patient(PATIENT_PROBE_EVERY_BESIDE):
+            return 0.0
+        enough_s = max(PROBE_TIMEOUT_S_MIN, PROBE_LATENCIES * self._latency_s_known)
+        return free_s if free_s >= enough_s else 0.0
+
+    def read_s(self, span: Span) -> float:
+        """How long a read is expected to hold the line, in seconds."""
+        return self._learned.cost.read_s(span.table, span.count)
 
     def measured(self, latency_s: float) -> None:
         """A reply came so long after its request, the time of its characters aside."""
@@ -398,7 +440,12 @@ class Unit:
 
     def lets_others_first(self, now_s: float) -> bool:
         """Whether it is offline and its probe can wait."""
-        return self.is_offline and now_s < self._probe_s + PROBE_PATIENCE_S
+        return self.is_offline and now_s < self._probe_asked_s + PROBE_PATIENCE_S
+
+    @property
+    def overruns_s(self) -> float:
+        """From when on its probe takes its time from others, if need be."""
+        return self._probe_asked_s + PROBE_OVERRUN_S
 
     def answered(self, now_s: float) -> None:
         """It replied, be it with a refusal."""
@@ -423,6 +470,8 @@ class Unit:
         self._failures += 1
         self.cause = cause
         self._latencies = 0
+        longest_s = max(self._latency_s_max, self._latency_s_max_before)
+        self._latency_s_known = longest_s or self._latency_s_known
         self._latency_s_max = self._latency_s_max_before = 0.0
         if not self._timing.has_numbers:
             self._late[look] = now_s + LATE_S_MAX
@@ -435,6 +484,7 @@ class Unit:
             + (REQUEST_CHARACTERS + REPLY_OVERHEAD_CHARACTERS) * self._timing.character_s
             + self._timing.gap_s
         )
+        self._probe_asked_s = math.inf
         share_s = probe_s * (offline_others + 1) / PROBE_SHARE_MAX
         self._probe_s = now_s + max(self._probe_delay_s, share_s)
         self._probe_delay_s = min(2 * self._probe_delay_s, PROBE_S_MAX)

@@ -199,7 +199,7 @@ class WaitingWrite:
 class ReadJob:
     """One read for the wire."""
 
-    __slots__ = ("base_of", "blocked", "is_for_identity", "transaction", "unit")
+    __slots__ = ("base_of", "blocked", "is_for_identity", "timeout_s", "transaction", "unit")
 
     def __init__(
         self,
@@ -219,12 +219,14 @@ class ReadJob:
         self.blocked = blocked
         """What had to stand back: the unit must first answer a read whose reply cannot be mistaken
         for one that is overdue. Nobody wants the contents."""
+        self.timeout_s = unit.reply_timeout_s(is_write=False)
+        """How long to wait for the beginning of the reply."""
 
 
 class WriteJob:
     """One write for the wire."""
 
-    __slots__ = ("asker", "block", "function", "request", "unit", "write")
+    __slots__ = ("asker", "block", "function", "request", "timeout_s", "unit", "write")
 
     def __init__(self, write: WaitingWrite, function: int) -> None:
         self.unit = write.unit
@@ -234,6 +236,8 @@ class WriteJob:
         self.function = function
         """5, 6, 15, 16, 22 or 23."""
         self.write = write
+        self.timeout_s = write.unit.reply_timeout_s(is_write=True)
+        """How long to wait for the beginning of the acknowledgement."""
 
 
 Job: TypeAlias = ReadJob | WriteJob
@@ -257,13 +261,19 @@ def is_live_read(read: WaitingRead, now_s: float) -> bool:
     """Whether somebody still waits for a read; who waits in vain is answered."""
     if read.asker.is_abandoned:
         return False
-    if read.request.deadline_s < now_s:
+    is_late = read.request.deadline_s < now_s
+    if is_late and not read.unit.is_offline:
         fail_read(read, FailureKind.EXPIRED, "the line was not free in time", now_s)
         return False
-    if read.unit.is_resting(now_s):
+    if is_late or read.unit.is_resting(now_s):
         fail_read(read, FailureKind.UNIT_OFFLINE, read.unit.cause, now_s)
         return False
     return True
+
+
+def expiry_s(request: ReadRegisters | WriteRegisters) -> float:
+    """The first moment at which a request is too late: at its very deadline it is not yet."""
+    return math.nextafter(request.deadline_s, math.inf)
 
 
 def fail_read(read: WaitingRead, kind: FailureKind, text: str, now_s: float, code: int = 0) -> None:

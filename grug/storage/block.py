@@ -30,7 +30,7 @@ from grug.storage.kinds import EXPONENT_MAX, FLOAT32, POWERS
 
 HEAD = struct.Struct("<IIIq")
 _FORMATS = {1: "b", 2: "h", 4: "i", 8: "q"}
-_HALVES = {1: 0, 2: 0x80, 4: 0x00808080, 8: 0}
+HALVES = {1: 0, 2: 0x80, 4: 0x00808080, 8: 0}
 _WRAP = 1 << 64
 
 
@@ -149,7 +149,7 @@ class _Reader:
         if width == 0:
             return [first] * count
         deltas: Iterable[int] = self.planes(_FORMATS[width], width, count - 1)
-        half = _HALVES[width]
+        half = HALVES[width]
         if half:
             deltas = [delta - half for delta in deltas]
         return list(accumulate(deltas, initial=first))

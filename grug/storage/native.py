@@ -55,6 +55,9 @@ class Rows(NamedTuple):
     entries: int
     names: tuple[str, ...]
     data: bytes
+    t_min_ms: int = 0
+    t_max_ms: int = 0
+    """UTC, of all rows; 0 when there are none."""
 
 
 def readings_rows(origin: Origin, blocks: Iterable[SampleBlock]) -> Rows:
@@ -71,7 +74,7 @@ def readings_rows(origin: Origin, blocks: Iterable[SampleBlock]) -> Rows:
     packed_times: dict[int, bytes] = {}
     count = 0
     for name in sorted(by_series):
-        encoded = _text(name)
+        encoded = pack_text(name)
         for seq, column in by_series[name]:
             length = len(column.times)
             packed = packed_times.get(id(column.times))
@@ -83,61 +86,75 @@ def readings_rows(origin: Origin, blocks: Iterable[SampleBlock]) -> Rows:
             exponents.append(column.exponent.to_bytes(1, "little", signed=True) * length)
             integers.append(struct.pack(f"<{length}q", *column.integers))
             seqs.append(seq.to_bytes(8, "little") * length)
-    return _rows(
+    distinct = {id(column.times): column.times for each in by_series.values() for _, column in each}
+    return pack_rows(
         count,
         (
-            ("site", "String", [_text(origin.site) * count]),
+            ("site", "String", [pack_text(origin.site) * count]),
             ("series", "String", names),
             ("ts", "DateTime64(3, 'UTC')", times),
-            ("log", "String", [_text(origin.log) * count]),
+            ("log", "String", [pack_text(origin.log) * count]),
             ("e", "Int8", exponents),
             ("m", "Int64", integers),
             ("seq", "UInt64", seqs),
-            ("epoch", "UInt32", [_uint32(origin.epoch) * count]),
+            ("epoch", "UInt32", [pack_uint32(origin.epoch) * count]),
         ),
+        [end for times in distinct.values() if times for end in (min(times), max(times))],
     )
 
 
 def events_rows(origin: Origin, blocks: Iterable[tuple[int, Sequence[Event]]]) -> Rows:
     """Lay out events, given with their block's number, as rows of ``events``."""
     rows = [(seq, event) for seq, events in blocks for event in events]
-    return _rows(
+    return pack_rows(
         len(rows),
         (
-            ("site", "String", [_text(origin.site) * len(rows)]),
-            ("source", "String", [_text(event.source) for _, event in rows]),
+            ("site", "String", [pack_text(origin.site) * len(rows)]),
+            ("source", "String", [pack_text(event.source) for _, event in rows]),
             ("ts", "DateTime64(3, 'UTC')", [_int64(event.time_ms) for _, event in rows]),
-            ("kind", "String", [_text(event.kind) for _, event in rows]),
-            ("text", "String", [_text(event.text) for _, event in rows]),
-            ("log", "String", [_text(origin.log) * len(rows)]),
+            ("kind", "String", [pack_text(event.kind) for _, event in rows]),
+            ("text", "String", [pack_text(event.text) for _, event in rows]),
+            ("log", "String", [pack_text(origin.log) * len(rows)]),
             ("seq", "UInt64", [_int64(seq) for seq, _ in rows]),
-            ("epoch", "UInt32", [_uint32(origin.epoch) * len(rows)]),
+            ("epoch", "UInt32", [pack_uint32(origin.epoch) * len(rows)]),
         ),
+        [event.time_ms for _, event in rows],
     )
 
 
 def series_rows(series: Sequence[Series]) -> Rows:
     """Lay out what is known of series as rows of ``series``."""
-    return _rows(
+    return pack_rows(
         len(series),
         (
-            ("site", "String", [_text(each.site) for each in series]),
-            ("series", "String", [_text(each.name) for each in series]),
-            ("unit", "String", [_text(each.facts.unit) for each in series]),
+            ("site", "String", [pack_text(each.site) for each in series]),
+            ("series", "String", [pack_text(each.name) for each in series]),
+            ("unit", "String", [pack_text(each.facts.unit) for each in series]),
             ("decimals", "Int8", [each.facts.decimals.to_bytes(1, signed=True) for each in series]),
             ("seen", "DateTime64(3, 'UTC')", [_int64(each.seen_ms) for each in series]),
         ),
     )
 
 
-def _rows(count: int, columns: Sequence[tuple[str, str, list[bytes]]]) -> Rows:
+def pack_rows(
+    count: int, columns: Sequence[tuple[str, str, list[bytes]]], times: Sequence[int] = ()
+) -> Rows:
+    """Put columns, each with its name and type, into one block.
+
+    Args:
+        count: of rows.
+        columns: their values, packed.
+        times: at least the first and the last of the rows, ms UTC.
+    """
     parts = [_varint(len(columns)), _varint(count)]
     for name, kind, values in columns:
-        parts += [_text(name), _text(kind), *values]
-    return Rows(count, tuple(name for name, _, _ in columns), b"".join(parts))
+        parts += [pack_text(name), pack_text(kind), *values]
+    names = tuple(name for name, _, _ in columns)
+    return Rows(count, names, b"".join(parts), min(times, default=0), max(times, default=0))
 
 
-def _text(text: str) -> bytes:
+def pack_text(text: str) -> bytes:
+    """A ``String``."""
     encoded = text.encode()
     return _varint(len(encoded)) + encoded
 
@@ -146,7 +163,8 @@ def _int64(number: int) -> bytes:
     return number.to_bytes(8, "little", signed=True)
 
 
-def _uint32(number: int) -> bytes:
+def pack_uint32(number: int) -> bytes:
+    """A ``UInt32``."""
     return number.to_bytes(4, "little")
 
 

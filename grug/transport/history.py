@@ -139,6 +139,8 @@ class _Importer:
         if self._doubtful is None:
             self._database.announce(ship)
         self._database.insert(ship, readings=readings, events=events)
+        if self._doubtful is not None:
+            self._database.mend(ship, readings=readings, events=events)
         self._database.announce(ship._replace(log=f"{self._origin.log}.done"))
         self._doubtful = None
         self.rows += readings.entries + events.entries

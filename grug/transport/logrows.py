@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from grug.storage.block import Column
-from grug.storage.native import Origin, Rows, SampleBlock, Series, events_rows, readings_rows
+from grug.storage.native import Origin, Rows, Series, events_rows, readings_rows
 from grug.storage.segment import Event, FrameKind, decode_series
 from grug.storage.show import TimeRange
 from grug.transport.logfiles import LogBlock
@@ -17,15 +16,18 @@ def rows_of(batch: Sequence[LogBlock], times: TimeRange = EVER) -> tuple[Rows, R
     """Decode blocks into rows of readings and of events.
 
     Samples whose series table is damaged, in all segments of the epoch up to here, are left out.
+    numpy, which comes with the database's driver, is imported at the first call.
 
     Args:
         batch: of one log and epoch.
         times: what is wanted of them.
     """
+    from grug.storage.bulk import PackedBlock, packed_rows
+
     last = batch[-1]
     origin = Origin(last.site, last.log_id.hex(), last.epoch)
     samples = [
-        SampleBlock(block.frame.seq, block.names, _columns(block, times))
+        PackedBlock(block.frame.seq, block.names, block.frame.unpack(), block.shift_ms)
         for block in batch
         if block.frame.kind == FrameKind.SAMPLES
     ]
@@ -34,7 +36,8 @@ def rows_of(batch: Sequence[LogBlock], times: TimeRange = EVER) -> tuple[Rows, R
         for block in batch
         if block.frame.kind == FrameKind.EVENTS
     ]
-    return readings_rows(origin, samples), events_rows(origin, events)
+    readings = packed_rows(origin, samples, times) if samples else readings_rows(origin, ())
+    return readings, events_rows(origin, events)
 
 
 def series_of(batch: Iterable[LogBlock]) -> list[Series]:
@@ -47,11 +50,6 @@ def series_of(batch: Iterable[LogBlock]) -> list[Series]:
                 facts = table.facts(index)
                 said[(table.site, name)] = Series(table.site, name, facts, block.t_max_ms)
     return list(said.values())
-
-
-def _columns(block: LogBlock, times: TimeRange) -> list[Column]:
-    columns = block.columns()
-    return columns if times is EVER else [times.cut(column) for column in columns]
 
 
 def _events(block: LogBlock, times: TimeRange) -> list[Event]:

@@ -15,7 +15,7 @@ import trio
 from log_writing import T0, TestLog
 
 from grug.actors import shipper
-from grug.messages import ShipCounted
+from grug.messages import Noted, ShipCounted
 from grug.runtime.feed import Feed
 from grug.transport.clickhouse import SharedDatabase
 from grug.transport.logfiles import Synced
@@ -71,15 +71,28 @@ async def _ship(directory: Path, port: int, until_seq: int | None) -> None:
         synced=synced,
         feed=feed,
     )
-    with feed.subscribe("end", ShipCounted, key=type) as told:
+    with feed.subscribe("end", ShipCounted, Noted, bound=1000) as told:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(run)
             nursery.start_soon(_look, synced)
             while True:
                 for count in await told.receive_batch():
+                    if isinstance(count, Noted):
+                        _note(directory, count.text)
+                        continue
                     assert isinstance(count, ShipCounted)
                     if until_seq is not None and count.shipped_seq >= until_seq and not count.cause:
                         nursery.cancel_scope.cancel()
+
+
+def _note(directory: Path, text: str) -> None:
+    with notes_of(directory).open("a") as file:
+        file.write(f"{text}\n")
+
+
+def notes_of(directory: Path) -> Path:
+    """Where a shipper writes down what it notes, if anything."""
+    return directory.with_name("notes")
 
 
 async def _look(synced: Synced) -> None:

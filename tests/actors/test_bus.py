@@ -11,8 +11,6 @@ from itertools import pairwise
 import pytest
 import trio
 import trio.testing
-from hypothesis import given
-from hypothesis import strategies as st
 from scripted_line import ScriptedLine, words_at
 
 from grug.actors import bus
@@ -341,6 +339,31 @@ async def test_a_silent_unit_costs_the_others_less_than_five_percent(
     assert sent - beside < 30  # Three each, then a probe now and then.
 
 
+@pytest.mark.slow
+async def test_probes_of_an_offline_unit_cost_no_tick_of_a_fast_group(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    line = ScriptedLine()
+    line.silent = {2}
+    async with bus_on(line) as bench:
+        first: list[object] = []
+        await poll(bench, 2, 1.0, trio.current_time() + 5, first)  # By now it is offline.
+        until_s = trio.current_time() + 300
+        fast: list[object] = []
+        slow: list[object] = []
+        before = len(line.sent)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(poll, bench, 1, 0.2, until_s, fast)
+            nursery.start_soon(poll, bench, 2, 1.0, until_s, slow)
+        starts = [at_s for at_s, adu in line.sent[before:] if adu[0] == 1]
+        assert good(fast) == len(fast) >= 1500
+        assert max(after - before for before, after in pairwise(starts)) < 0.21
+        assert sum(adu[0] == 2 for _, adu in line.sent[before:]) >= 5
+        line.silent.clear()
+        await poll(bench, 2, 1.0, trio.current_time() + 70, slow)
+    assert isinstance(slow[-1], RegistersRead)
+
+
 async def test_a_silent_unit_goes_offline_once_and_comes_back_once(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
@@ -511,62 +534,6 @@ async def test_noise_and_echo_around_a_reply_do_no_harm(
         failed = await bench.bus.ask(write(1, 5, 7))
     assert isinstance(failed, WriteFailed)
     assert failed.kind is FailureKind.NO_REPLY
-
-
-BEHAVIOURS = ("good", "silent", "late", "noisy", "twice", "foreign", "refusing", "cut short")
-
-
-def hostile_reply(behaviour: str, good_reply: bytes, noise: bytes) -> bytes:
-    match behaviour:
-        case "noisy":
-            return noise + good_reply + noise
-        case "twice":
-            return good_reply + good_reply
-        case "foreign":
-            return with_crc(bytes((9,)) + good_reply[1:-2])
-        case "refusing":
-            return with_crc(bytes((good_reply[0], 0x83, 4)))
-        case "cut short":
-            return good_reply[:-1]
-        case _:
-            return good_reply
-
-
-@pytest.mark.slow
-@given(
-    st.lists(
-        st.tuples(
-            st.integers(1, 2),
-            st.sampled_from([100, 200, 300]),
-            st.sampled_from(BEHAVIOURS),
-            st.floats(0.0, 1.9),
-            st.binary(max_size=30),
-        ),
-        max_size=8,
-    )
-)
-def test_a_hostile_unit_gives_the_right_words_or_a_named_error(
-    requests: list[tuple[int, int, str, float, bytes]],
-) -> None:
-    async def main() -> None:
-        line = ScriptedLine()
-        troubles = 0
-        async with bus_on(line) as bench:
-            for unit_id, address, behaviour, late_s, noise in requests:
-                line.silent = {unit_id} if behaviour == "silent" else set()
-                line.late_s = {unit_id: late_s} if behaviour == "late" else {}
-                line.script = lambda request, how=behaviour, noise=noise: hostile_reply(  # type: ignore[misc]
-                    how, line._answer(request), noise
-                )
-                reply = await bench.bus.ask(read(unit_id, span(address, 2)))
-                if isinstance(reply, RegistersRead):
-                    assert reply.blocks == (words_at(address, 2),)
-                else:
-                    assert isinstance(reply, ReadFailed)
-                    assert troubles or behaviour not in ("good", "twice")
-                troubles += behaviour not in ("good", "twice", "noisy")
-
-    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
 
 
 # The line in trouble

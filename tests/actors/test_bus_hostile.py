@@ -1,4 +1,4 @@
-"""The bus owner on Modbus TCP, with a gateway that does anything at any time."""
+"""The bus owner beside units and gateways that do anything at any time."""
 
 from __future__ import annotations
 
@@ -7,37 +7,16 @@ import trio
 import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
+from scripted_line import ScriptedLine, words_at
 
 from grug.actors import bus
 from grug.errors import ConnectionEndedError, LineError
 from grug.messages import ReadFailed, ReadRegisters, RegistersRead
 from grug.model import Span, Table
 from grug.protocol.mbap import HEADER, MbapFraming
+from grug.protocol.rtu import with_crc
 from grug.runtime.calls import open_calls
 from grug.runtime.feed import Feed
-
-BEHAVIOURS = (
-    "good",
-    "silent",
-    "late",
-    "twice",
-    "another number",
-    "another unit",
-    "another length",
-    "refusing",
-    "gateway",
-    "cut short",
-    "noisy",
-    "in pieces",
-    "closing before",
-    "closing after",
-    "unreachable",
-)
-HARMLESS = ("good", "twice", "in pieces", "closing after")
-
-
-def words_at(address: int, count: int) -> bytes:
-    return b"".join(at.to_bytes(2, "big") for at in range(address, address + count))
 
 
 def framed(number: int, contents: bytes) -> bytes:
@@ -45,12 +24,38 @@ def framed(number: int, contents: bytes) -> bytes:
 
 
 class HostileGateway:
-    """One connection after the other; bytes of an old one never reach a new one."""
+    """Modbus TCP: one connection after the other; bytes of an old one never reach a new one."""
+
+    behaviours = (
+        "good",
+        "silent",
+        "late",
+        "twice",
+        "another number",
+        "another unit",
+        "another length",
+        "refusing",
+        "gateway",
+        "cut short",
+        "noisy",
+        "in pieces",
+        "closing before",
+        "closing after",
+        "unreachable",
+    )
+    harmless = ("good", "twice", "in pieces", "closing after")
+    """What must not keep an answer from us, as long as nothing else has."""
+    passing = harmless
+    """What must not keep the next answer from us."""
+    timing = bus.LineTiming(9600, 0.3, framing=MbapFraming)
 
     def __init__(self) -> None:
         self.behaviour = "good"
         self.noise = b""
         self.late_s = 0.0
+
+    def behave(self, behaviour: str, late_s: float = 0.0, noise: bytes = b"") -> None:
+        self.behaviour, self.late_s, self.noise = behaviour, late_s, noise
 
     async def open(self) -> _Connection:
         await trio.lowlevel.checkpoint()
@@ -148,30 +153,68 @@ class _Connection:
         await trio.lowlevel.checkpoint()
 
 
+class HostileUnit(ScriptedLine):
+    """A unit on a wire."""
+
+    behaviours = ("good", "silent", "late", "noisy", "twice", "foreign", "refusing", "cut short")
+    harmless = ("good", "twice")
+    passing = ("good", "twice", "noisy")
+    timing = bus.LineTiming(9600, 0.3)
+
+    def behave(self, behaviour: str, late_s: float = 0.0, noise: bytes = b"") -> None:
+        self.silent = {1, 2} if behaviour == "silent" else set()
+        self.late_s = dict.fromkeys((1, 2), late_s) if behaviour == "late" else {}
+
+        def reply(request: bytes) -> bytes:
+            right = self._answer(request)
+            match behaviour:
+                case "noisy":
+                    return noise + right + noise
+                case "twice":
+                    return right + right
+                case "foreign":
+                    return with_crc(bytes((9,)) + right[1:-2])
+                case "refusing":
+                    return with_crc(bytes((right[0], 0x83, 4)))
+                case "cut short":
+                    return right[:-1]
+                case _:
+                    return right
+
+        self.script = reply
+
+
 @pytest.mark.slow
-@given(
-    st.lists(
-        st.tuples(
-            st.integers(1, 2),
-            st.sampled_from([100, 200, 300]),
-            st.sampled_from(BEHAVIOURS),
-            st.floats(0.0, 1.9),
-            st.binary(max_size=30),
-        ),
-        max_size=10,
-    )
-)
-def test_a_hostile_gateway_gives_the_right_words_or_a_named_error(
-    requests: list[tuple[int, int, str, float, bytes]],
+@pytest.mark.parametrize("kind", [HostileUnit, HostileGateway])
+@given(data=st.data())
+def test_whatever_they_do_gives_the_right_words_or_a_named_error_and_heals(
+    kind: type[HostileUnit | HostileGateway], data: st.DataObject
 ) -> None:
+    requests = data.draw(
+        st.lists(
+            st.tuples(
+                st.integers(1, 2),
+                st.sampled_from([100, 200, 300]),
+                st.sampled_from(kind.behaviours),
+                st.floats(0.0, 1.9),
+                st.binary(max_size=30),
+            ),
+            max_size=10,
+        )
+    )
+
     async def main() -> None:
-        gateway = HostileGateway()
+        peer = kind()
         caller, calls = open_calls()
-        timing = bus.LineTiming(9600, 0.3, framing=MbapFraming)
 
         async def run() -> None:
             await bus.run(
-                calls, Feed(), line_name="line", open_line=gateway.open, timing=timing, units={}
+                calls,
+                Feed(),
+                line_name="line",
+                open_line=peer.open,
+                timing=kind.timing,
+                units={},
             )
 
         async def read(unit_id: int, address: int) -> RegistersRead | ReadFailed:
@@ -187,12 +230,12 @@ def test_a_hostile_gateway_gives_the_right_words_or_a_named_error(
             await trio.testing.wait_all_tasks_blocked()
             troubles = 0
             for unit_id, address, behaviour, late_s, noise in requests:
-                gateway.behaviour, gateway.late_s, gateway.noise = behaviour, late_s, noise
+                peer.behave(behaviour, late_s, noise)
                 reply = await read(unit_id, address)
-                if behaviour in HARMLESS and not troubles:
+                if behaviour in kind.harmless and not troubles:
                     assert isinstance(reply, RegistersRead)
-                troubles += behaviour not in HARMLESS
-            gateway.behaviour = "good"
+                troubles += behaviour not in kind.passing
+            peer.behave("good")
             await trio.sleep(100)  # Whatever it was, it heals without a restart.
             for unit_id in (1, 2):
                 assert isinstance(await read(unit_id, 100), RegistersRead)
