@@ -165,13 +165,18 @@ def targets_w(
     parts have one sign: no battery charges while another discharges.
     """
     is_charging = total_w >= 0.0
-    weights, limits = {}, {}
+    weights, limits, sum_of = {}, {}, 0.0
     for name, share in shares.items():
         fact = facts[name]
         room = (100.0 - fact.soc_pct if is_charging else fact.soc_pct) / 100.0
-        weights[name] = share * (0.5 + min(max(room, 0.0), 1.0))
+        weights[name] = weight = share * (0.5 + min(max(room, 0.0), 1.0))
+        sum_of += weight
         limit_a = fact.charge_a_max if is_charging else fact.discharge_a_max
         limits[name] = max(0.0, limit_a * fact.battery_v)
+    # Mostly nobody is at a limit, and this is asked at every decision.
+    parts = {name: total_w * weight / sum_of for name, weight in weights.items()} if sum_of else {}
+    if sum_of and all(abs(part_w) <= limits[name] for name, part_w in parts.items()):
+        return parts
     left_w = abs(total_w)
     parts = dict.fromkeys(shares, 0.0)
     open_names = [name for name in shares if limits[name] > 0.0]
@@ -191,5 +196,6 @@ def _zero_sum(off: Mapping[str, float], largest_w: float) -> dict[str, float]:
     mean_w = sum(off.values()) / len(off)
     found = {name: off_w - mean_w for name, off_w in off.items()}
     top_w = max(map(abs, found.values()))
-    scale = largest_w / top_w if top_w > largest_w else 1.0
-    return {name: value_w * scale for name, value_w in found.items()}
+    if top_w <= largest_w:
+        return found
+    return {name: value_w * largest_w / top_w for name, value_w in found.items()}

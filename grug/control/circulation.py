@@ -67,8 +67,12 @@ def circulating_w(charging_w: Mapping[str, float]) -> float:
     Args:
         charging_w: by inverter; minus = discharging.
     """
-    into_w = sum(power_w for power_w in charging_w.values() if power_w > 0.0)
-    out_w = -sum(power_w for power_w in charging_w.values() if power_w < 0.0)
+    into_w = out_w = 0.0
+    for power_w in charging_w.values():
+        if power_w > 0.0:
+            into_w += power_w
+        else:
+            out_w -= power_w
     return min(into_w, out_w)
 
 
@@ -87,6 +91,8 @@ def watch(
         now_s: monotonic time.
     """
     around_w = circulating_w(charging_w)
+    if around_w <= settings.power_w and before.since_s is None and not before.held:
+        return before
     since_s = before.since_s
     if around_w <= settings.power_w:
         since_s = None
@@ -139,6 +145,8 @@ def guarded(
         gains_per_s: how each answers.
     """
     told = dict(told_w)
+    if state.since_s is None and not state.held:
+        return told, ""
     around_w = circulating_w(charging_w) if state.since_s is not None else 0.0
     if around_w > settings.power_w:
         into_w = sum(power_w for power_w in charging_w.values() if power_w > 0.0)

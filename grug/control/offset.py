@@ -15,12 +15,7 @@ from types import MappingProxyType
 import msgspec
 from msgspec.structs import replace
 
-from grug.control.balance import (
-    BalanceSettings,
-    Following,
-    InverterFacts,
-    off_grid_of,
-)
+from grug.control.balance import BalanceSettings, Following, InverterFacts, off_grid_of
 from grug.control.carried import Carrier, unsaid
 from grug.control.circulation import NONE as NO_CIRCULATION
 from grug.control.circulation import Circulation
@@ -28,12 +23,14 @@ from grug.control.hunting import QUIET, Hunting
 from grug.control.ladder import GridReading, LadderSettings, problem_of_reading
 from grug.control.plant import Motion, Plant
 from grug.control.steering import (
-    PERIOD_S_MAX,
+    MODEL_PERIOD_S_MAX,
+    SURGE_S_MAX,
     DriveSettings,
     Inputs,
     Steered,
     Told,
     reserve_w,
+    shared,
     steer,
 )
 from grug.control.wishes import Known, Wanted, WishLimits, bounds_w, wanted, without_expired
@@ -53,10 +50,6 @@ PLANT = Plant()
 
 SLEW_STEP_S_MAX = 1.0
 """A pause between readings counts as this at most, so that the offset does not jump after it."""
-
-SURGE_S_MAX = 0.6
-"""What is told to move an inverter quickly is told for no longer than this after its reading: then
-the fake meter is silent, until somebody has decided anew."""
 
 NO_FACTS: Mapping[str, InverterFacts] = MappingProxyType({})
 
@@ -141,13 +134,21 @@ class OffsetSettings:
     """Those that have a fake meter."""
     decided_names: tuple[str, ...] = field(init=False)
     """Names of the values of every decision, made once."""
+    steered: tuple[Steered, ...] = field(init=False)
+    """The inverters as the law sees them, made once."""
+    unasked: Wanted = field(init=False)
+    """What holds while nobody wishes anything, worked out once."""
 
     def __post_init__(self) -> None:
-        """Make the names."""
+        """Make what is the same at every decision."""
         told = tuple(inverter for inverter in self.inverters if inverter.fakemeter)
         served = (f"served_w/{inverter.name}" for inverter in told)
         object.__setattr__(self, "told", told)
         object.__setattr__(self, "decided_names", ("grid_power_w", "offset_w", *served))
+        steered = tuple(Steered(inv.name, inv.share, inv.plant) for inv in self.inverters)
+        object.__setattr__(self, "steered", steered)
+        nobody = Known(math.nan, {}, NO_FACTS)
+        object.__setattr__(self, "unasked", wanted(self.limits, (), nobody, 0.0))
 
 
 class GridOthers(msgspec.Struct, frozen=True):
@@ -180,6 +181,12 @@ class OffsetState(msgspec.Struct, frozen=True):
     """Whether the loop swings."""
     circulation: Circulation = NO_CIRCULATION
     """What goes from battery to battery, and who is held back for that."""
+    read_s: float | None = None
+    """When the grid's power was read that was decided on last; None before the first."""
+    periods_s: tuple[float, float] = (0.0, 0.0)
+    """The last two times between two readings."""
+    large_s: float | None = None
+    """Since when an import is left that may be a motor's inrush."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -232,8 +239,9 @@ def decide(
         facts: what is known of the inverters, by name.
     """
     before_w = state.offset_w
-    step_s = 0.0 if state.moved_s is None else now_s - state.moved_s
-    asked = _asked(settings, state, grid, facts, now_s)
+    off_grid = off_grid_of(facts)
+    away = state.offline | off_grid
+    asked = _asked(settings, state, away, grid, facts, now_s)
     state, reason = _move_offset(settings, state, asked, now_s, ramp)
     if ramp and before_w == 0.0:
         return _silent(settings, state, grid, now_s, f"no new image: {ramp}; {reason}")
@@ -241,19 +249,26 @@ def decide(
     problem = problem or ("" if settings.inverters else "no inverter to steer")
     if problem:
         return _silent(settings, state, grid, now_s, f"no image: {problem}; {reason}")
-    # A surge is worked out from what is under way by now, so it needs a reading of now.
-    is_fresh = not ramp and now_s - grid.read_s <= PERIOD_S_MAX
+    # What is told is told until the next reading, so it needs to be known when that comes, and a
+    # surge is worked out from what is under way by now, so it needs a reading of now.
+    period_s = 0.0 if state.read_s is None else grid.read_s - state.read_s
+    periods_s = (period_s, state.periods_s[0]) if period_s > 0.0 else state.periods_s
+    is_fresh = period_s > 0.0 and not ramp and now_s - grid.read_s <= MODEL_PERIOD_S_MAX / 2.0
     wanted_w = grid.power_w + state.offset_w
-    told = _told(settings, state, wanted_w, facts, asked.shifts_w, now_s, step_s if is_fresh else 0)
+    step_s = max(periods_s) if is_fresh else 0.0
+    told = _told(settings, state, away, wanted_w, facts, asked.shifts_w, now_s, step_s)
     state = replace(
         state,
         following=told.following,
         motions=told.motions,
         circulation=told.circulation,
         hunting=told.hunting,
+        read_s=grid.read_s,
+        periods_s=periods_s,
+        large_s=told.large_s,
     )
     reason = f"{reason}; {told.reason}" if told.reason else reason
-    if off_grid := off_grid_of(facts):
+    if off_grid:
         reason = f"{reason}; off grid: {', '.join(sorted(off_grid))}"
     return _serve(settings, state, grid, others, now_s, reason, told.told_w, told.surging)
 
@@ -270,10 +285,11 @@ def decide_stop(
     problem = problem_of_reading(grid) or _problem_of_others(settings, others, now_s)
     if problem:
         return _silent(settings, stopped, grid, now_s, f"no image: {problem}; stopping, offset 0 W")
-    told = {
-        inverter.name: grid.power_w * share
-        for inverter, share in zip(settings.inverters, _shares(settings, stopped, ()), strict=True)
-    }
+    shares = {inverter.name: inverter.share for inverter in settings.inverters}
+    # One that is away holds its power; when all are, nothing is known that tells them apart.
+    there = {name: share for name, share in shares.items() if name not in state.offline}
+    there = there if any(there.values()) else shares
+    told = dict.fromkeys(shares, 0.0) | shared(grid.power_w, there, {})
     return _serve(settings, stopped, grid, others, now_s, "stopping, offset 0 W", told)
 
 
@@ -316,15 +332,18 @@ def _move_offset(
 def _asked(
     settings: OffsetSettings,
     state: OffsetState,
+    away: Collection[str],
     grid: GridReading,
     facts: Mapping[str, InverterFacts],
     now_s: float,
 ) -> Wanted:
     """What everybody's wishes come to."""
-    away = state.offline | off_grid_of(facts)
+    wishes = without_expired(state.wishes, now_s)
+    if not wishes:
+        return settings.unasked
     shares = {inv.name: inv.share for inv in settings.inverters if inv.name not in away}
     known = Known(grid.power_w, shares, facts, settings.balance.facts_max_age_s)
-    return wanted(settings.limits, without_expired(state.wishes, now_s), known, now_s)
+    return wanted(settings.limits, wishes, known, now_s)
 
 
 def _silent(
@@ -346,7 +365,10 @@ def _serve(
     told: Mapping[str, float],
     surging: Collection[str] = (),
 ) -> Outcome:
-    """Make the images of what each inverter is told; those of a surge hold for a moment only."""
+    """Make the images of what each inverter is told; those of a surge hold for a moment only.
+
+    One that nothing is decided for is told 0 W.
+    """
     known = _known_others(others)
     weight = sum(inverter.share for inverter in settings.inverters) or 1.0
     images: list[MeterImage] = []
@@ -382,6 +404,7 @@ def _serve(
 def _told(
     settings: OffsetSettings,
     state: OffsetState,
+    away: Collection[str],
     wanted_w: float,
     facts: Mapping[str, InverterFacts],
     shifts_w: Mapping[str, float],
@@ -389,13 +412,12 @@ def _told(
     step_s: float,
 ) -> Told:
     """What each inverter is told, by name, before its register's limits."""
-    away = state.offline | off_grid_of(facts)
-    every = [Steered(inv.name, inv.share, inv.plant) for inv in settings.inverters]
+    every = settings.steered
     # When all are away, nothing is known that tells them apart.
     there = [one for one in every if one.name not in away] or every
-    if not state.wishes:
+    if not state.wishes and (more_w := reserve_w(settings.drive, facts)):
         room_w = bounds_w(settings.limits, ())[1] - state.offset_w
-        wanted_w += min(reserve_w(settings.drive, facts), max(0.0, room_w))
+        wanted_w += min(more_w, max(0.0, room_w))
     inputs = Inputs(
         wanted_w,
         facts,
@@ -405,27 +427,9 @@ def _told(
         state.circulation,
         state.hunting,
         step_s,
+        state.large_s,
     )
     return steer(settings.drive, settings.balance, there, inputs, now_s)
-
-
-def _shares(settings: OffsetSettings, state: OffsetState, free: Collection[str]) -> list[float]:
-    """Each inverter's part of the power; they sum to 1.
-
-    One known to be offline gets 0: if only its COM port is lost and it still listens to its meter,
-    it holds its power and does not fight the others. When all are offline nothing is known that
-    tells them apart, and each keeps its own share. Of those that are there, those in ``free`` get
-    all, when there are any.
-    """
-    offline = state.offline
-    weights = [
-        inv.share if inv.name not in offline and (not free or inv.name in free) else 0.0
-        for inv in settings.inverters
-    ]
-    if not sum(weights):
-        weights = [inv.share for inv in settings.inverters]
-    total = sum(weights)
-    return [weight / total if total else 0.0 for weight in weights]
 
 
 def _known_others(others: GridOthers) -> dict[str, float]:

@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import msgspec
 
@@ -35,9 +36,13 @@ from grug.control.circulation import Circulation, CirculationSettings, guarded, 
 from grug.control.hunting import Hunting, HuntingSettings, is_gentle, note
 from grug.control.plant import (
     STILL,
+    Answers,
     Motion,
     Plant,
+    answers_of,
+    believed,
     heard,
+    learn,
     passing_w,
     recent,
     see,
@@ -46,11 +51,23 @@ from grug.control.plant import (
 )
 
 PERIOD_S_MAX = 0.5
-"""Readings that come more slowly tell the plain power, as a meter would, and so does a house where
-it is not seen what the inverters do, or was not measured how: too little is known then of what is
-under way."""
+"""Readings that come more slowly tell no surges."""
+MODEL_PERIOD_S_MAX = 1.3
+"""Readings that come even more slowly tell the plain power, as a meter would, and so does a house
+where it is not seen what the inverters do, or was not measured how: too little is known then of
+what is under way."""
+SURGE_S_MAX = 0.6
+"""What is told to move an inverter quickly is told for no longer than this after its reading: then
+the fake meter is silent, until somebody has decided anew."""
+HOLD_S = 1.5
+"""Everything else is told until the next decision, or about this."""
+LIMIT_W = 150.0
+"""A battery that could take or give only so much more is at its limit."""
+SURGE_W_MIN = 20.0
+"""Smaller surges are none: the plain part does it."""
 
 UNKNOWN = InverterFacts()
+NO_ROOMS: Mapping[str, float] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +76,8 @@ class DriveSettings:
 
     plain_per_s: float = 0.8
     """Of a small rest, the part that is done in a second."""
+    slow_per_s: float = 0.5
+    """The same where readings come so slowly that nobody is told surges."""
     plain_w: float = 300.0
     """Up to here a rest is small."""
     import_part: float = 1.15
@@ -74,6 +93,10 @@ class DriveSettings:
     inrush_w: float = 2500.0
     """A larger import is rather a motor's inrush: no more than ``inrush_surge_w`` is set going."""
     inrush_surge_w: float = 500.0
+    inrush_s: float = 0.7
+    """What is still there after this is no inrush."""
+    doubt: float = 0.5
+    """Of what is under way beyond what is seen, the part that is taken back at once."""
     told_w_max: float = 11_000.0
     """No inverter is ever told more than this to make it quick."""
     reserve_w: float = 90.0
@@ -105,7 +128,9 @@ class Inputs(msgspec.Struct, frozen=True):
     circulation: Circulation
     hunting: Hunting
     step_s: float
-    """Since the last decision."""
+    """For how long it will be told: between two readings; 0 when that is not known."""
+    large_s: float | None = None
+    """Since when an import was left that may be a motor's inrush; None while none is."""
 
 
 class Told(msgspec.Struct, frozen=True):
@@ -118,6 +143,8 @@ class Told(msgspec.Struct, frozen=True):
     hunting: Hunting
     surging: frozenset[str]
     """Those that are told more than plainly."""
+    large_s: float | None
+    """Since when an import is left that may be a motor's inrush; None while none is."""
     reason: str
     """Only what is out of the ordinary; empty when nothing is."""
 
@@ -138,9 +165,11 @@ def steer(
         inputs: what is known.
         now_s: monotonic time.
     """
-    facts = {one.name: inputs.facts.get(one.name, UNKNOWN) for one in there}
-    motions = {one.name: _seen(one, inputs.motions, facts[one.name]) for one in there}
     names = [one.name for one in there]
+    facts = {name: inputs.facts.get(name, UNKNOWN) for name in names}
+    motions = {one.name: _seen(one, inputs.motions, facts[one.name]) for one in there}
+    there = [_as_believed(one, motions[one.name]) for one in there]
+    answers = {name: answers_of(motions[name], now_s, facts[name].asking) for name in names}
     charging = charging_of(facts, now_s, balance.facts_max_age_s)
     circulation = watch(drive.circulation, inputs.circulation, charging, now_s)
     names_free = free_of(names, inputs.following, now_s)
@@ -149,19 +178,23 @@ def steer(
     oldest_s = now_s - balance.facts_max_age_s
     is_seen = all(one.plant.is_measured and facts[one.name].ac_s >= oldest_s for one in able)
     hunting = note(drive.hunting, inputs.hunting, inputs.wanted_w, now_s)
+    is_surging, large_s = False, None
     if is_gentle(hunting, now_s):
         told = shared(inputs.wanted_w, {one.name: one.share for one in able}, {})
         reason = f"hunting: told plainly for {hunting.gentle_until_s - now_s:.0f} s more"
-    elif 0.0 < inputs.step_s <= PERIOD_S_MAX and is_seen:
-        told, reason = _quick(drive, able, there, facts, motions, inputs, now_s)
+    elif 0.0 < inputs.step_s <= MODEL_PERIOD_S_MAX and is_seen:
+        told, reason, large_s = _quick(drive, able, there, facts, motions, answers, inputs, now_s)
+        is_surging = bool(reason)
     else:
         told, reason = shared(inputs.wanted_w, {one.name: one.share for one in able}, {}), ""
     if len(free) > 1 and inputs.facts:
         shares = {one.name: one.share for one in able}
         more = corrections_w(balance, shares, inputs.facts, inputs.shifts_w, now_s)
-        told = {name: told_w + more.get(name, 0.0) for name, told_w in told.items()}
-    # One that does not follow hears its plain part: it takes up its work as soon as it can.
-    told |= {name: inputs.wanted_w / len(names) for name in names if name not in free}
+        for name, more_w in more.items():
+            told[name] += more_w
+    if len(free) < len(names):
+        # One that does not follow hears its plain part: it takes up its work as soon as it can.
+        told |= {name: inputs.wanted_w / len(names) for name in names if name not in free}
     gains = {one.name: one.plant.gain_per_s for one in there}
     told, guarding = guarded(drive.circulation, circulation, told, charging, gains)
     return Told(
@@ -172,13 +205,19 @@ def steer(
         },
         {
             one.name: tell(
-                one.plant, motions[one.name], told[one.name], now_s, facts[one.name].asking
+                one.plant,
+                motions[one.name],
+                told[one.name],
+                now_s,
+                answers[one.name],
+                SURGE_S_MAX if is_surging else HOLD_S,
             )
             for one in there
         },
         circulation,
         hunting,
-        frozenset(told) if "surge" in reason else frozenset(),
+        frozenset(told) if is_surging else frozenset(),
+        large_s,
         "; ".join(text for text in (reason, guarding) if text),
     )
 
@@ -187,17 +226,32 @@ def charging_of(
     facts: Mapping[str, InverterFacts], now_s: float, max_age_s: float
 ) -> dict[str, float]:
     """What goes into each battery, of those where that is known and not old."""
-    return {
-        name: fact.charging_w
-        for name, fact in facts.items()
-        if fact.charging_w is not None and now_s - fact.read_s <= max_age_s
-    }
+    charging = {}
+    for name, fact in facts.items():
+        if now_s - fact.read_s <= max_age_s and (charging_w := fact.charging_w) is not None:
+            charging[name] = charging_w
+    return charging
 
 
 def _seen(one: Steered, motions: Mapping[str, Motion], fact: InverterFacts) -> Motion:
     """What it was told and did, with its AC power as read last."""
     motion = motions.get(one.name, STILL)
-    return motion if fact.ac_w is None else see(one.plant, motion, fact.ac_w, fact.ac_s)
+    if fact.ac_w is None or fact.ac_s == motion.ac_s:
+        return motion
+    learned = learn(one.plant, motion, fact.ac_w, fact.ac_s) if _is_free(fact) else motion.learned
+    motion = see(believed(one.plant, learned), motion, fact.ac_w, fact.ac_s)
+    return msgspec.structs.replace(motion, learned=learned)
+
+
+def _is_free(fact: InverterFacts) -> bool:
+    """Whether its battery is not at a limit: one that cannot follow teaches nothing."""
+    return min(room_w(fact, is_more=True), room_w(fact, is_more=False)) > LIMIT_W
+
+
+def _as_believed(one: Steered, motion: Motion) -> Steered:
+    """The same with what was learned of it."""
+    plant = believed(one.plant, motion.learned)
+    return one if plant is one.plant else Steered(one.name, one.share, plant)
 
 
 def _told(drive: DriveSettings, one: Steered, moves_w_per_s: float) -> float:
@@ -212,43 +266,57 @@ def _quick(
     there: Sequence[Steered],
     facts: Mapping[str, InverterFacts],
     motions: Mapping[str, Motion],
+    answers: Mapping[str, Answers],
     inputs: Inputs,
     now_s: float,
-) -> tuple[dict[str, float], str]:
-    """What each is told by the model of all of them, and what is out of the ordinary."""
+) -> tuple[dict[str, float], str, float | None]:
+    """What each is told by the model of all, what is out of the ordinary, and ``large_s``."""
     wanted_w = inputs.wanted_w
-    coming_w = sum(
-        under_way_w(one.plant, motions[one.name], now_s, facts[one.name].asking) for one in there
-    )
-    passes_w = sum(passing_w(one.plant, motions[one.name], now_s) for one in there)
+    coming_w = passes_w = recent_w = 0.0
+    for one in there:
+        plant, motion = one.plant, motions[one.name]
+        coming_w += under_way_w(plant, motion, now_s, answers[one.name])
+        passes_w += passing_w(plant, motion, now_s)
+        recent_w += recent(plant, motion, now_s)
     passes_w = passes_w if passes_w > 0.0 else drive.trust * passes_w
-    left_w = surer(wanted_w + passes_w, wanted_w + passes_w - coming_w)
-    recent_w = sum(recent(one.plant, motions[one.name], now_s) for one in there)
-    surge_w = surge_of(drive, left_w, coming_w, recent_w)
-    plain = shared(left_w * drive.plain_per_s, {one.name: one.share for one in able}, {})
+    left_w = surer(wanted_w + passes_w, wanted_w + passes_w - coming_w, drive.doubt)
+    large_s = None
+    if left_w + coming_w >= drive.inrush_w:
+        large_s = now_s if inputs.large_s is None else inputs.large_s
+    is_inrush = large_s is not None and now_s - large_s < drive.inrush_s
+    is_quick = inputs.step_s <= PERIOD_S_MAX
+    surge_w = surge_of(drive, left_w, coming_w, recent_w, is_inrush) if is_quick else 0.0
+    plain_w = min(left_w, drive.inrush_surge_w) if is_inrush else left_w
+    per_s = drive.plain_per_s if is_quick else drive.slow_per_s
+    moves_w_per_s = shared(plain_w * per_s, {one.name: one.share for one in able}, NO_ROOMS)
+    if not surge_w:
+        return {one.name: _told(drive, one, moves_w_per_s[one.name]) for one in able}, "", large_s
     rooms = {one.name: room_w(facts[one.name], surge_w > 0.0) for one in able}
     # Twice as slow is four times less of a step: it comes when the quick one has done most of it.
     weights = {one.name: one.share / (one.plant.dead_s + one.plant.lag_s) ** 2 for one in able}
     surges = shared(surge_w, weights, rooms)
     told = {}
     for one in able:
-        answers = heard(facts[one.name].asking, now_s, now_s + inputs.step_s)
-        heard_s = sum(for_s for _, for_s in answers) or inputs.step_s
-        told[one.name] = _told(drive, one, plain[one.name] + surges[one.name] / heard_s)
-    return told, f"surge of {surge_w:.0f} W" if surge_w else ""
+        to_come = heard(facts[one.name].asking, now_s, now_s + inputs.step_s)
+        heard_s = sum(for_s for _, for_s in to_come) or inputs.step_s
+        told[one.name] = _told(drive, one, moves_w_per_s[one.name] + surges[one.name] / heard_s)
+    return told, f"surge of {surge_w:.0f} W", large_s
 
 
-def surer(seen_w: float, left_w: float) -> float:
+def surer(seen_w: float, left_w: float, doubt: float) -> float:
     """What is to be done for sure, if what is under way may come sooner or later than thought.
 
     Args:
         seen_w: by what is seen alone.
         left_w: less what is under way.
+        doubt: part of what is under way beyond what is seen that is taken back.
     """
-    return left_w if seen_w * left_w >= 0.0 else min(seen_w, left_w, key=abs)
+    return left_w if seen_w * left_w >= 0.0 else doubt * left_w
 
 
-def surge_of(drive: DriveSettings, left_w: float, coming_w: float, recent_w: float) -> float:
+def surge_of(
+    drive: DriveSettings, left_w: float, coming_w: float, recent_w: float, is_inrush: bool = False
+) -> float:
     """What is set going at once, in W, plus = more export.
 
     Args:
@@ -256,14 +324,20 @@ def surge_of(drive: DriveSettings, left_w: float, coming_w: float, recent_w: flo
         left_w: what is still to be done.
         coming_w: what is under way.
         recent_w: what was set going so lately that it might not be seen yet.
+        is_inrush: whether it may be a motor's.
     """
     if left_w >= 0.0:
-        most_w = drive.surge_w if left_w + coming_w < drive.inrush_w else drive.inrush_surge_w
+        most_w = drive.inrush_surge_w if is_inrush else drive.surge_w
         asked_w = drive.import_part * max(0.0, left_w - drive.plain_w)
-        return min(asked_w, max(0.0, most_w - max(0.0, coming_w, recent_w)))
+        return _worth(min(asked_w, max(0.0, most_w - max(0.0, coming_w, recent_w))))
     asked_w = drive.export_part * max(0.0, -left_w - drive.plain_w)
     asked_w += drive.cancel_part * max(0.0, min(-left_w, coming_w))
-    return -min(asked_w, max(0.0, drive.surge_w - max(0.0, -coming_w, -recent_w)))
+    return -_worth(min(asked_w, max(0.0, drive.surge_w - max(0.0, -coming_w, -recent_w))))
+
+
+def _worth(surge_w: float) -> float:
+    """The same, or nothing when it is too small."""
+    return surge_w if surge_w >= SURGE_W_MIN else 0.0
 
 
 def room_w(fact: InverterFacts, is_more: bool) -> float:
@@ -283,6 +357,9 @@ def shared(
 
     What has no room anywhere goes by weight all the same: rooms are measured late.
     """
+    sum_of = sum(weights.values())
+    if not rooms and sum_of:
+        return {name: total_w * weight / sum_of for name, weight in weights.items()}
     parts = dict.fromkeys(weights, 0.0)
     left_w, names = abs(total_w), [name for name, weight in weights.items() if weight > 0.0]
     while names and left_w > 1.0:
@@ -306,10 +383,12 @@ def reserve_w(drive: DriveSettings, facts: Mapping[str, InverterFacts]) -> float
     Only while a battery is nearly full and the sun gives more than the house uses: what goes out
     then would have had to go out later.
     """
+    low_pct, high_pct = drive.full_pct
+    fullest_pct = max([fact.soc_pct for fact in facts.values()], default=0.0)
+    if fullest_pct <= low_pct:
+        return 0.0
     charging = [fact.charging_w for fact in facts.values() if fact.charging_w is not None]
     if not charging or sum(charging) < 2.0 * drive.reserve_w:
         return 0.0
-    low_pct, high_pct = drive.full_pct
-    fullest_pct = max(fact.soc_pct for fact in facts.values())
     part = (fullest_pct - low_pct) / (high_pct - low_pct)
     return drive.reserve_w * min(max(part, 0.0), 1.0)

@@ -26,6 +26,8 @@ from grug.runtime.clock import WallClock
 from grug.runtime.feed import Feed
 from grug.runtime.supervisor import Part
 from grug.sim.actors import SimActors
+from grug.sim.answering import true_answer
+from grug.sim.line import wire_character_s
 from grug.sim.scenarios import SCENARIOS, Scenario
 from grug.sim.seeded import run_seeded
 from grug.sim.wiring import SimulatedHouse
@@ -39,18 +41,23 @@ EXPIRY_S = 1.0
 START_S = 20.0
 MINUTES = 4.0
 WHO = "identify-plant"
+ANSWER_BYTES = 135
+"""Of the Acrel's one reply of 65 words."""
 
 
 def identify(name: str, seed: int, minutes: float) -> int:
     """Print what was found; exit status 1 when nothing can be proposed for some inverter."""
     scenario = next(each for each in SCENARIOS if each.name.replace(" ", "-") == name)
-    fits = fits_of(evaluation_house(), scenario, seed, minutes)
+    config = evaluation_house()
+    fits = fits_of(config, scenario, seed, minutes)
+    truths = truths_of(config, scenario)
     sys.stdout.write(
-        f"{'inverter':<12}{'gain/s':>8}{'dead s':>8}{'lag s':>8}{'explained':>11}"
-        f"{'phase left':>12}{'gain left':>11}\n"
+        f"{'inverter':<12}{'gain/s':>8}{'(true)':>8}{'dead s':>8}{'lag s':>8}"
+        f"{'both s':>8}{'(true)':>8}"
+        f"{'explained':>11}{'phase left':>12}{'gain left':>11}\n"
     )
     for inverter, found in fits.items():
-        sys.stdout.write(_row(inverter, found))
+        sys.stdout.write(_row(inverter, found, truths[inverter]))
     sys.stdout.write("\nfor house.toml:\n")
     for inverter, found in fits.items():
         if not found.problem:
@@ -62,15 +69,27 @@ def identify(name: str, seed: int, minutes: float) -> int:
     return 1 if any(found.problem for found in fits.values()) else 0
 
 
-def _row(name: str, found: Fit) -> str:
+def _row(name: str, found: Fit, truth: tuple[float, float]) -> str:
     if found.problem:
         return f"{name:<12}nothing to propose: {found.problem}\n"
     plant = found.plant
     phase_deg, times = margin(plant, DriveSettings().plain_per_s)
     return (
-        f"{name:<12}{plant.gain_per_s:>8.2f}{plant.dead_s:>8.2f}{plant.lag_s:>8.2f}"
+        f"{name:<12}{plant.gain_per_s:>8.2f}{truth[0]:>8.2f}{plant.dead_s:>8.2f}{plant.lag_s:>8.2f}"
+        f"{plant.dead_s + plant.lag_s:>8.2f}{truth[1]:>8.2f}"
         f"{100.0 * found.explained:>9.0f} %{phase_deg:>8.0f} deg{times:>9.1f} x\n"
     )
+
+
+def truths_of(config: HouseConfig, scenario: Scenario) -> dict[str, tuple[float, float]]:
+    """By inverter: gain and delay as they are, of the same way of an answer that is measured."""
+    setup = scenario.setup(1.0)
+    truths = {}
+    for (name, inverter), each in zip(config.inverter.items(), setup.inverters, strict=True):
+        line = config.line[config.fakemeter[inverter.fakemeter].line]
+        wire_s = ANSWER_BYTES * wire_character_s(line.baudrate, line.framing)
+        truths[name] = true_answer(each, setup.step_s, wire_s)
+    return truths
 
 
 def with_plants(config: HouseConfig, fits: dict[str, Fit]) -> HouseConfig:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from grug.control.plant import (
+    GAIN_FACTORS,
     HOLD_S_MAX,
     STILL,
+    UNTAUGHT,
     Asking,
     Motion,
     Plant,
+    answers_of,
+    believed,
+    done,
     heard,
+    learn,
     passing_w,
     see,
     tell,
@@ -20,6 +27,8 @@ from grug.control.plant import (
 )
 
 PLANT = Plant(gain_per_s=0.5, dead_s=0.6, lag_s=0.1, passing_s=1.5)
+STEPS_WS = ((0.0, 1500.0), (8.0, -1800.0), (16.0, 1600.0), (24.0, -1400.0))
+"""(time, W s told at once) of four steps of a load."""
 
 
 def told(*powers_w: float, asking: Asking | None = None) -> tuple[Motion, float]:
@@ -27,21 +36,23 @@ def told(*powers_w: float, asking: Asking | None = None) -> tuple[Motion, float]
     motion, now_s = STILL, 0.0
     for index, power_w in enumerate(powers_w):
         now_s = 0.2 * index
-        motion = tell(PLANT, motion, power_w, now_s, asking)
+        motion = tell(PLANT, motion, power_w, now_s, answers_of(motion, now_s, asking))
     return motion, now_s
 
 
 def test_what_was_told_is_under_way_until_the_dead_time_and_the_lag_are_over() -> None:
     motion, now_s = told(1000.0, 0.0)
-    assert under_way_w(PLANT, motion, now_s, None) == pytest.approx(100.0)
-    assert under_way_w(PLANT, motion, 0.69, None) == pytest.approx(100.0)
-    assert under_way_w(PLANT, motion, 1.5, None) < 1.0
+    assert under_way_w(PLANT, motion, now_s, answers_of(motion, now_s, None)) == pytest.approx(
+        100.0
+    )
+    assert under_way_w(PLANT, motion, 0.69, answers_of(motion, 0.69, None)) == pytest.approx(100.0)
+    assert under_way_w(PLANT, motion, 1.5, answers_of(motion, 1.5, None)) < 1.0
 
 
 def test_what_is_told_just_now_counts_for_no_longer_than_it_is_heard() -> None:
     motion, _ = told(1000.0)
-    assert under_way_w(PLANT, motion, 0.4, None) == pytest.approx(200.0)
-    assert under_way_w(PLANT, motion, 0.55, None) == pytest.approx(
+    assert under_way_w(PLANT, motion, 0.4, answers_of(motion, 0.4, None)) == pytest.approx(200.0)
+    assert under_way_w(PLANT, motion, 0.55, answers_of(motion, 0.55, None)) == pytest.approx(
         0.5 * HOLD_S_MAX * 1000.0, rel=0.1
     )
 
@@ -90,3 +101,53 @@ def test_the_same_reading_twice_changes_nothing() -> None:
 def test_no_more_is_remembered_than_is_needed(powers_w: list[float]) -> None:
     motion, _ = told(*powers_w, asking=None)
     assert len(motion.moves) <= 20
+
+
+def taught(true: Plant, sun_w: float = 0.0) -> Motion:
+    """What is known after four steps of a load, of an inverter that is not as it was measured.
+
+    Args:
+        true: as it is.
+        sun_w: what the sun does to its AC port between the moves.
+    """
+    motion = msgspec.structs.replace(STILL, moves=STEPS_WS)
+    for step in range(70):
+        now_s = 0.5 * step
+        ac_w = true.gain_per_s * sum(ws * done(true, now_s - at_s) for at_s, ws in STEPS_WS)
+        if 3.0 < now_s % 8.0 < 6.0:
+            ac_w += sun_w
+        learned = learn(PLANT, motion, ac_w, now_s)
+        motion = msgspec.structs.replace(motion, ac_w=ac_w, ac_s=now_s, learned=learned)
+    return motion
+
+
+@pytest.mark.parametrize("gain", [1.0, 1.5, 2.0])
+@pytest.mark.parametrize("dead", [0.5, 1.0, 2.0])
+def test_gain_and_dead_time_are_learned_from_a_few_steps(gain: float, dead: float) -> None:
+    true = Plant(gain * PLANT.gain_per_s, dead * PLANT.dead_s, PLANT.lag_s)
+    found = believed(PLANT, taught(true).learned)
+    assert found.gain_per_s == pytest.approx(true.gain_per_s, rel=0.2)
+    assert found.dead_s == pytest.approx(true.dead_s, rel=0.45)
+
+
+def test_what_was_measured_is_believed_while_nothing_speaks_against_it() -> None:
+    assert believed(PLANT, UNTAUGHT) is PLANT
+    found = believed(PLANT, taught(PLANT).learned)
+    assert (found.gain_per_s, found.dead_s) == (PLANT.gain_per_s, PLANT.dead_s)
+
+
+def test_the_sun_teaches_nothing() -> None:
+    for sun_w in (-1500.0, 1500.0):
+        found = believed(PLANT, taught(PLANT, sun_w).learned)
+        assert (found.gain_per_s, found.dead_s) == (PLANT.gain_per_s, PLANT.dead_s)
+
+
+@given(st.lists(st.floats(-6000, 6000), max_size=30))
+def test_what_is_learned_stays_within_bounds_whatever_an_ac_port_does(
+    powers_w: list[float],
+) -> None:
+    motion = msgspec.structs.replace(STILL, moves=STEPS_WS)
+    for step, ac_w in enumerate(powers_w):
+        learned = learn(PLANT, motion, ac_w, 0.5 * step)
+        motion = msgspec.structs.replace(motion, ac_w=ac_w, ac_s=0.5 * step, learned=learned)
+        assert GAIN_FACTORS[0] <= learned.gain <= GAIN_FACTORS[1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,6 +23,7 @@ from grug.control.steering import (
     room_w,
     shared,
     steer,
+    surer,
     surge_of,
 )
 
@@ -61,10 +63,21 @@ def test_where_it_is_not_seen_what_inverters_do_they_are_told_the_plain_power() 
         DRIVE,
         BALANCE,
         PAIR,
-        Inputs(2000.0, {"a": fact(), "b": fact()}, {}, {}, {}, NONE, QUIET, 1.0),
+        Inputs(2000.0, {"a": fact(), "b": fact()}, {}, {}, {}, NONE, QUIET, 2.0),
         0.0,
     )
     assert dict(old.told_w) == {"a": 1000.0, "b": 1000.0}
+
+
+def test_readings_once_a_second_tell_no_surge_and_nothing_twice() -> None:
+    facts = {"a": fact(), "b": fact()}
+    inputs = Inputs(2000.0, facts, {}, {}, {}, NONE, QUIET, 1.0)
+    first = steer(DRIVE, BALANCE, PAIR, inputs, 0.0)
+    assert not first.surging
+    assert sum(first.told_w.values()) == pytest.approx(2000.0 * DRIVE.slow_per_s / 0.45)
+    inputs = msgspec.structs.replace(inputs, wanted_w=1950.0, motions=first.motions)
+    second = steer(DRIVE, BALANCE, PAIR, inputs, 1.0)
+    assert sum(second.told_w.values()) < 0.7 * sum(first.told_w.values())
 
 
 def test_an_inverter_that_was_not_measured_makes_all_be_told_the_plain_power() -> None:
@@ -86,8 +99,29 @@ def test_a_surge_is_bounded_and_never_the_wrong_way(
 
 def test_an_import_is_answered_sooner_than_an_export_and_an_inrush_hardly() -> None:
     assert surge_of(DRIVE, 1500.0, 0.0, 0.0) > 2 * -surge_of(DRIVE, -1500.0, 0.0, 0.0) > 0.0
-    assert surge_of(DRIVE, 4000.0, 0.0, 0.0) < surge_of(DRIVE, 2000.0, 0.0, 0.0)
+    inrush_w = surge_of(DRIVE, 4000.0, 0.0, 0.0, is_inrush=True)
+    assert inrush_w < surge_of(DRIVE, 2000.0, 0.0, 0.0)
     assert surge_of(DRIVE, 200.0, 0.0, 0.0) == surge_of(DRIVE, -200.0, 0.0, 0.0) == 0.0
+
+
+def test_a_motors_inrush_is_hardly_answered_and_a_large_load_soon_is() -> None:
+    facts = {"a": fact(), "b": fact()}
+    inputs = Inputs(4000.0, facts, {}, {}, {}, NONE, QUIET, 0.2)
+    told = []
+    for step in range(6):
+        found = steer(DRIVE, BALANCE, PAIR, inputs, 0.2 * step)
+        told.append(sum(found.told_w.values()))
+        inputs = msgspec.structs.replace(inputs, motions=found.motions, large_s=found.large_s)
+    begun_w = 0.2 * 0.45 * sum(told[:3])
+    assert begun_w < 900.0, "a motor takes this for 0.4 s"
+    assert max(told[4:]) > 2 * max(told[1:3])
+
+
+def test_what_is_under_way_beyond_what_is_seen_is_taken_back() -> None:
+    assert surer(600.0, -900.0, 0.5) == -450.0
+    assert surer(600.0, 300.0, 0.5) == 300.0
+    assert surer(-600.0, 200.0, 0.5) == 100.0
+    assert surge_of(DRIVE, 310.0, 0.0, 0.0) == 0.0, "the plain part does so little"
 
 
 @given(
