@@ -188,7 +188,7 @@ class _Dispatcher:
 
     async def _command(self, plan: Plan) -> None:
         """Write what is due; after a failed step the inverter is given back."""
-        before, now_s = self._state, trio.current_time()
+        before = self._state
         if before.phase is not Phase.ACTIVE or plan.power_w != before.power_w:
             self._doubt(before._replace(power_w=plan.power_w), self._longest_s, plan.reason)
         self._may_hold = True
@@ -204,8 +204,9 @@ class _Dispatcher:
             self._fail(reply.reason)
             await self._release(Plan(Act.RELEASE, 0.0, "it does not do as told"), is_cure=True)
             return
-        armed_s = before.armed_s if plan.act is Act.MOVE else now_s
-        state = DispatchState(Phase.ACTIVE, plan.power_w, armed_s, trio.current_time())
+        done_s = trio.current_time()  # From the answer on, so that a replay keeps the same pace.
+        armed_s = before.armed_s if plan.act is Act.MOVE else done_s
+        state = DispatchState(Phase.ACTIVE, plan.power_w, armed_s, done_s)
         self._last_note = ""
         self._know(state, plan.reason)
 
