@@ -42,6 +42,7 @@ from grug.planner.waiting import (
     WaitingRead,
     WaitingWrite,
     WriteJob,
+    clearing,
     code_of,
     expiry_s,
     fail_read,
@@ -63,10 +64,6 @@ WRITE_CHARACTERS = 8
 GATEWAY_CODES = (10, 11)
 """Gateway path unavailable, gateway target device failed to respond: it is the gateway that speaks,
 and the unit is silent. Source: as above."""
-
-HOLD_S_MAX = 0.5
-"""How long the line is held free in a row for a request that is expected: what is long compared
-with the times between requests gets its turn after this."""
 
 USUAL_TRAITS = UnitTraits()
 """Of units that nobody has told of."""
@@ -94,8 +91,6 @@ class BusQueue:
         self._reads: list[WaitingRead] = []
         self._writes: list[WaitingWrite] = []
         self._foresight = Foresight()
-        self._held_s = math.inf
-        """Since when the line is held free for a request that is expected."""
         self._order = 0
         self._down_cause: str | None = "not open yet"
         self._transactions = 0
@@ -181,19 +176,8 @@ class BusQueue:
         or dropped on the way.
         """
         self.wake_s = math.inf
-        if self._writes:
-            self._writes = [write for write in self._writes if self._is_live_write(write, now_s)]
-            for at, write in enumerate(self._writes):
-                unit = write.unit
-                if unit.ready_s <= now_s:
-                    function = write.function(now_s)
-                    if unit.may_mistake(look_of(write, function), now_s):
-                        return self._clearing(write, now_s)
-                    if not function:
-                        return ReadJob(unit, Transaction(write.span, ()), base_of=write)
-                    del self._writes[at]
-                    return WriteJob(write, function)
-                self.wake_s = min(self.wake_s, write.unit.ready_s, expiry_s(write.request))
+        if self._writes and (job := self._pick_write(now_s)) is not None:
+            return job
         if not self._reads:
             return None
         self._reads = [read for read in self._reads if is_live_read(read, now_s)]
@@ -206,21 +190,41 @@ class BusQueue:
                 self.wake_s = min(self.wake_s, overruns_s, expiry_s(read.request))
             elif urgent is None or goes_before(read, urgent, now_s):
                 urgent = read
-        if urgent is None:
-            return None
+        return None if urgent is None else self._job_for(urgent, now_s)
+
+    def _pick_write(self, now_s: float) -> Job | None:
+        """The oldest write that may go now, or the read that has to go before it."""
+        self._writes = [write for write in self._writes if self._is_live_write(write, now_s)]
+        for at, write in enumerate(self._writes):
+            unit = write.unit
+            if unit.ready_s <= now_s:
+                function = write.function(now_s)
+                if unit.may_mistake(look_of(write, function), now_s):
+                    return clearing(write, now_s)
+                if not function:
+                    return ReadJob(unit, Transaction(write.span, ()), base_of=write)
+                del self._writes[at]
+                return WriteJob(write, function)
+            self.wake_s = min(self.wake_s, write.unit.ready_s, expiry_s(write.request))
+        return None
+
+    def _job_for(self, urgent: WaitingRead, now_s: float) -> Job | None:
+        """What to read now for the most urgent read; None when it had better wait."""
         try:
             transaction = self._transaction_for(urgent)
         except LocalProtocolError:
             self._fail_snapshots(urgent.unit, now_s)
             return self.pick(now_s)
-        if urgent.request.priority >= Priority.BACKGROUND and self._holds(
-            urgent, transaction, now_s
-        ):
-            return None
         unit = urgent.unit
+        if urgent.request.priority >= Priority.BACKGROUND and not unit.is_offline:
+            read_s = unit.read_s(transaction.span)
+            held_until_s = self._foresight.held_until_s(urgent.request, read_s, now_s)
+            if held_until_s > now_s:
+                self.wake_s = min(self.wake_s, held_until_s)
+                return None
         first = unit.identity_read
         if unit.has_late and unit.may_mistake(look_of_read((first or transaction).span), now_s):
-            job = self._clearing(urgent, now_s, transaction.span)
+            job = clearing(urgent, now_s, transaction.span)
         elif first is not None:
             job = ReadJob(unit, first, transaction.span, is_for_identity=True)
         else:
@@ -239,37 +243,6 @@ class BusQueue:
         if not timeout_s:
             self.wake_s = min(self.wake_s, next_s + LATE_S_MAX)
         return timeout_s
-
-    def _holds(self, read: WaitingRead, transaction: Transaction, now_s: float) -> bool:
-        """Whether what nobody is in a hurry for has to wait, since it would delay what is expected.
-
-        It waits for HOLD_S_MAX at most, and not at all where it is worth nothing after that.
-        """
-        next_s = self._foresight.next_s(read.request.priority - 1, now_s)
-        self._held_s = min(self._held_s, now_s)
-        until_s = self._held_s + HOLD_S_MAX
-        if (
-            now_s + read.unit.read_s(transaction.span) <= next_s
-            or now_s >= until_s
-            or read.request.deadline_s <= until_s
-        ):
-            self._held_s = math.inf
-            return False
-        self.wake_s = min(self.wake_s, next_s + LATE_S_MAX, until_s)
-        return True
-
-    @staticmethod
-    def _clearing(
-        waiting: WaitingRead | WaitingWrite, now_s: float, span: Span | None = None
-    ) -> ReadJob:
-        unit = waiting.unit
-        if isinstance(waiting, WaitingWrite):
-            request = waiting.request
-            distinct = unit.distinct_read(request.table, request.address, now_s)
-            return ReadJob(unit, Transaction(distinct, ()), waiting)
-        assert span is not None, "a read is blocked with a span"
-        distinct = unit.distinct_read(span.table, span.address, now_s)
-        return ReadJob(unit, Transaction(distinct, ()), span)
 
     def _transaction_for(self, urgent: WaitingRead) -> Transaction:
         """The first transaction of the unit's plan that serves the most urgent read."""

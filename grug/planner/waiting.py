@@ -248,6 +248,20 @@ def look_of(write: WaitingWrite, function: int) -> Look:
     return look_of_write(write.request, function) if function else look_of_read(write.span)
 
 
+def clearing(
+    waiting: WaitingRead | WaitingWrite, now_s: float, span: Span | None = None
+) -> ReadJob:
+    """The read that the unit must answer before what waits: see ``ReadJob.blocked``."""
+    unit = waiting.unit
+    if isinstance(waiting, WaitingWrite):
+        request = waiting.request
+        distinct = unit.distinct_read(request.table, request.address, now_s)
+        return ReadJob(unit, Transaction(distinct, ()), waiting)
+    assert span is not None, "a read is blocked with a span"
+    distinct = unit.distinct_read(span.table, span.address, now_s)
+    return ReadJob(unit, Transaction(distinct, ()), span)
+
+
 def goes_before(read: WaitingRead, other: WaitingRead, now_s: float) -> bool:
     """Whether a read goes on the wire before another one."""
     if read.unit.is_offline or other.unit.is_offline:

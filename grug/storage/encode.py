@@ -21,7 +21,7 @@ from operator import itemgetter, sub
 from typing import Any, NamedTuple
 
 from grug.model import Value
-from grug.storage.block import HEAD, Poll, pack_planes
+from grug.storage.block import HEAD, SECOND_LAYOUT, Poll, pack_planes, series_steps
 from grug.storage.kinds import EXPONENT_MAX, POWERS, integers_of
 
 Column = tuple[Value, ...]
@@ -134,7 +134,8 @@ class _Layout:
         poll_of = [index for index, poll in enumerate(polls) for _ in poll.ids]
         self._poll_of = [*range(len(polls)), *[poll_of[i] for i in order]]
         self._as_stored = _picker(sorted(range(len(order)), key=order.__getitem__))
-        self._series = pack_planes(self.ids, "I", 4) + pack_planes(poll_of, "H", 2)
+        sizes = [len(poll.ids) for poll in polls]
+        self._series = pack_planes(sizes, "H", 2) + pack_planes(series_steps(self.ids), "I", 4)
         self._kinds = bytes([max(kind, 0) for kind in own])
 
     def encode(self, columns: Sequence[Column]) -> bytes:
@@ -152,7 +153,7 @@ class _Layout:
         base = min(firsts[:times])
         return b"".join(
             (
-                HEAD.pack(sum(counts[times:]), times, len(self.ids), base),
+                HEAD.pack(sum(counts[times:]), times | SECOND_LAYOUT, len(self.ids), base),
                 pack_planes(rows, "I", 4),
                 pack_planes([first - base for first in firsts[:times]], "I", 4),
                 bytes(widths[:times]),

@@ -149,7 +149,7 @@ def counts_of(message: Message) -> tuple[str, tuple[str, ...], tuple[float, ...]
             fields, prefix = _LINE_FIELDS, f"line/{message.line}"
         case _:
             return None
-    return prefix, fields, tuple([getattr(message, field) for field in fields])
+    return prefix, fields, tuple([_as_kept(field, getattr(message, field)) for field in fields])
 
 
 def _known(message: Message, fields: tuple[str, ...]) -> tuple[str, ...]:
@@ -162,6 +162,23 @@ _FAKEMETER_FIELDS = (
 )
 _BELIEF_FIELDS = ("scale", "offset_w", "lag_s", "fit", "reports")
 _LINE_FIELDS = ("utilisation_pct", "transactions", "failures", "waiting")
+_DECIMALS = {
+    "queries_per_s": 2,
+    "age_s": 3,
+    "latency_p50_ms": 3,
+    "latency_p99_ms": 3,
+    "scale": 4,
+    "offset_w": 1,
+    "lag_s": 3,
+    "fit": 4,
+    "utilisation_pct": 2,
+}
+"""As many as mean something. All digits of a computed number take 8 bytes each time."""
+
+
+def _as_kept(field: str, number: float) -> float:
+    decimals = _DECIMALS.get(field)
+    return number if decimals is None else round(number, decimals)
 
 
 def _request_text(request: WriteRegisters) -> str:

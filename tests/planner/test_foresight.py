@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from grug.errors import NoReplyError
 from grug.messages import ReadFailed, ReadRegisters, RegistersRead
 from grug.model import FailureKind, Priority, Span, Table
-from grug.planner.foresight import EXPECTED_MAX, LATE_S_MAX, Foresight
-from grug.planner.queue import HOLD_S_MAX, BusQueue, ReadJob
+from grug.planner.foresight import EXPECTED_MAX, HOLD_S_MAX, LATE_S_MAX, Foresight
+from grug.planner.queue import BusQueue, ReadJob
 from grug.planner.traits import UnitTraits, WireTiming
 from grug.planner.units import PROBE_OVERRUN_S, PROBE_TIMEOUT_S_MIN
 
@@ -117,6 +117,14 @@ def test_a_probe_is_over_before_the_next_tick(free_s: float) -> None:
     job = house.pick(now_s)
     assert job.unit.unit_id == 9
     assert job.timeout_s == pytest.approx(free_s)
+
+
+def test_a_probe_for_somebody_in_no_hurry_need_only_fit() -> None:
+    house = House()
+    now_s = house.due_s
+    house.tick(now_s, now_s + WIRE_S + 0.1)
+    house.ask(9, now_s, math.inf, Priority.BACKGROUND)
+    assert house.pick(now_s).timeout_s == pytest.approx(0.1)
 
 
 def test_a_probe_that_has_no_time_waits_for_the_tick_and_is_sent_after_it() -> None:

@@ -8,6 +8,7 @@ import struct
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from old_blocks import FIRST_LAYOUT
 
 from grug.storage.block import Poll, decode_samples
 from grug.storage.encode import SampleEncoder
@@ -103,7 +104,7 @@ def one_column(*values: float) -> Poll:
 
 def kind_of(payload: bytes) -> int:
     """Of a payload with a single column: it stands behind what is said of times and series."""
-    return payload[20 + 9 + 6]
+    return payload[20 + 9 + 2 + 4]
 
 
 @pytest.mark.parametrize(
@@ -155,18 +156,6 @@ def test_minus_zero_becomes_zero() -> None:
     assert math.copysign(1.0, column.values()[0]) == 1.0
 
 
-EARLIER = bytes.fromhex(
-    "3a0000000300000008000000ff67e5cf8b0100000c0301000000000000000000030600000000000000000000"
-    "020400000102030708092c0000000000000001000000000000000000000000000000000000000001010102000"
-    "000000000000001000201400700000102000408040100022d8980008701d60900139600d600ff00000098001200"
-    "ff00000000000000ff00000000000000ff00000000000000ff00000000f80000ff000000007f0000ff474947494848"
-    "484649474a0101010101010101010101eb5091ba81cb0000fc05f20710f80aeefcff079dc19a326205252b7ce9"
-    "0803f40ffbfc04f90f00ec07e5e5e5e5e5e5e5e5e5e5e52e2e2e2e2e2e2e2e2e2e2e8b8b8b8b8b8b8b8b8b8b8b"
-    "000000000000000000000000550055005500550055005500ddc0ff79408c16412afc0600ff"
-)
-"""Written column by column, as the first version of this encoder did, from ``later``."""
-
-
 def later() -> list[Poll]:
     meter, odd, one = Poll((0, 1, 2, 3)), Poll((7, 8, 9)), Poll((300,))
     late_ms = (2, 1, 2, 1, 2, 2, 2, 2, 0, 1, 0, 2)
@@ -183,11 +172,19 @@ def later() -> list[Poll]:
     return [meter, odd, one]
 
 
-def test_blocks_of_earlier_versions_are_read_and_still_written_byte_by_byte() -> None:
-    columns = {column.series: column for column in decode_samples(EARLIER)}
+@pytest.mark.parametrize("payload", [FIRST_LAYOUT, SampleEncoder().encode(later())])
+def test_both_layouts_are_read(payload: bytes) -> None:
+    columns = {column.series: column for column in decode_samples(payload)}
     for poll in later():
         for index, series in enumerate(poll.ids):
             assert columns[series].times == poll.times
             values = [float(row[index]) for row in poll.rows]
             assert all(map(same, columns[series].values(), values))
-    assert SampleEncoder().encode(later()) == EARLIER
+
+
+def test_only_what_says_which_series_are_there_differs_between_layouts() -> None:
+    payload = SampleEncoder().encode(later())
+    polls, series = 3, 8
+    before = 20 + 9 * polls
+    assert payload[:before][12:] == FIRST_LAYOUT[:before][12:]
+    assert payload[before + 2 * polls + 4 * series :] == FIRST_LAYOUT[before + 6 * series :]
