@@ -20,6 +20,7 @@ from grug.messages import (
     DispatchChanged,
     FakeMeterChanged,
     FakeMeterCounted,
+    GateAnswered,
     Lagged,
     LineChanged,
     LineCounted,
@@ -87,6 +88,7 @@ LOGGED_KINDS = (
     WriteFailed,
     WriteRecorded,
     DispatchChanged,
+    GateAnswered,
     FakeMeterCounted,
     FakeMeterChanged,
     BeliefEstimated,
@@ -101,7 +103,15 @@ LOGGED_KINDS = (
 )
 """Messages that the log wants; ``Readings`` first, since nearly all are."""
 
-JOURNAL_KINDS = (RunStarted, RunStopping, ReadingsMissing, SetOffset, UnitChanged)
+JOURNAL_KINDS = (
+    RunStarted,
+    RunStopping,
+    ReadingsMissing,
+    SetOffset,
+    UnitChanged,
+    DispatchChanged,
+    GateAnswered,
+)
 """What controllers are told besides readings: the journal has every one, word for word."""
 
 
@@ -267,6 +277,7 @@ _TIMES: dict[type[Message], str] = {
     WriteFailed: "failed_s",
     WriteRecorded: "recorded_s",
     DispatchChanged: "changed_s",
+    GateAnswered: "answered_s",
     FakeMeterCounted: "counted_s",
     FakeMeterChanged: "changed_s",
     BeliefEstimated: "estimated_s",
