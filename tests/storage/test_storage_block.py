@@ -139,7 +139,11 @@ def test_smallest_kind_that_is_exact_is_taken(values: tuple[float, ...], kind: i
 def test_a_kind_stays_while_it_fits_and_floats_become_decimals_again() -> None:
     encoder = SampleEncoder()
     blocks = [(1, 2), (0.25, 1), (1, 2), (math.nan, 1.0), (0.5, 1)]
-    kinds = [kind_of(encoder.encode([one_column(*values)])) for values in blocks]
+    poll, kinds = Poll((0,)), []
+    for values in blocks:
+        made = one_column(*values)
+        poll.times, poll.rows = made.times, made.rows
+        kinds.append(kind_of(encoder.encode([poll])))
     assert kinds == [0, 2, 2, FLOAT64, 1]
 
 
