@@ -148,6 +148,8 @@ class SetRegisters(Message, frozen=True):
     """Whether later readings are compared with it."""
     safe: tuple[tuple[str, Value], ...] = ()
     """Sent when a step fails after another was sent: leaves the device in a safe state."""
+    is_taped: bool = False
+    """The answer is recorded: whoever asks decides by it, and a replay runs it again."""
 
 
 class GetRegisters(Message, frozen=True):
@@ -160,6 +162,8 @@ class GetRegisters(Message, frozen=True):
     names: tuple[str, ...]
     deadline_s: float
     who: str
+    is_taped: bool = False
+    """See ``SetRegisters``."""
 
 
 class RegistersGot(Message, frozen=True):
@@ -207,6 +211,26 @@ class RegistersSet(Message, frozen=True):
 
 
 # Published on the feed
+
+
+class GateAnswered(Message, frozen=True):
+    """Gate -> recorder: what a controller was answered that asked for registers or wrote some."""
+
+    who: str
+    device: str
+    names: tuple[str, ...]
+    values: tuple[Value | None, ...]
+    """What they hold, or what was to be written."""
+    reason: str
+    """Of the answer."""
+    answered_s: float
+    is_write: bool = False
+    why: str = ""
+    """Of a write."""
+    is_sent: bool = False
+    """Of a write: whether anything of it may have been sent."""
+    has_records: bool = True
+    """Of a write: whether it is known what became of each register."""
 
 
 class Readings(Message, frozen=True):

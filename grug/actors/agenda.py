@@ -23,12 +23,26 @@ LOOK_S = 20.0
 """The wall clock may be set at any time; this is how long it may take to be noticed."""
 
 
+class AgendaMemory:
+    """What must outlive a crash: who was asked for, so that it can be ended early."""
+
+    def __init__(self) -> None:
+        """Nothing was asked for yet."""
+        self.was_set = False
+        """Whether the clock was ever to be believed."""
+        self.held: Mapping[str, float] = {}
+        """By entry: until when it was asked for, monotonic."""
+        self.over: set[str] = set()
+        """Entries that were said to be over."""
+
+
 async def run(
     feed: Feed,
     *,
     entries: Sequence[Entry],
     wall_now: Callable[[], dt.datetime],
     is_clock_set: Callable[[], bool],
+    memory: AgendaMemory | None = None,
 ) -> None:
     """Look at the clock until cancelled.
 
@@ -37,38 +51,30 @@ async def run(
         entries: the schedule.
         wall_now: the local time, with its zone.
         is_clock_set: whether that can be believed; nothing is asked for before it can.
+        memory: what an earlier start of the actor has asked for.
     """
-    keeper = _Keeper(feed, entries)
-    was_set = False
+    memory = memory or AgendaMemory()
     while True:
         wait_s = LOOK_S
         # Once it was, it is only a little wrong, however long the time service is away.
-        was_set = was_set or is_clock_set()
-        if was_set:
+        memory.was_set = memory.was_set or is_clock_set()
+        if memory.was_set:
             now = wall_now()
-            keeper.look(now, trio.current_time())
+            _look(feed, entries, memory, now)
             wait_s = next_change_s(entries, now, LOOK_S)
         # A millisecond late rather than early: at the moment itself the entry holds.
         await trio.sleep(wait_s + 1e-3)
 
 
-class _Keeper:
-    """What was asked for, and what was said to be over."""
-
-    def __init__(self, feed: Feed, entries: Sequence[Entry]) -> None:
-        self._feed = feed
-        self._entries = entries
-        self._held: Mapping[str, float] = {}
-        self._over: set[str] = set()
-
-    def look(self, now: dt.datetime, now_s: float) -> None:
-        """Ask for what holds from now on."""
-        done = step(self._entries, self._held, now, now_s)
-        self._held = done.held
-        for wish in done.wishes:
-            self._feed.publish(wish)
-        for entry in self._entries:
-            if entry.name not in self._over and is_over(entry, now):
-                self._over.add(entry.name)
-                text = f"{entry.name} ended on {entry.last}: it asks for nothing"
-                self._feed.publish(Noted(NAME, text, now_s))
+def _look(feed: Feed, entries: Sequence[Entry], memory: AgendaMemory, now: dt.datetime) -> None:
+    """Ask for what holds from now on."""
+    now_s = trio.current_time()
+    done = step(entries, memory.held, now, now_s)
+    for wish in done.wishes:
+        feed.publish(wish)
+    memory.held = done.held
+    for entry in entries:
+        if entry.name not in memory.over and is_over(entry, now):
+            memory.over.add(entry.name)
+            text = f"{entry.name} ended on {entry.last}: it asks for nothing"
+            feed.publish(Noted(NAME, text, now_s))

@@ -56,6 +56,8 @@ OFFSET = "offset"
 """Name of the controller whose decisions are obeyed."""
 LOOK_S = 1.0
 PATIENCE_S = 5.0
+LAST_WORD_S = 0.01
+"""At the end the offset controller has its say before us: in that order a replay has it, too."""
 STOP_S_MAX = 2.8
 """A start that is under way takes two seconds, and giving back half of one."""
 
@@ -71,9 +73,10 @@ async def run(
     """Follow the offset until ``stopping``."""
     dispatcher = _Dispatcher(writes, questions, feed, settings)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(dispatcher.follow)
+        nursery.start_soon(dispatcher.follow, stopping)
         await stopping.wait()
         nursery.cancel_scope.cancel()
+    await trio.sleep(LAST_WORD_S)
     with trio.move_on_after(STOP_S_MAX):
         await dispatcher.let_go()
 
@@ -99,12 +102,12 @@ class _Dispatcher:
         """Whether its registers may say anything; known only when they were seen to be off."""
         self._last_note = ""
 
-    async def follow(self) -> None:
-        """Look at the offset, and do what is due."""
+    async def follow(self, stopping: trio.Event) -> None:
+        """Look at the offset, and do what is due; an offset of 0 at the end is not for us."""
         self._doubt(self._state, EARLIER_S_MAX, "not asked yet what its registers carry")
         kinds = (Decided, UnitChanged)
         with self._feed.subscribe(self._who, *kinds, key=type, wanted=self._is_wanted) as inbox:
-            while True:
+            while not stopping.is_set():
                 self._take(inbox.drain())
                 await self._act(self._plan())
                 with trio.move_on_after(LOOK_S):
@@ -185,7 +188,7 @@ class _Dispatcher:
 
     async def _command(self, plan: Plan) -> None:
         """Write what is due; after a failed step the inverter is given back."""
-        before, now_s = self._state, trio.current_time()
+        before = self._state
         if before.phase is not Phase.ACTIVE or plan.power_w != before.power_w:
             self._doubt(before._replace(power_w=plan.power_w), self._longest_s, plan.reason)
         self._may_hold = True
@@ -201,8 +204,9 @@ class _Dispatcher:
             self._fail(reply.reason)
             await self._release(Plan(Act.RELEASE, 0.0, "it does not do as told"), is_cure=True)
             return
-        armed_s = before.armed_s if plan.act is Act.MOVE else now_s
-        state = DispatchState(Phase.ACTIVE, plan.power_w, armed_s, trio.current_time())
+        done_s = trio.current_time()  # From the answer on, so that a replay keeps the same pace.
+        armed_s = before.armed_s if plan.act is Act.MOVE else done_s
+        state = DispatchState(Phase.ACTIVE, plan.power_w, armed_s, done_s)
         self._last_note = ""
         self._know(state, plan.reason)
 
@@ -265,13 +269,14 @@ class _Dispatcher:
                 verifies=verifies,
                 is_watched=False,
                 safe=SAFE,
+                is_taped=True,
             )
         )
 
     async def _get(self, *names: str) -> RegistersGot:
         deadline_s = trio.current_time() + PATIENCE_S
         return await self._questions.ask(
-            GetRegisters(self._settings.device, names, deadline_s, self._who)
+            GetRegisters(self._settings.device, names, deadline_s, self._who, is_taped=True)
         )
 
     @property

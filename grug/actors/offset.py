@@ -11,7 +11,8 @@ Stops: when asked, after a moment of offset 0; a crash leaves the fake meters to
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import trio
@@ -27,12 +28,14 @@ from grug.control.offset import (
     SteeredInverter,
     decide,
     decide_stop,
+    forget_dispatch,
     take_dispatch,
     take_health,
 )
-from grug.control.wishes import problem_of, take_wish
+from grug.control.wishes import bounds_of, problem_of, take_wish, without_wish
 from grug.messages import (
     DispatchChanged,
+    Lagged,
     Message,
     Noted,
     Readings,
@@ -42,7 +45,7 @@ from grug.messages import (
 )
 from grug.model import Quality, UnitHealth
 from grug.runtime.clock import whole_ms
-from grug.runtime.feed import Feed
+from grug.runtime.feed import Feed, Subscription
 
 NAME = "offset"
 
@@ -62,21 +65,32 @@ LASTING = (SetOffset, UnitChanged, DispatchChanged)
 
 
 class OffsetMemory:
-    """What must outlive a crash: wishes, inverters that are away, what registers carry."""
+    """What must outlive a crash: wishes, inverters that are away, what registers carry.
+
+    And what was asked for and not heard yet: a crash loses no message but the one that is just
+    being taken, and knows which that was.
+    """
 
     def __init__(self, feed: Feed) -> None:
         """From now on nothing that is asked for is missed, whether the actor runs or not."""
         self.state = OffsetState()
+        self.waiting: deque[Message] = deque()
+        """Out of the inbox, and not taken yet."""
+        self.taking: Message | None = None
+        """Set while a message changes the state; still set after a crash in that."""
         self._feed = feed
         self._meanwhile = feed.subscribe(NAME, *LASTING)
 
     @contextmanager
-    def awake(self) -> Iterator[list[Message]]:
-        """While the actor runs it has an inbox of its own; gives what came before that."""
+    def awake(self, inbox: Subscription) -> Iterator[None]:
+        """While the actor runs it has an inbox of its own; what came before that waits first."""
         self._meanwhile.close()
+        self.waiting.extend(self._meanwhile.drain())
         try:
-            yield self._meanwhile.drain()
+            yield
         finally:
+            left = [*self.waiting, *inbox.drain()]
+            self.waiting = deque(each for each in left if isinstance(each, (*LASTING, Lagged)))
             self._meanwhile = self._feed.subscribe(NAME, *LASTING)
 
 
@@ -85,8 +99,9 @@ async def run(
 ) -> None:
     """Decide at every reading of the grid's power until ``stopping``, and a moment longer."""
     controller = _Controller(feed, settings, memory)
-    with controller.inbox, memory.awake() as meanwhile:
-        controller.take_all(meanwhile)
+    with controller.inbox, memory.awake(controller.inbox):
+        controller.mend()
+        controller.take_all([])
         async with trio.open_nursery() as nursery:
             nursery.start_soon(controller.serve)
             nursery.start_soon(controller.look_at_ages)
@@ -164,10 +179,26 @@ class _Controller:
         if self._known.first is not None:
             self._decide(whole_ms(trio.current_time()))
 
+    def mend(self) -> None:
+        """Begin after a crash: the message that it fell into may have been taken or not."""
+        lost, self._memory.taking = self._memory.taking, None
+        match lost:
+            case SetOffset():
+                self._drop((lost,), "it fell into a crash of the offset controller")
+            case DispatchChanged():
+                self._memory.state = forget_dispatch(self._memory.state, (lost.inverter,))
+                self._note(f"what the registers of {lost.inverter} carry was lost in a crash")
+            case UnitChanged():
+                text = f"unit {lost.unit_id} of line {lost.line} is {lost.health}"
+                self._note(f"{text}: lost in a crash of the offset controller")
+
     def take_all(self, messages: list[Message]) -> None:
         """Note what has come, and decide wherever it asks for that."""
         latest_s = trio.current_time()
-        for message in messages:
+        memory = self._memory
+        memory.waiting.extend(messages)
+        while memory.waiting:
+            message = memory.waiting[0]
             at_s = self._now_s
             if isinstance(message, Readings):
                 at_s = message.read_s
@@ -176,7 +207,10 @@ class _Controller:
             if at_s > latest_s + TICK_S:
                 at_s = latest_s  # A time yet to come would make all that follows old.
             self._pass_time(at_s)
-            if self._take(message):
+            memory.taking = memory.waiting.popleft()
+            asks_to_decide = self._take(message)
+            memory.taking = None
+            if asks_to_decide:
                 self._decide(at_s)
 
     def _pass_time(self, until_s: float) -> None:
@@ -257,6 +291,8 @@ class _Controller:
                 return True
             case SetOffset():
                 self._take_wish(message)
+            case Lagged():
+                self._take_gap(message.count)
             case DispatchChanged():
                 self._memory.state = take_dispatch(self._memory.state, message)
             case UnitChanged():
@@ -266,10 +302,31 @@ class _Controller:
                     self._memory.state = take_health(self._memory.state, inverter.name, is_offline)
         return False
 
+    def _take_gap(self, count: int) -> None:
+        """So many messages were never heard: a wish may have ended, registers carry something."""
+        self._note(f"{count} messages were lost")
+        state = self._memory.state
+        kept = bounds_of(state.wishes)
+        self._drop([each for each in state.wishes if each not in kept], "others were lost")
+        self._memory.state = forget_dispatch(self._memory.state, tuple(state.carried))
+
+    def _drop(self, wishes: Sequence[SetOffset], why: str) -> None:
+        """Do as if nobody had wished this; everybody hears that it has ended."""
+        now_s = trio.current_time()
+        for wish in wishes:
+            state = self._memory.state
+            self._memory.state = replace(state, wishes=without_wish(state.wishes, wish))
+            if wish.expires_s > now_s:
+                self._note(f"{wish.aim} of {wish.power_w:g} W by {wish.who} is not obeyed: {why}")
+                self._feed.publish(replace(wish, expires_s=now_s))
+
+    def _note(self, text: str) -> None:
+        self._feed.publish(Noted(NAME, text, trio.current_time()))
+
     def _take_wish(self, wish: SetOffset) -> None:
         problem = problem_of(wish)
         if problem:
-            self._feed.publish(Noted(NAME, problem, trio.current_time()))
+            self._note(problem)
         state = self._memory.state
         self._memory.state = replace(state, wishes=take_wish(state.wishes, wish))
 

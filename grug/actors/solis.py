@@ -112,17 +112,7 @@ class _Keeper:
             math.nan if value is None else float(value)
             for value in (seen.is_on, seen.soc_pct, seen.pv_v)
         )
-        names = ("is_on", "soc_pct", "pv_v")
-        known = [at for at, value in enumerate(values) if math.isfinite(value)]
-        self._feed.publish(
-            Decided(
-                self._who,
-                now_s,
-                tuple(names[at] for at in known),
-                tuple(values[at] for at in known),
-                reason,
-            )
-        )
+        self._feed.publish(Decided(self._who, now_s, ("is_on", "soc_pct", "pv_v"), values, reason))
 
     async def _apply(self, change: Change, why: str, *, is_forced: bool = False) -> None:
         now_s = trio.current_time()
@@ -135,6 +125,7 @@ class _Keeper:
                 why,
                 may_guarded=True,
                 is_forced=is_forced,
+                is_taped=True,
             )
         )
         failed = f"; it did not go: {reply.reason}" if reply.reason else ""
@@ -143,7 +134,7 @@ class _Keeper:
     async def _get(self, *names: str) -> RegistersGot:
         deadline_s = trio.current_time() + PATIENCE_S
         return await self._questions.ask(
-            GetRegisters(self._settings.device, names, deadline_s, self._who)
+            GetRegisters(self._settings.device, names, deadline_s, self._who, is_taped=True)
         )
 
 

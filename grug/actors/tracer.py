@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 import trio
 
@@ -39,27 +38,11 @@ BLOCK_BYTES_MAX = 1 << 20
 _RECORD_BYTES = 100
 
 
-class RingSettings(Protocol):
-    """The part of the configuration that is about the ring; see ``config.types.LogConfig``."""
-
-    @property
-    def frames_max_bytes(self) -> int:
-        """Of all segments."""
-
-    @property
-    def max_age_days(self) -> float:
-        """Of a segment."""
-
-    @property
-    def reserve_bytes(self) -> int:
-        """Free space left to others."""
-
-
 async def run(
     source: Subscription,
     *,
     directory: Path,
-    settings: RingSettings,
+    limits: Limits,
     wall: WallClock,
     feed: Feed,
     resume: bool = False,
@@ -69,13 +52,12 @@ async def run(
     Args:
         source: a queued subscription to ``KINDS``.
         directory: of the ring.
-        settings: its limits.
+        limits: of its segments.
         wall: gives UTC.
         feed: where Noted goes.
         resume: the run repeats exactly what an earlier one did: what the ring has already is not
             written again.
     """
-    limits = Limits.of(settings.frames_max_bytes, settings.max_age_days, settings.reserve_bytes)
     ring = _Ring(partial(LogWriter, directory, limits, is_durable=False), wall, feed, resume)
     try:
         await keep(source, block_s=BLOCK_S, take=ring.take, write=ring.write_block)

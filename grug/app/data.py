@@ -38,6 +38,7 @@ from grug.transport.clickhouse import SharedDatabase
 from grug.transport.framereads import RING
 from grug.transport.link import Link
 from grug.transport.logfiles import Synced
+from grug.transport.logwriter import Limits
 from grug.transport.priority import yield_to_others
 from grug.transport.process import DataProcess, start_data_process
 
@@ -146,11 +147,12 @@ async def _trace(
     settings: DataSettings, state: Path, traced: Subscription, wall: WallClock, feed: Feed
 ) -> None:
     """Keep what was on the wires; ends when the recording ends."""
+    log = settings.config.log
     keep = partial(
         tracer.run,
         traced,
         directory=state / RING,
-        settings=settings.config.log,
+        limits=Limits.of(log.frames_max_bytes, log.max_age_days, log.reserve_bytes),
         wall=wall,
         feed=feed,
         resume=settings.resume,

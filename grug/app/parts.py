@@ -27,6 +27,7 @@ from grug.config.checks.steering import LIMIT_REGISTER
 from grug.config.loads import group_name, line_schedule, spans_of, unit_traits
 from grug.config.schedule import entry_of
 from grug.config.types import DeviceConfig, GridConfig, HouseConfig, InverterConfig
+from grug.control.carried import Carrier
 from grug.control.circulation import CirculationSettings
 from grug.control.ladder import LadderSettings
 from grug.control.meterport import MeterTally
@@ -248,7 +249,14 @@ def schedule(
     def wall_now() -> dt.datetime:
         return dt.datetime.fromtimestamp(wall.utc_ms(trio.current_time()) / 1000, zone)
 
-    start = partial(agenda.run, house.feed, entries=entries, wall_now=wall_now, is_clock_set=is_set)
+    start = partial(
+        agenda.run,
+        house.feed,
+        entries=entries,
+        wall_now=wall_now,
+        is_clock_set=is_set,
+        memory=agenda.AgendaMemory(),
+    )
     return [Part("schedule", start, is_vital=False)]
 
 
@@ -268,8 +276,7 @@ def offset_settings(config: HouseConfig, maps: Maps) -> OffsetSettings | None:
             device=inverter.device,
             meter=inverter.meter,
             plant=_plant_of(inverter),
-            hears_offset=inverter.control != "dispatch",
-            has_registers=inverter.control == "both",
+            carrier=Carrier(inverter.control),
         )
         if inverter.fakemeter:
             meter = config.fakemeter[inverter.fakemeter]

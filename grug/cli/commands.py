@@ -31,7 +31,7 @@ from grug.cli import (
 )
 from grug.demo import fast as fast_demo
 from grug.demo import live as live_demo
-from grug.demo.settings import DemoSettings
+from grug.demo.settings import DEMO_TOKEN, DemoSettings
 
 Job: TypeAlias = Callable[[], int]
 
@@ -116,6 +116,12 @@ def check(house: Path) -> Job:
     show_default=True,
     help="Directory of the demo's log and database.",
 )
+@click.option(
+    "--serve",
+    metavar="HOST:PORT",
+    default="",
+    help=f"In real time: let others fetch the log, as grug ship does, by --token {DEMO_TOKEN}.",
+)
 def demo_(
     fast: bool,
     hours: float | None,
@@ -127,10 +133,13 @@ def demo_(
     as_json: bool,
     view: bool | None,
     state: Path,
+    serve: str,
 ) -> Job:
     """Run grug against a simulated house: two inverters, a car, clouds and kettles."""
     at_hour = (0.0 if fast else LIVE_START_HOUR) if start_hour is None else start_hour
-    settings = DemoSettings(seed, at_hour, hours, offset, faults, fidelity, state)
+    settings = DemoSettings(seed, at_hour, hours, offset, faults, fidelity, state, serve)
+    if fast and serve:
+        raise click.UsageError("--serve is for the demo in real time, without --fast")
     if fast:
         return partial(fast_demo.run_fast, settings, as_json=as_json)
     return partial(live_demo.run_live, settings, view=sys.stdout.isatty() if view is None else view)

@@ -26,6 +26,8 @@ from grug.runtime.steps import shown
 Job: TypeAlias = Callable[[], int]
 
 MODEL = "solis_s5_eh1p"
+WOULD_BE_SENT = "would be sent"
+"""The gate's reason in a dry run."""
 
 
 @click.group(name="solis")
@@ -241,7 +243,9 @@ def _say(name: str, old: Value | None, new: Value, state: str, reason: str) -> N
     register = find_map(MODEL).registers[name]
     was = "" if old is None else f"{shown(register, old)} -> "
     because = f" ({reason})" if reason else ""
-    sys.stdout.write(f"  {name}: {was}{shown(register, new)}: {state}{because}\n")
+    # What would only be sent is pending for a program; to a person that sounds as if it were sent.
+    fate = reason if reason == WOULD_BE_SENT else f"{state}{because}"
+    sys.stdout.write(f"  {name}: {was}{shown(register, new)}: {fate}\n")
 
 
 def read_values(order: Order, names: Sequence[str]) -> dict[str, Value | None] | None:

@@ -16,6 +16,7 @@ import msgspec
 from msgspec.structs import replace
 
 from grug.control.balance import BalanceSettings, Following, InverterFacts, off_grid_of
+from grug.control.carried import Carrier, unsaid
 from grug.control.circulation import NONE as NO_CIRCULATION
 from grug.control.circulation import Circulation
 from grug.control.hunting import QUIET, Hunting
@@ -94,10 +95,8 @@ class SteeredInverter:
     """The meter at its AC port; empty when there is none, then its own word counts."""
     plant: Plant = PLANT
     """How it answers to its meter."""
-    hears_offset: bool = True
-    """Whether its meter may say an offset; if not, only its registers carry one."""
-    has_registers: bool = False
-    """Whether registers may carry the offset of one whose meter says it, too."""
+    carrier: Carrier = Carrier.METER
+    """What carries an offset to it."""
 
     def __post_init__(self) -> None:
         """Keep the names that an image can fill; the profile's others stay at zero."""
@@ -204,34 +203,10 @@ def take_dispatch(state: OffsetState, change: DispatchChanged) -> OffsetState:
     return replace(state, carried={**state.carried, change.inverter: change})
 
 
-def _unsaid_w(
-    settings: OffsetSettings,
-    state: OffsetState,
-    inverter: SteeredInverter,
-    now_s: float,
-    *,
-    is_steered: bool,
-) -> tuple[float, str]:
-    """What of the power to tell an inverter its meter leaves out, and why where that is a surprise.
-
-    Its loop brings the sum of what the meter says and what the registers want to zero: so whatever
-    the registers carry just now comes off the meter's word, and nothing is said twice. While nobody
-    knows what they carry, the meter says no offset at all. One that is away was told none.
-    """
-    weight = sum(each.share for each in settings.inverters)
-    part_w = state.offset_w * inverter.share / weight if weight and is_steered else 0.0
-    if not inverter.hears_offset:
-        return part_w, ""
-    if not inverter.has_registers:
-        return 0.0, ""
-    carried = state.carried.get(inverter.name)
-    if carried is None:
-        return part_w, "what its registers carry was not read yet"
-    if now_s >= carried.until_s:
-        return 0.0, ""
-    if carried.is_doubt:
-        return part_w, "what its registers carry is not known"
-    return carried.power_w, ""
+def forget_dispatch(state: OffsetState, inverters: Collection[str]) -> OffsetState:
+    """What these inverters' registers carry is not known any more."""
+    kept = {name: each for name, each in state.carried.items() if name not in inverters}
+    return replace(state, carried=kept)
 
 
 def take_health(state: OffsetState, inverter: str, is_offline: bool) -> OffsetState:
@@ -395,11 +370,14 @@ def _serve(
     One that nothing is decided for is told 0 W.
     """
     known = _known_others(others)
+    weight = sum(inverter.share for inverter in settings.inverters) or 1.0
     images: list[MeterImage] = []
     served: list[float] = []
     for inverter in settings.told:
-        is_steered = inverter.name in told
-        unsaid_w, why = _unsaid_w(settings, state, inverter, now_s, is_steered=is_steered)
+        # What its part of the offset is; one that is away was told none.
+        part_w = state.offset_w * inverter.share / weight if inverter.name in told else 0.0
+        carried = state.carried.get(inverter.name)
+        unsaid_w, why = unsaid(inverter.carrier, carried, part_w, now_s)
         if why:
             reason = f"{reason}; {inverter.name}'s meter says no offset: {why}"
         asked_w = told.get(inverter.name, 0.0) - unsaid_w

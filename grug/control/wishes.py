@@ -103,6 +103,19 @@ def take_wish(wishes: tuple[SetOffset, ...], wish: SetOffset) -> tuple[SetOffset
     return tuple(each for each in held if each is not gone)
 
 
+def without_wish(wishes: tuple[SetOffset, ...], lost: SetOffset) -> tuple[SetOffset, ...]:
+    """What is left when nobody knows what became of one: its source's earlier wish goes, too.
+
+    That may have been meant to end; nobody's wish is the safe one.
+    """
+    return tuple(other for other in wishes if _thing_of(other) != _thing_of(lost))
+
+
+def bounds_of(wishes: tuple[SetOffset, ...]) -> tuple[SetOffset, ...]:
+    """The bounds among them: they are kept where all else is in doubt."""
+    return tuple(wish for wish in wishes if wish.aim in BOUNDS)
+
+
 def without_expired(wishes: tuple[SetOffset, ...], now_s: float) -> tuple[SetOffset, ...]:
     """The wishes that still hold; the same object when all do."""
     if not wishes or all(wish.expires_s > now_s for wish in wishes):

@@ -15,6 +15,9 @@ FAST_DAY = datetime.datetime(2026, 6, 21, tzinfo=datetime.UTC)
 """The day that virtual time lives in."""
 
 
+DEMO_TOKEN = "demo-is-no-secret"
+
+
 class DemoSettings(msgspec.Struct, frozen=True):
     """Options of ``grug demo`` that decide what happens."""
 
@@ -27,6 +30,8 @@ class DemoSettings(msgspec.Struct, frozen=True):
     faults: tuple[str, ...] = ()
     fidelity: str = "wire"
     state: Path = Path("demo-state")
+    serve: str = ""
+    """Host and port where ``grug ship`` and others may fetch the log, with ``DEMO_TOKEN``."""
 
 
 def example_house() -> Path:
@@ -56,4 +61,5 @@ def demo_house(settings: DemoSettings, state: Path) -> HouseConfig:
         config,
         site=msgspec.structs.replace(config.site, name="demo", state=str(state)),
         offset=msgspec.structs.replace(config.offset, power=settings.offset_w),
+        log=msgspec.structs.replace(config.log, serve=settings.serve, token=DEMO_TOKEN),
     )

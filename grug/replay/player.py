@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from typing import NamedTuple
 
 import trio
@@ -21,6 +21,8 @@ from grug.app.parts import Maps
 from grug.codec.image import RegisterImage
 from grug.errors import EncodeError
 from grug.messages import (
+    DispatchChanged,
+    GateAnswered,
     Message,
     ReadFailed,
     Readings,
@@ -35,6 +37,7 @@ from grug.messages import (
 from grug.model import FailureKind, Quality
 from grug.replay.judge import LOOSE_S_MAX, WRITE_LATE_S_MAX, Judge
 from grug.replay.session import Noticed, SessionBlock
+from grug.replay.tape import Tape
 from grug.runtime.calls import BusCaller, BusCalls, BusReply, BusRequest, open_calls
 from grug.sim.seeded import sleep_until
 from grug.storage.series import event_of
@@ -50,10 +53,16 @@ class Ledger:
         self._judge = judge
         self._wrote = wrote
         self._recorded: deque[Noticed] = deque()
+        self.taped: Set[str] = frozenset()
+        """Whose writes the tape has, so that they never come here."""
 
     def expect(self, block: SessionBlock) -> None:
         """Take what was recorded."""
-        self._recorded.extend(each for each in block.noticed if each.kind in _WRITES)
+        self._recorded.extend(
+            each
+            for each in block.noticed
+            if each.kind in _WRITES and not any(f" by {who}:" in each.text for who in self.taped)
+        )
 
     def match(self, line: str, request: WriteRegisters, now_s: float) -> Noticed | None:
         """What became of a write; None when it was never recorded."""
@@ -186,8 +195,11 @@ class Player:
         buses: Buses,
         judge: Judge,
         ledger: Ledger,
+        tape: Tape,
         look: Callable[[], None],
         until_s: float = math.inf,
+        *,
+        is_same: bool = True,
     ) -> None:
         """Prepare.
 
@@ -196,9 +208,18 @@ class Player:
             buses: told what was read.
             judge: told what was recorded.
             ledger: likewise, of the writes.
+            tape: likewise, of what the gate answered.
             look: called whenever something may have been decided.
             until_s: nothing later is played.
+            is_same: whether it is the recorded configuration: then controllers hear what registers
+                were recorded to carry, at exactly that place, and not what the replay says.
         """
+        self._tape = tape
+        self._is_same = is_same
+        self._published: DispatchChanged | None = None
+        """What is being played just now."""
+        self._carried: set[str] = set()
+        """Inverters of which the recording says what their registers carry."""
         self._house = house
         self._buses = buses
         self._judge = judge
@@ -224,7 +245,19 @@ class Player:
         self._judge.end(self.played_s)
         self._ledger.end(self.played_s, frozenset(self._who))
 
+    def allows(self, message: Message) -> bool:
+        """Whether controllers may hear a message; not what the replay itself says of registers."""
+        if not isinstance(message, DispatchChanged) or message is self._published:
+            return True
+        return not self._is_same or message.inverter not in self._carried
+
     def _expect(self, block: SessionBlock) -> None:
+        for _, _, message in block.heard:
+            if isinstance(message, GateAnswered) and self._is_same:
+                self._tape.expect(message)
+            elif isinstance(message, DispatchChanged):
+                self._carried.add(message.inverter)
+        self._ledger.taped = self._tape.who
         self._judge.expect(block)
         self._ledger.expect(block)
         for noticed in block.noticed:
@@ -249,15 +282,18 @@ class Player:
                 await trio.testing.wait_all_tasks_blocked()
             if isinstance(message, Readings):
                 take(message)
-            heard(message)
             if self._is_for_controllers(message):
+                heard(message)
                 publish(message)
             self.played_s = max(self.played_s, at_s)
         self._ledger.end(self.played_s, frozenset(self._who))
+        self._tape.end(self.played_s)
 
     def _is_for_controllers(self, message: Message) -> bool:
         """Act on what is about the run itself."""
         if isinstance(message, RunStopping):
             self._house.stop_asked.set()
-            return False
-        return not isinstance(message, RunStarted)
+        if isinstance(message, DispatchChanged):
+            self._published = message
+            return self._is_same
+        return not isinstance(message, RunStarted | RunStopping | GateAnswered)

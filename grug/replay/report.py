@@ -6,7 +6,14 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from grug.messages import Message, Readings, ReadingsMissing, SetOffset, UnitChanged
+from grug.messages import (
+    DispatchChanged,
+    Message,
+    Readings,
+    ReadingsMissing,
+    SetOffset,
+    UnitChanged,
+)
 from grug.replay.judge import SETTLE_S, Divergence
 from grug.replay.measure import Measures
 from grug.replay.run import Replayed
@@ -26,6 +33,7 @@ def result_text(found: Replayed) -> str:
     lines = [
         f"{show_time(found.since_ms)} to {show_time(found.until_ms)}, {_count(found.runs, 'run')}"
     ]
+    lines += found.notes
     for at_ms, text in found.gaps[:GAPS_SHOWN]:
         lines.append(f"gap at {show_time(at_ms)}: {text}")
     if len(found.gaps) > GAPS_SHOWN:
@@ -64,7 +72,7 @@ def causes_of(found: Replayed) -> list[str]:
     first = found.divergence
     if first is None:
         return []
-    causes = list(found.causes)
+    causes = [*found.causes, *found.notes]
     before = [gap for gap in found.gaps if gap[0] <= first.time_ms]
     if before:
         since_s = (first.time_ms - before[-1][0]) / 1000
@@ -90,6 +98,7 @@ def comparison_text(recorded: Replayed, other: Replayed, name: str) -> str:
         f"the recorded configuration, beside {name}:",
     ]
     lines += [f"  {cause}" for cause in other.causes] or ["  nothing is different in them"]
+    lines += recorded.notes
     if recorded.divergence is not None:
         lines.append(
             f"WARNING: with the recorded configuration {recorded.divergence_count} decisions are"
@@ -130,6 +139,7 @@ def plain(found: Replayed, other: Replayed | None = None) -> dict[str, Any]:
         "different": found.divergence_count,
         "passed_after_gaps": found.passed,
         "gaps": [{"time": show_time(at_ms), "text": text} for at_ms, text in found.gaps],
+        "notes": found.notes,
         "crashes": found.crashes,
     }
     if found.divergence is not None:
@@ -176,6 +186,10 @@ def _heard_text(message: Message, zero_ms: int) -> str:
         case UnitChanged():
             place = f"{message.line}/{message.unit_id}"
             return f"{at(message.changed_s)} unit {place} {message.health}: {message.cause}"
+        case DispatchChanged():
+            doubt = ", in doubt" if message.is_doubt else ""
+            carried = f"{message.power_w:g} W by registers{doubt}: {message.reason}"
+            return f"{at(message.changed_s)} {message.inverter}: {carried}"
         case _:
             return type(message).__name__
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -25,11 +25,12 @@ from grug.app.writing import open_gate
 from grug.codec.served import ServedImage
 from grug.config.types import HouseConfig
 from grug.errors import MapError, StorageError
-from grug.messages import ActorFailed, Decided, MeterImage, RunStarted
+from grug.messages import ActorFailed, Decided, Message, MeterImage, RunStarted
 from grug.replay.asked import UNDER_WAY_S, Asked, AskedMeter, Witness, questions
 from grug.replay.judge import Divergence, Judge, differing_keys
 from grug.replay.measure import Measures
 from grug.replay.player import Buses, Ledger, Player
+from grug.replay.recorded import recorded_config
 from grug.replay.session import (
     BlockReader,
     Noticed,
@@ -38,7 +39,9 @@ from grug.replay.session import (
     SessionBlock,
     pairs_in,
 )
+from grug.replay.tape import Tape, TapedValues, TapedWrites
 from grug.runtime.clock import WallClock
+from grug.runtime.feed import Feed
 from grug.sim.seeded import JumpClock, seeded_order
 from grug.storage.segment import FrameKind
 from grug.storage.show import TimeRange
@@ -79,6 +82,8 @@ class Replayed:
     """Those that differed after a gap, where nobody knows what was remembered."""
     gaps: list[tuple[int, str]] = field(default_factory=list)
     """UTC in ms, and what is missing."""
+    notes: list[str] = field(default_factory=list)
+    """What of the recording this version does not understand."""
     causes: list[str] = field(default_factory=list)
     """What may make it different: configuration, version, maps."""
     runs: int = 0
@@ -196,7 +201,12 @@ class _Replay:
             StorageError: this version of grug does not understand its configuration.
         """
         try:
-            config = msgspec.json.decode(run.config, type=HouseConfig)
+            config, gone = recorded_config(run.config)
+            notes = [
+                f"key {key!r} of the recorded configuration is not known to this version: left out"
+                for key in gone
+            ]
+            self._found.notes = list(dict.fromkeys([*self._found.notes, *notes]))
             return Recorded(config, parts.load_maps(config, self._maps))
         except msgspec.MsgspecError as error:
             text = f"the configuration was recorded by grug {run.version}: {error}"
@@ -219,7 +229,8 @@ class _Replay:
         if is_whole:
             begin_s = run.started_s
         judge = Judge(since_s, is_loose=not is_whole)
-        stage = _Stage(config, maps, judge, self._found, zero_ms, since_s, until_s)
+        is_same = self._other is None
+        stage = _Stage(config, maps, judge, self._found, zero_ms, since_s, until_s, is_same=is_same)
         stage.asked = self._asked(recorded, begin_s, first.boot_id)
         with seeded_order(1):
             trio.run(stage.run, itertools.chain([first], blocks), clock=JumpClock(begin_s))
@@ -243,7 +254,7 @@ class _Replay:
             causes.append(f"version: recorded by grug {run.version}, this is {now.version}")
         if now.digest != run.digest:
             # Keys that grug did not have yet then were what they are by default now.
-            then = started(msgspec.json.decode(run.config, type=HouseConfig), maps, 0.0)
+            then = started(recorded_config(run.config)[0], maps, 0.0)
             one, other = msgspec.json.decode(then.config), msgspec.json.decode(now.config)
             causes += [
                 f"config {text}"
@@ -271,6 +282,19 @@ class _Replay:
             found.until_ms = max(found.until_ms, round(stage.ended_s * 1000) + zero_ms)
 
 
+class _PlayedFeed(Feed):
+    """Where controllers hear what was recorded, and not what the replay says in its place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.allows: Callable[[Message], bool] = lambda message: True
+
+    def publish(self, message: Message) -> None:
+        """See ``Feed.publish``."""
+        if self.allows(message):
+            super().publish(message)
+
+
 class _Stage:
     """The app with recorded units in the place of its lines."""
 
@@ -283,7 +307,10 @@ class _Stage:
         zero_ms: int,
         since_s: float,
         until_s: float,
+        *,
+        is_same: bool,
     ) -> None:
+        self._is_same = is_same
         self.crashes: list[str] = []
         self.asked: Iterator[Asked] = iter(())
         self.begun_s, self.ended_s = math.inf, -math.inf
@@ -299,11 +326,15 @@ class _Stage:
 
     async def run(self, blocks: Iterator[SessionBlock]) -> None:
         """Play all of it."""
-        house = House(self._config, self._maps)
+        feed = _PlayedFeed()
+        house = House(self._config, self._maps, feed)
         ledger = Ledger(self._judge, self._measures.wrote)
+        tape = Tape(self._judge)
         self._measures.begin(self._zero_ms / 1000)
         buses = Buses(house, self._maps, ledger)
         gate = open_gate(house, self._maps, buses.callers, wall=WallClock(self._zero_ms / 1000))
+        writes, values = TapedWrites(tape, gate.caller), TapedValues(tape, gate.questions)
+        taped = gate._replace(caller=writes, questions=values)
         kinds = (Decided, MeterImage, ActorFailed)
         self._said = house.feed.subscribe("replay", *kinds, bound=WAITING_MESSAGES_MAX)
         self.begun_s = trio.current_time()
@@ -314,11 +345,21 @@ class _Stage:
                 run_house,
                 house,
                 sources=[gate.part],
-                controllers=parts.controllers(house, self._maps, gate),
+                controllers=parts.controllers(house, self._maps, taped),
                 data=None,
             )
             nursery.start_soon(start)
-            player = Player(house, buses, self._judge, ledger, self._look, self._until_s)
+            player = Player(
+                house,
+                buses,
+                self._judge,
+                ledger,
+                tape,
+                self._look,
+                self._until_s,
+                is_same=self._is_same,
+            )
+            feed.allows = player.allows
             await player.run(blocks)
             nursery.cancel_scope.cancel()
         self.ended_s = max(player.played_s, self.begun_s)

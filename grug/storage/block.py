@@ -6,10 +6,15 @@ Values come back as exactly the doubles that went in (-0.0 as 0.0), but are stor
 Layout, little endian, arrays of more than one byte per element stored plane by plane (all lowest
 bytes, then all second bytes, ...), which is what zstd likes::
 
-    u32 samples   u32 T, time columns   u32 S, series columns   i64 base, ms UTC
+    u32 samples   u32 T, time columns, + 1 << 31   u32 S, series columns   i64 base, ms UTC
     T x u32 count    T x u32 first time - base    T x u8 width of its deltas
-    S x u32 series   S x u16 time column   S x u8 kind   S x u8 width   S x i64 first integer
+    T x u16 its series columns, which follow each other
+    S x u32 series - 1 - that of the column before, which is -1 before the first; modulo 2**32
+    S x u8 kind   S x u8 width   S x i64 first integer
     T x deltas of times      S x deltas of integers
+
+Without the top bit of T it is the first layout, in segments of version 1: series as they are, and
+for each column the number of its time column (S x u16 behind the series) instead of T x u16.
 
 Kind is the exponent 0 to 12, or 32 or 64: then the integers are the bits. Deltas
 are signed, of width 0 (all are zero), 1, 2, 4 or 8 bytes; half a step is added below the highest
@@ -21,7 +26,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Sequence
-from itertools import accumulate, repeat
+from itertools import accumulate, chain, islice, repeat
 from operator import truediv
 from typing import NamedTuple
 
@@ -29,6 +34,8 @@ from grug.model import Value
 from grug.storage.kinds import EXPONENT_MAX, FLOAT32, POWERS
 
 HEAD = struct.Struct("<IIIq")
+SECOND_LAYOUT = 1 << 31
+"""Added to the number of time columns."""
 _FORMATS = {1: "b", 2: "h", 4: "i", 8: "q"}
 HALVES = {1: 0, 2: 0x80, 4: 0x00808080, 8: 0}
 _WRAP = 1 << 64
@@ -76,12 +83,20 @@ def decode_samples(payload: bytes) -> list[Column]:
 def decode_block(payload: bytes) -> tuple[list[Column], bytes]:
     """Read a payload of ``SampleEncoder``, and give what stands behind it: the journal."""
     _, time_count, column_count, base = HEAD.unpack_from(payload)
+    is_first_layout = time_count < SECOND_LAYOUT
+    time_count %= SECOND_LAYOUT
     reader = _Reader(payload, HEAD.size)
     counts = reader.planes("I", 4, time_count)
     offsets = reader.planes("I", 4, time_count)
     time_widths = reader.take(time_count)
-    ids = reader.planes("I", 4, column_count)
-    time_columns = reader.planes("H", 2, column_count)
+    time_columns: Iterable[int]
+    if is_first_layout:
+        ids = reader.planes("I", 4, column_count)
+        time_columns = reader.planes("H", 2, column_count)
+    else:
+        sizes = reader.planes("H", 2, time_count)
+        time_columns = chain.from_iterable(map(repeat, range(time_count), sizes))
+        ids = _series_of(reader.planes("I", 4, column_count))
     kinds = reader.take(column_count)
     widths = reader.take(column_count)
     firsts = reader.planes("q", 8, column_count)
@@ -100,6 +115,19 @@ def decode_block(payload: bytes) -> tuple[list[Column], bytes]:
             integers = _float64_bits(integers) if kind == FLOAT32 else list(map(_wrap, integers))
         columns.append(Column(series, times[index], exponent, integers))
     return columns, reader.rest()
+
+
+def series_steps(ids: Sequence[int]) -> list[int]:
+    """How series are written: mostly they are numbered on, and all steps are 0."""
+    return [
+        (series - 1 - before) % (1 << 32)
+        for series, before in zip(ids, (-1, *ids[:-1]), strict=True)
+    ]
+
+
+def _series_of(steps: Sequence[int]) -> tuple[int, ...]:
+    numbers = accumulate([step + 1 for step in steps], initial=-1)
+    return tuple([number % (1 << 32) for number in islice(numbers, 1, None)])
 
 
 def _float64_bits(float32_bits: list[int]) -> list[int]:

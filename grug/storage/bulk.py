@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from grug.storage.block import HALVES, HEAD
+from grug.storage.block import HALVES, HEAD, SECOND_LAYOUT
 from grug.storage.kinds import EXPONENT_MAX, FLOAT32
 from grug.storage.native import Origin, Rows, pack_rows, pack_text, pack_uint32
 from grug.storage.show import TimeRange
@@ -132,17 +132,25 @@ def _read(block: PackedBlock, ranks: Ints, offset: int, time_columns: int) -> _P
     """
     payload = block.payload
     _, t, s, base = HEAD.unpack_from(payload)
+    is_first_layout, t = t < SECOND_LAYOUT, t % SECOND_LAYOUT
     at = HEAD.size
     counts = _planes(payload, at, "<u4", t)
     firsts = _planes(payload, at + 4 * t, "<u4", t) + (base + block.shift_ms)
     time_widths = _planes(payload, at + 8 * t, "<u1", t)
     at += 9 * t
-    ids = _planes(payload, at, "<u4", s)
-    index = _planes(payload, at + 4 * s, "<u2", s)
-    kinds = _planes(payload, at + 6 * s, "<u1", s)
-    widths = _planes(payload, at + 7 * s, "<u1", s)
-    first_values = _planes(payload, at + 8 * s, "<i8", s)
-    at += 16 * s
+    if is_first_layout:
+        ids = _planes(payload, at, "<u4", s)
+        index = _planes(payload, at + 4 * s, "<u2", s)
+        at += 6 * s
+    else:
+        index = np.repeat(np.arange(t), _planes(payload, at, "<u2", t))
+        steps = _planes(payload, at + 2 * t, "<u4", s)
+        ids = (np.cumsum(steps + 1) - 1) % (1 << 32)
+        at += 2 * t + 4 * s
+    kinds = _planes(payload, at, "<u1", s)
+    widths = _planes(payload, at + s, "<u1", s)
+    first_values = _planes(payload, at + 2 * s, "<i8", s)
+    at += 10 * s
     lengths = counts[index]
     sizes = np.concatenate((time_widths * (counts - 1), widths * (lengths - 1)))
     offsets = offset + at + np.cumsum(sizes) - sizes

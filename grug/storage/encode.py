@@ -21,7 +21,7 @@ from operator import itemgetter, sub
 from typing import Any, NamedTuple
 
 from grug.model import Value
-from grug.storage.block import HEAD, Poll, pack_planes
+from grug.storage.block import HEAD, SECOND_LAYOUT, Poll, pack_planes, series_steps
 from grug.storage.kinds import EXPONENT_MAX, POWERS, integers_of
 
 Column = tuple[Value, ...]
@@ -64,8 +64,8 @@ class SampleEncoder:
 
     def __init__(self) -> None:
         """Begin; nothing is known of any series."""
-        self._kinds: dict[int, int] = {}
-        """By series: what it had in the last block, or ``_WHOLE``."""
+        self._kinds: dict[tuple[Poll, int], int] = {}
+        """By poll and series: what it had in the last block, or ``_WHOLE``."""
         self._layouts: dict[tuple[Poll, ...], _Layout] = {}
 
     def encode(self, polls: Iterable[Poll]) -> bytes:
@@ -93,9 +93,9 @@ class SampleEncoder:
 
     def _settle(self, layout: _Layout, columns: Sequence[Column], kind: int) -> None:
         """Find the kinds again of all columns of one kind."""
-        for series, column in zip(layout.ids, columns, strict=True):
-            if self._kinds.setdefault(series, _WHOLE) == kind:
-                self._kinds[series] = _kind_of(column, kind)
+        for key, column in zip(layout.keys, columns, strict=True):
+            if self._kinds.setdefault(key, _WHOLE) == kind:
+                self._kinds[key] = _kind_of(column, kind)
         self._layouts.clear()
 
 
@@ -122,10 +122,12 @@ class _Layout:
     Within, columns are sorted by kind, and the times of the polls stand before them.
     """
 
-    def __init__(self, polls: tuple[Poll, ...], kinds: dict[int, int]) -> None:
+    def __init__(self, polls: tuple[Poll, ...], kinds: dict[tuple[Poll, int], int]) -> None:
         self._polls = polls
         self.ids = tuple(chain.from_iterable([poll.ids for poll in polls]))
-        own = [kinds.get(series, _WHOLE) for series in self.ids]
+        self.keys = [(poll, series) for poll in polls for series in poll.ids]
+        """Of the columns: polls may share a series, and in each its numbers are of another kind."""
+        own = [kinds.get(key, _WHOLE) for key in self.keys]
         order = sorted(range(len(own)), key=own.__getitem__)
         self._kindreds = [
             _Kindred(kind, _picker([i for i in order if own[i] == kind]), own.count(kind))
@@ -134,7 +136,8 @@ class _Layout:
         poll_of = [index for index, poll in enumerate(polls) for _ in poll.ids]
         self._poll_of = [*range(len(polls)), *[poll_of[i] for i in order]]
         self._as_stored = _picker(sorted(range(len(order)), key=order.__getitem__))
-        self._series = pack_planes(self.ids, "I", 4) + pack_planes(poll_of, "H", 2)
+        sizes = [len(poll.ids) for poll in polls]
+        self._series = pack_planes(sizes, "H", 2) + pack_planes(series_steps(self.ids), "I", 4)
         self._kinds = bytes([max(kind, 0) for kind in own])
 
     def encode(self, columns: Sequence[Column]) -> bytes:
@@ -152,7 +155,7 @@ class _Layout:
         base = min(firsts[:times])
         return b"".join(
             (
-                HEAD.pack(sum(counts[times:]), times, len(self.ids), base),
+                HEAD.pack(sum(counts[times:]), times | SECOND_LAYOUT, len(self.ids), base),
                 pack_planes(rows, "I", 4),
                 pack_planes([first - base for first in firsts[:times]], "I", 4),
                 bytes(widths[:times]),

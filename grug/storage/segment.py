@@ -30,7 +30,9 @@ from grug.errors import StorageError
 
 SEGMENT_MAGIC = b"GRUGLOG1"
 FRAME_MAGIC = b"GBLK"
-VERSION = 1
+VERSION = 2
+"""Of segments that are written; all samples in those of version 1 are in the first layout."""
+_VERSIONS_READ = (1, 2)
 _ZSTD_LEVEL = 3
 """Columnar data gains nothing above it. Source: STORAGE.md, 3."""
 
@@ -113,12 +115,16 @@ class SegmentHeader(NamedTuple):
 
 
 def decode_segment_header(data: bytes) -> SegmentHeader | None:
-    """Read a segment's first bytes; None when they are no good header of this version."""
+    """Read a segment's first bytes; None when they are no good header that this version reads."""
     if len(data) < SEGMENT_HEADER_BYTES:
         return None
     magic, version, _, _, log_id, epoch, first_seq, created_ms, _ = _SEGMENT.unpack_from(data)
     (crc,) = _CRC.unpack_from(data, _SEGMENT.size)
-    if magic != SEGMENT_MAGIC or version != VERSION or crc != zlib.crc32(data[: _SEGMENT.size]):
+    if (
+        magic != SEGMENT_MAGIC
+        or version not in _VERSIONS_READ
+        or crc != zlib.crc32(data[: _SEGMENT.size])
+    ):
         return None
     return SegmentHeader(log_id, epoch, first_seq, created_ms)
 

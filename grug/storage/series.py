@@ -20,6 +20,7 @@ from grug.messages import (
     DispatchChanged,
     FakeMeterChanged,
     FakeMeterCounted,
+    GateAnswered,
     Lagged,
     LineChanged,
     LineCounted,
@@ -87,6 +88,7 @@ LOGGED_KINDS = (
     WriteFailed,
     WriteRecorded,
     DispatchChanged,
+    GateAnswered,
     FakeMeterCounted,
     FakeMeterChanged,
     BeliefEstimated,
@@ -101,7 +103,15 @@ LOGGED_KINDS = (
 )
 """Messages that the log wants; ``Readings`` first, since nearly all are."""
 
-JOURNAL_KINDS = (RunStarted, RunStopping, ReadingsMissing, SetOffset, UnitChanged)
+JOURNAL_KINDS = (
+    RunStarted,
+    RunStopping,
+    ReadingsMissing,
+    SetOffset,
+    UnitChanged,
+    DispatchChanged,
+    GateAnswered,
+)
 """What controllers are told besides readings: the journal has every one, word for word."""
 
 
@@ -139,7 +149,7 @@ def counts_of(message: Message) -> tuple[str, tuple[str, ...], tuple[float, ...]
             fields, prefix = _LINE_FIELDS, f"line/{message.line}"
         case _:
             return None
-    return prefix, fields, tuple([getattr(message, field) for field in fields])
+    return prefix, fields, tuple([_as_kept(field, getattr(message, field)) for field in fields])
 
 
 def _known(message: Message, fields: tuple[str, ...]) -> tuple[str, ...]:
@@ -152,6 +162,23 @@ _FAKEMETER_FIELDS = (
 )
 _BELIEF_FIELDS = ("scale", "offset_w", "lag_s", "fit", "reports")
 _LINE_FIELDS = ("utilisation_pct", "transactions", "failures", "waiting")
+_DECIMALS = {
+    "queries_per_s": 2,
+    "age_s": 3,
+    "latency_p50_ms": 3,
+    "latency_p99_ms": 3,
+    "scale": 4,
+    "offset_w": 1,
+    "lag_s": 3,
+    "fit": 4,
+    "utilisation_pct": 2,
+}
+"""As many as mean something. All digits of a computed number take 8 bytes each time."""
+
+
+def _as_kept(field: str, number: float) -> float:
+    decimals = _DECIMALS.get(field)
+    return number if decimals is None else round(number, decimals)
 
 
 def _request_text(request: WriteRegisters) -> str:
@@ -250,6 +277,7 @@ _TIMES: dict[type[Message], str] = {
     WriteFailed: "failed_s",
     WriteRecorded: "recorded_s",
     DispatchChanged: "changed_s",
+    GateAnswered: "answered_s",
     FakeMeterCounted: "counted_s",
     FakeMeterChanged: "changed_s",
     BeliefEstimated: "estimated_s",

@@ -105,3 +105,25 @@ async def test_time_service_that_goes_away_later_does_not_stop_the_schedule(
     ((at_s, wish),) = await _play(script, LUNCH)
     assert isinstance(wish, SetOffset)
     assert 1800.0 <= at_s < 1800.01
+
+
+async def test_an_agenda_that_crashed_still_ends_what_it_asked_for(autojump_clock: object) -> None:
+    """The clock is set back while it is down: what it asked for is not to hold any more."""
+    feed, wall, memory = Feed(), _Wall(), agenda.AgendaMemory()
+    wall.offset = dt.timedelta(minutes=40)
+
+    async def start() -> None:
+        await agenda.run(
+            feed, entries=[LUNCH], wall_now=wall.now, is_clock_set=lambda: True, memory=memory
+        )
+
+    with feed.subscribe("test", SetOffset) as source:
+        with trio.move_on_after(5):
+            await start()
+        wall.offset = dt.timedelta()
+        with trio.move_on_after(5):
+            await start()
+        asked, ended = source.drain()
+    assert isinstance(asked, SetOffset)
+    assert isinstance(ended, SetOffset)
+    assert asked.expires_s > trio.current_time() >= ended.expires_s

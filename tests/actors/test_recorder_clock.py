@@ -20,10 +20,12 @@ from grug.storage.show import TimeRange
 from grug.transport import logwriter
 from grug.transport.framereads import read_traced
 from grug.transport.logfiles import LogReader, Synced
+from grug.transport.logwriter import Limits
 
 TRUE_S = 1_700_000_000
 """When the machine was booted."""
 POLL_S = 1.0
+LIMITS = Limits.of(200_000_000, 60.0, 0)
 SETTINGS = LogConfig(block=Seconds(10.0), reserve_bytes=0)
 
 
@@ -196,7 +198,7 @@ async def test_frames_are_corrected_like_the_log(
             feed.publish(WireTraced(("grid/client/rtu",), (record,)))
         feed.publish(StopRecording(ship=False))
         wall = LateClock(wrong_s=wrong_s)
-        await tracer.run(source, directory=tmp_path, settings=SETTINGS, wall=wall, feed=feed)
+        await tracer.run(source, directory=tmp_path, limits=LIMITS, wall=wall, feed=feed)
     times_us = [each.time_us - TRUE_S * 1_000_000 for each in read_traced(tmp_path)]
     assert times_us == [second * 1_000_000 for second in range(300)]
     since = TimeRange(TRUE_S * 1000 + 40_000, TRUE_S * 1000 + 50_000)

@@ -10,7 +10,6 @@ import pytest
 import trio
 
 from grug.actors import tracer
-from grug.config.types import LogConfig
 from grug.errors import StorageError
 from grug.messages import Message, Noted, StopRecording, WireTraced
 from grug.model import Role, Wire, WireFraming, WireKind, WireRecord
@@ -21,11 +20,11 @@ from grug.storage.show import TimeRange
 from grug.transport import logwriter
 from grug.transport.framereads import Traced, read_boot, read_traced
 from grug.transport.logfiles import list_segments, segment_path
-from grug.transport.logwriter import LogWriter
+from grug.transport.logwriter import Limits, LogWriter
 
 ORIGIN_S = 1_700_000_000
 WALL = WallClock(origin_s=ORIGIN_S)
-SETTINGS = LogConfig(reserve_bytes=0)
+LIMITS = Limits.of(200_000_000, 60.0, 0)
 GRID = Wire("grid", Role.CLIENT, WireFraming.RTU)
 FAKE = Wire("fake", Role.SERVER, WireFraming.RTU)
 
@@ -42,7 +41,7 @@ def traced(first: int, count: int, wires: tuple[Wire, ...] = (GRID,)) -> WireTra
 async def trace(
     directory: Path,
     messages: list[Message],
-    settings: LogConfig = SETTINGS,
+    limits: Limits = LIMITS,
     *,
     resume: bool = False,
 ) -> list[str]:
@@ -54,7 +53,7 @@ async def trace(
         feed.publish(message)
     with trio.fail_after(60):
         await tracer.run(
-            source, directory=directory, settings=settings, wall=WALL, feed=feed, resume=resume
+            source, directory=directory, limits=limits, wall=WALL, feed=feed, resume=resume
         )
     return [note.text for note in notes.drain() if isinstance(note, Noted)]
 
@@ -97,7 +96,7 @@ async def test_ring_stays_within_its_size(tmp_path: Path, monkeypatch: pytest.Mo
         chunk = traced(first, 1000)
         noisy = tuple(record._replace(data=chance.randbytes(10)) for record in chunk.records)
         chunks.append(WireTraced(chunk.wires, noisy))
-    await trace(tmp_path, [*chunks], LogConfig(frames_max_bytes=200_000, reserve_bytes=0))
+    await trace(tmp_path, [*chunks], LIMITS._replace(max_bytes=200_000))
     size = sum(segment.size_bytes for segment, _ in list_segments(tmp_path))
     assert 150_000 < size < 270_000
     assert list(read_traced(tmp_path))[-1].at_us == 59_999 * 100_000

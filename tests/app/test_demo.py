@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from grug.demo.fast import simulate
-from grug.demo.settings import DemoSettings
+from grug.demo.settings import DEMO_TOKEN, DemoSettings, demo_house
 from grug.sim.seeded import run_seeded
 
 GRUG = (sys.executable, "-m", "grug")
@@ -49,6 +49,19 @@ def counts(cwd: Path) -> dict[str, Any]:
         " (select sum(n) from agg_1h) as aggregated from readings",
     )
     return counted
+
+
+def test_a_demo_serves_its_log_when_asked_to(tmp_path: Path) -> None:
+    log = demo_house(DemoSettings(serve="127.0.0.1:8765"), tmp_path).log
+    assert (log.serve, log.token) == ("127.0.0.1:8765", DEMO_TOKEN)
+    assert demo_house(DemoSettings(), tmp_path).log.serve == ""
+
+
+@pytest.mark.slow
+def test_virtual_time_serves_nobody(tmp_path: Path) -> None:
+    refused = grug("demo", "--fast", "--serve", "127.0.0.1:8765", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "real time" in refused.stderr
 
 
 @pytest.mark.slow

@@ -53,7 +53,7 @@ async def test_a_dry_run_changes_nothing(autojump_clock: Clock, capsys: Capture)
     order = Order("solis1", "port", None, "test", dry_run=True)
     await solis_commands._apply_directly(target, order, solis.charge_limit(40.0))
     assert image.get("battery_charge_current_maximum_setting") == 0
-    assert "0.0 A -> 40.0 A: pending (would be sent)" in capsys.readouterr().out
+    assert "0.0 A -> 40.0 A: would be sent" in capsys.readouterr().out
 
 
 async def test_a_slot_is_written_in_order(autojump_clock: Clock) -> None:

@@ -316,3 +316,17 @@ def test_overlapping_values_of_two_askers_come_out_of_one_read() -> None:
     bench.queue.succeeded(job, b"\0\0\0\1\0\2\0\3\0\4", 0.0, 0.1)
     assert first.answer == RegistersRead((b"\0\0\0\1", b"\0\4"), 0.1)
     assert second.answer == RegistersRead((b"\0\1\0\2\0\3", b"\0\0"), 0.1)
+
+
+def test_at_the_very_moment_of_a_deadline_the_queue_does_not_wait_for_that_moment() -> None:
+    """In virtual time nothing else would ever happen."""
+    bench = Bench(traits={1: UnitTraits(gap_s=0.5)})
+    bench.read(1, span(0))
+    job = bench.queue.pick(0.0)
+    assert isinstance(job, ReadJob)
+    bench.queue.succeeded(job, bytes(2), 0.0, 0.1)
+    asked = bench.read(1, span(7), now_s=0.2, until_s=0.3)
+    assert bench.queue.pick(0.3) is None
+    assert bench.queue.wake_s > 0.3
+    assert bench.queue.pick(bench.queue.wake_s) is None
+    assert asked.kind is FailureKind.EXPIRED

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
-from grug.demo.fast import simulate
-from grug.demo.settings import DemoSettings
+import pytest
+
+from grug.config.types import HouseConfig
+from grug.demo import fast
+from grug.demo.settings import DemoSettings, demo_house
 from grug.sim.seeded import run_seeded
 from grug.storage.segment import SEGMENT_HEADER_BYTES, FrameKind, scan_frames
 
@@ -13,7 +17,12 @@ FAULTS = ("grid:silent@60+4", "solis1:silent@90+30")
 
 
 def record(
-    state: Path, *, fidelity: str = "message", hours: float = 0.05, offset_w: float = 300.0
+    state: Path,
+    *,
+    fidelity: str = "message",
+    hours: float = 0.05,
+    offset_w: float = 300.0,
+    change: Callable[[HouseConfig], HouseConfig] = lambda house: house,
 ) -> Path:
     """Record the example house, with a lost meter and a lost inverter; gives the state."""
     settings = DemoSettings(
@@ -24,7 +33,9 @@ def record(
         fidelity=fidelity,
         state=state,
     )
-    run_seeded(simulate, settings, seed=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fast, "demo_house", lambda *given: change(demo_house(*given)))
+        run_seeded(fast.simulate, settings, seed=1)
     return state / "fast"
 
 

@@ -17,11 +17,12 @@ from recording import record, segment_of, without_samples
 from grug.app.about import HIDDEN, started
 from grug.app.load import load_house
 from grug.app.parts import load_maps
+from grug.config.types import HouseConfig, PowerSaveConfig
 from grug.control import offset
 from grug.demo.record import Record
 from grug.demo.settings import DemoSettings, example_house
 from grug.errors import StorageError
-from grug.messages import Decided, RunStarted
+from grug.messages import Decided, GateAnswered, RunStarted
 from grug.replay import Replayed, load_other, replay
 from grug.replay.judge import Judge
 from grug.replay.report import causes_of, result_text
@@ -67,6 +68,38 @@ def test_a_recording_is_decided_again_exactly(any_session: Path) -> None:
     has_frames = any((any_session / "frames").glob("*.grug"))
     assert found.answers > 1000 if has_frames else found.answers == 0, "each byte of them"
     assert "EQUAL" in result_text(found)
+
+
+def told_by_registers(house: HouseConfig) -> HouseConfig:
+    """One inverter by its registers alone, and switched by its state of charge; one by both."""
+    inverters = dict(house.inverter)
+    one, other = inverters
+    saving = PowerSaveConfig()
+    inverters[one] = msgspec.structs.replace(inverters[one], control="dispatch", power_save=saving)
+    inverters[other] = msgspec.structs.replace(inverters[other], control="both", keep_clock=True)
+    return msgspec.structs.replace(house, inverter=inverters)
+
+
+@pytest.mark.parametrize("fidelity", ["message", "wire"])
+def test_what_inverters_were_told_by_registers_is_decided_again_exactly(
+    fidelity: str, tmp_path: Path
+) -> None:
+    session = record(tmp_path, fidelity=fidelity, hours=0.11, change=told_by_registers)
+    found = replay(session)
+    assert found.divergence is None, result_text(found)
+    assert found.gaps == []
+    tape = [each for each in answered(session) if each.is_write]
+    assert len(tape) > 20
+    assert any(each.reason for each in tape)  # While the inverter was silent.
+
+
+def answered(session: Path) -> list[GateAnswered]:
+    """What the gate told controllers, as the log has it."""
+    config = load_house(example_house()).house
+    reader = BlockReader(lambda run: Recorded(config, load_maps(config)))
+    blocks = [reader.read(pair) for pair in pairs_in(blocks_in(session))]
+    messages = [each.message for block in blocks for each in block.heard]
+    return [each for each in messages if isinstance(each, GateAnswered)]
 
 
 def test_replaying_twice_is_the_same(session: Path) -> None:

@@ -7,6 +7,7 @@ import struct
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from old_blocks import FIRST_LAYOUT
 
 from grug.storage.block import Poll, decode_samples
 from grug.storage.bulk import PackedBlock, packed_rows
@@ -105,3 +106,13 @@ def test_a_block_of_which_nothing_is_wanted_has_no_rows() -> None:
     bulk, single = both([SampleEncoder().encode([poll])], [["a"]], TimeRange(T0 + 1), 0)
     assert bulk == single
     assert (bulk.entries, bulk.t_min_ms) == (0, 0)
+
+
+def test_blocks_of_the_first_layout_are_read_among_others() -> None:
+    poll = Poll((5, 2, 9))
+    poll.times += [T0, T0 + 7]
+    poll.rows += [(1, 2.5, -3), (4, 2.5, 0)]
+    payloads = [FIRST_LAYOUT, SampleEncoder().encode([poll]), FIRST_LAYOUT]
+    bulk, single = both(payloads, [[f"s{index % 7}/{index}" for index in range(301)]] * 3, EVER, 0)
+    assert bulk == single
+    assert bulk.entries == 2 * 58 + 6

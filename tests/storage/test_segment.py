@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -126,6 +127,15 @@ def test_header_is_as_long_as_the_format_says() -> None:
 def test_segment_header_comes_back(log_id: bytes, epoch: int, first_seq: int) -> None:
     header = SegmentHeader(log_id, epoch, first_seq, -5)
     assert decode_segment_header(header.encode()) == header
+
+
+def test_segments_of_both_versions_are_read_and_of_no_other() -> None:
+    header = SegmentHeader(bytes(16), 1, 2, 3)
+    for version, expected in ((0, None), (1, header), (2, header), (3, None)):
+        head = bytearray(header.encode()[:60])
+        head[8:10] = version.to_bytes(2, "little")
+        data = bytes(head) + zlib.crc32(head).to_bytes(4, "little")
+        assert decode_segment_header(data) == expected
 
 
 def test_damaged_segment_header_is_refused() -> None:

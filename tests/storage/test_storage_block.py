@@ -8,6 +8,7 @@ import struct
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from old_blocks import FIRST_LAYOUT
 
 from grug.storage.block import Poll, decode_samples
 from grug.storage.encode import SampleEncoder
@@ -103,7 +104,7 @@ def one_column(*values: float) -> Poll:
 
 def kind_of(payload: bytes) -> int:
     """Of a payload with a single column: it stands behind what is said of times and series."""
-    return payload[20 + 9 + 6]
+    return payload[20 + 9 + 2 + 4]
 
 
 @pytest.mark.parametrize(
@@ -138,7 +139,11 @@ def test_smallest_kind_that_is_exact_is_taken(values: tuple[float, ...], kind: i
 def test_a_kind_stays_while_it_fits_and_floats_become_decimals_again() -> None:
     encoder = SampleEncoder()
     blocks = [(1, 2), (0.25, 1), (1, 2), (math.nan, 1.0), (0.5, 1)]
-    kinds = [kind_of(encoder.encode([one_column(*values)])) for values in blocks]
+    poll, kinds = Poll((0,)), []
+    for values in blocks:
+        made = one_column(*values)
+        poll.times, poll.rows = made.times, made.rows
+        kinds.append(kind_of(encoder.encode([poll])))
     assert kinds == [0, 2, 2, FLOAT64, 1]
 
 
@@ -153,18 +158,6 @@ def test_steps_of_every_width_come_back(step: int) -> None:
 def test_minus_zero_becomes_zero() -> None:
     (column,) = decode_samples(SampleEncoder().encode([one_column(-0.0)]))
     assert math.copysign(1.0, column.values()[0]) == 1.0
-
-
-EARLIER = bytes.fromhex(
-    "3a0000000300000008000000ff67e5cf8b0100000c0301000000000000000000030600000000000000000000"
-    "020400000102030708092c0000000000000001000000000000000000000000000000000000000001010102000"
-    "000000000000001000201400700000102000408040100022d8980008701d60900139600d600ff00000098001200"
-    "ff00000000000000ff00000000000000ff00000000000000ff00000000f80000ff000000007f0000ff474947494848"
-    "484649474a0101010101010101010101eb5091ba81cb0000fc05f20710f80aeefcff079dc19a326205252b7ce9"
-    "0803f40ffbfc04f90f00ec07e5e5e5e5e5e5e5e5e5e5e52e2e2e2e2e2e2e2e2e2e2e8b8b8b8b8b8b8b8b8b8b8b"
-    "000000000000000000000000550055005500550055005500ddc0ff79408c16412afc0600ff"
-)
-"""Written column by column, as the first version of this encoder did, from ``later``."""
 
 
 def later() -> list[Poll]:
@@ -183,11 +176,19 @@ def later() -> list[Poll]:
     return [meter, odd, one]
 
 
-def test_blocks_of_earlier_versions_are_read_and_still_written_byte_by_byte() -> None:
-    columns = {column.series: column for column in decode_samples(EARLIER)}
+@pytest.mark.parametrize("payload", [FIRST_LAYOUT, SampleEncoder().encode(later())])
+def test_both_layouts_are_read(payload: bytes) -> None:
+    columns = {column.series: column for column in decode_samples(payload)}
     for poll in later():
         for index, series in enumerate(poll.ids):
             assert columns[series].times == poll.times
             values = [float(row[index]) for row in poll.rows]
             assert all(map(same, columns[series].values(), values))
-    assert SampleEncoder().encode(later()) == EARLIER
+
+
+def test_only_what_says_which_series_are_there_differs_between_layouts() -> None:
+    payload = SampleEncoder().encode(later())
+    polls, series = 3, 8
+    before = 20 + 9 * polls
+    assert payload[:before][12:] == FIRST_LAYOUT[:before][12:]
+    assert payload[before + 2 * polls + 4 * series :] == FIRST_LAYOUT[before + 6 * series :]
