@@ -19,9 +19,8 @@ from grug.messages import (
     WriteFailed,
     WriteRegisters,
 )
-from grug.model import FailureKind, Priority, Span
-from grug.planner.announced import Announced
-from grug.planner.foresight import LATE_S_MAX, Foresight
+from grug.model import FailureKind, Span
+from grug.planner.announced import GRACE_S, Announced
 from grug.planner.plan import (
     REPLY_OVERHEAD_CHARACTERS,
     REQUEST_CHARACTERS,
@@ -94,7 +93,6 @@ class BusQueue:
         self._reads: list[WaitingRead] = []
         self._writes: list[WaitingWrite] = []
         self._announced = Announced(timing.gap_s)
-        self._foresight = Foresight()
         self._order = 0
         self._down_cause: str | None = "not open yet"
         self._transactions = 0
@@ -120,7 +118,6 @@ class BusQueue:
             self._supersede(request, now_s)
             self._writes.append(write)
             return
-        self._announced.expect(unit, request)
         self._order += 1
         read = WaitingRead(asker, request, unit, self._order)
         if self._down_cause is not None:
@@ -134,8 +131,7 @@ class BusQueue:
         if not request.spans:
             asker.reply(RegistersRead((), now_s))
             return
-        if not unit.is_offline:  # Who is answered at once needs no line.
-            self._foresight.came(request.priority, request.deadline_s, now_s)
+        self._announced.expect(unit, request, now_s)
         if request.max_age_s > 0:
             read.take_fresh(now_s)
         if request.is_partial and unit.refuses_some:
@@ -156,6 +152,7 @@ class BusQueue:
             self._units[unit_id] = unit
         elif unit.traits is not traits and unit.traits != traits:
             unit.take_traits(traits)
+            self._announced.forget(unit)  # What it can be asked at once may be less now.
         return unit
 
     def _supersede(self, request: WriteRegisters, now_s: float) -> None:
@@ -221,22 +218,16 @@ class BusQueue:
             self._fail_snapshots(urgent.unit, now_s)
             return self.pick(now_s)
         unit = urgent.unit
-        if urgent.request.priority >= Priority.BACKGROUND and not unit.is_offline:
-            read_s = unit.read_s(transaction.span)
-            held_until_s = self._foresight.held_until_s(urgent.request, read_s, now_s)
-            if held_until_s > now_s:
-                self.wake_s = min(self.wake_s, held_until_s)
-                return None
+        fitting, until_s = self._announced.fitting(urgent, transaction, now_s)
+        if fitting is None:
+            self.wake_s = min(self.wake_s, until_s)
+            return None
         first = unit.identity_read
-        if unit.has_late and unit.may_mistake(look_of_read((first or transaction).span), now_s):
-            job = clearing(urgent, now_s, transaction.span)
+        if unit.has_late and unit.may_mistake(look_of_read((first or fitting).span), now_s):
+            job = clearing(urgent, now_s, fitting.span)
         elif first is not None:
-            job = ReadJob(unit, first, transaction.span, is_for_identity=True)
+            job = ReadJob(unit, first, fitting.span, is_for_identity=True)
         else:
-            fitting, until_s = self._announced.fitting(urgent, transaction, now_s)
-            if fitting is None:
-                self.wake_s = min(self.wake_s, until_s)
-                return None
             job = ReadJob(unit, fitting)
         if unit.is_offline:
             job.timeout_s = self._probe_timeout_s(urgent, now_s)
@@ -244,13 +235,13 @@ class BusQueue:
 
     def _probe_timeout_s(self, read: WaitingRead, now_s: float) -> float:
         """How long a probe may wait for its reply before others come; 0 when it has to wait."""
-        next_s = self._foresight.next_s(read.request.priority, now_s)
+        next_s = self._announced.next_s(read.request.priority, now_s)
         span = read.request.spans[read.missing[0]]
         characters = REQUEST_CHARACTERS + REPLY_OVERHEAD_CHARACTERS + data_bytes(span)
         wire_s = characters * self._timing.character_s + 2 * self._timing.gap_s
         timeout_s = read.unit.probe_timeout_s(next_s - now_s - wire_s, now_s)
         if not timeout_s:
-            self.wake_s = min(self.wake_s, next_s + LATE_S_MAX)
+            self.wake_s = min(self.wake_s, next_s + GRACE_S)
         return timeout_s
 
     def _transaction_for(self, urgent: WaitingRead, now_s: float) -> Transaction:
@@ -274,7 +265,7 @@ class BusQueue:
         free_s = now_s - self._timing.gap_s
         if len(reads) > 1 and not is_in_time(urgent, together, free_s):
             # It would be late by what the others have read along with it: it goes alone.
-            missing = tuple([spans[at] for at in urgent.missing])
+            missing = urgent.still_wanted
             alone = serving(urgent, unit.plan(missing, snapshots & {missing}))
             if is_in_time(urgent, alone, free_s):
                 return alone[0]

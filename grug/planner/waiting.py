@@ -15,7 +15,7 @@ from grug.messages import (
     WriteFailed,
     WriteRegisters,
 )
-from grug.model import FailureKind, Span
+from grug.model import FailureKind, Priority, Span
 from grug.planner.cuts import cut_of, lies_within
 from grug.planner.plan import Transaction, hull_of
 from grug.planner.units import (
@@ -72,13 +72,23 @@ class WaitingRead:
         """Whether all that is missing has to come in one transaction."""
         self._has_scouted = False
         self.held_until_s: float | None = None
-        """Since it would make others late that are to come, it goes on the wire no sooner than it
-        fits between them; but from then on it does. None: it was never held back."""
+        """Since it would be in the way of others that are to come, it goes on the wire no sooner
+        than it fits between them; but from then on it does. None: it is not held back."""
+
+    @property
+    def is_background(self) -> bool:
+        """Whether nobody is in a hurry for it."""
+        return self.request.priority >= Priority.BACKGROUND
+
+    @property
+    def still_wanted(self) -> tuple[Span, ...]:
+        """What is missing of it."""
+        return tuple([self.request.spans[at] for at in self.missing])
 
     @property
     def snapshot(self) -> tuple[Span, ...]:
         """What has to come in one transaction; empty where nothing has."""
-        return tuple([self.request.spans[at] for at in self.missing]) if self.is_whole else ()
+        return self.still_wanted if self.is_whole else ()
 
     def scout(self) -> bool:
         """The snapshot was refused: see by reading its pieces what of it the unit does not have.
