@@ -130,7 +130,7 @@ class _Kindred(NamedTuple):
     kind: int
     pick: Callable[[Sequence[Any]], tuple[Any, ...]]
     """Takes them from among all columns."""
-    count: int
+    size: int
     """How many they are."""
 
 
