@@ -102,7 +102,8 @@ class Refusals:
             self._conclude()
             return False
         outer = _outer(transaction.covers)
-        joints = list(_joints(outer))
+        # What other reads have shown to be there is no part of a hole.
+        joints = list(_joints(_outer([*outer, *self._proved_in(span)])))
         unproved = [each for each in joints if not self._is_proved(each)]
         values = [each for each in outer if not self._is_proved(each)]
         # Where all is proved the unit has changed, or cannot take so much at once.
@@ -128,6 +129,13 @@ class Refusals:
 
     def _state(self) -> set[Suspect]:
         return set(self._avoided_suspects())
+
+    def _proved_in(self, span: Span) -> Iterator[Span]:
+        """The parts of a read that other reads have proved harmless."""
+        for proof in self._proofs:
+            start, end = max(span.address, proof.address), min(span.end, proof.end)
+            if proof.table is span.table and start < end:
+                yield Span(span.table, start, end - start)
 
     def _is_proved(self, suspect: Suspect) -> bool:
         return any(_is_in(suspect, read) for read in self._proofs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from grug.errors import ExceptionReply, LocalProtocolError, NoReplyError
@@ -180,6 +180,7 @@ values = st.lists(st.builds(span, st.integers(0, 30), st.integers(1, 4)), min_si
     st.frozensets(st.integers(0, 34), max_size=3),
     st.booleans(),
 )
+@example([[span(3), span(4)], [span(0), span(1), span(4)]], [span(0)], frozenset({0, 2}), True)
 def test_whatever_the_unit_lacks_a_snapshot_is_of_one_moment(
     snapshots: list[list[Span]], others: list[Span], lacks: frozenset[int], reads_holes: bool
 ) -> None:
