@@ -74,20 +74,22 @@ class Replies:
 
 
 class LossyCaller(Caller[BusRequest, BusReply]):
-    """A line that carries every request, and says of its units what a bus does."""
+    """A line that carries every request, and says of its units what a bus does.
+
+    None is ever offline: polls, which lose nothing here, come between any three failures.
+    """
 
     def __init__(self, line: str, inner: BusCaller, replies: Replies, feed: Feed) -> None:
         self._line = line
         self._inner = inner
         self._replies = replies
         self._feed = feed
-        self._failures: dict[int, int] = {}
+        self._healths: dict[int, UnitHealth] = {}
 
     def _note(self, unit_id: int, *, is_lost: bool) -> None:
-        before = self._failures.get(unit_id, 0)
-        after = self._failures[unit_id] = before + 1 if is_lost else 0
-        health = {0: UnitHealth.HEALTHY, 1: UnitHealth.SUSPECT, 3: UnitHealth.OFFLINE}.get(after)
-        if health is not None and after != before:
+        health = UnitHealth.SUSPECT if is_lost else UnitHealth.HEALTHY
+        if health is not self._healths.get(unit_id):
+            self._healths[unit_id] = health
             now_s = trio.current_time()
             self._feed.publish(UnitChanged(self._line, unit_id, health, "lossy", now_s))
 
