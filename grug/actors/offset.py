@@ -19,10 +19,10 @@ import trio
 from msgspec.structs import replace
 
 from grug.control.facts import FactsBook
+from grug.control.images import GridOthers
 from grug.control.ladder import GridReading, Rung, Step, choose, next_look_s
 from grug.control.ladder import Readings as LadderReadings
 from grug.control.offset import (
-    GridOthers,
     OffsetSettings,
     OffsetState,
     SteeredInverter,

@@ -29,9 +29,10 @@ from grug.config.schedule import entry_of
 from grug.config.types import DeviceConfig, GridConfig, HouseConfig, InverterConfig
 from grug.control.carried import Carrier
 from grug.control.circulation import CirculationSettings
+from grug.control.images import IMAGE_NAMES
 from grug.control.ladder import LadderSettings
 from grug.control.meterport import MeterTally
-from grug.control.offset import IMAGE_NAMES, OffsetSettings, SteeredInverter
+from grug.control.offset import OffsetSettings, SteeredInverter
 from grug.control.plant import Plant
 from grug.control.steering import DriveSettings
 from grug.control.wishes import WishLimits

@@ -16,10 +16,11 @@ import msgspec
 from msgspec.structs import replace
 
 from grug.control.balance import BalanceSettings, Following, InverterFacts, off_grid_of
-from grug.control.carried import Carrier, unsaid
+from grug.control.carried import TOEHOLD_W, UNTRIED, Carrier, Gate, Split, admitted, split
 from grug.control.circulation import NONE as NO_CIRCULATION
 from grug.control.circulation import Circulation
 from grug.control.hunting import QUIET, Hunting
+from grug.control.images import IMAGE_NAMES, GridOthers, known_others, values_of
 from grug.control.ladder import GridReading, LadderSettings, problem_of_reading
 from grug.control.plant import Motion, Plant
 from grug.control.steering import (
@@ -42,9 +43,6 @@ ENERGY_KWH_MAX = 10_000_000.0
 """What is passed on to the inverters is no more than this: less than any profile's registers hold,
 so that one broken value does not cost the whole image."""
 
-VOLTAGE_V_MIN = 50.0
-"""Under it there is no grid to speak of, and no current is worked out from the power."""
-
 PLANT = Plant()
 """An inverter as they are before anybody has measured them."""
 
@@ -52,19 +50,7 @@ SLEW_STEP_S_MAX = 1.0
 """A pause between readings counts as this at most, so that the offset does not jump after it."""
 
 NO_FACTS: Mapping[str, InverterFacts] = MappingProxyType({})
-
-IMAGE_NAMES = (
-    "voltage",
-    "current",
-    "active_power",
-    "reactive_power",
-    "apparent_power",
-    "power_factor",
-    "frequency",
-    "import_active_energy",
-    "export_active_energy",
-)
-"""Registers of a one-phase meter that an image can fill, as the maps name them."""
+NO_SHIFTS: Mapping[str, float] = MappingProxyType({})
 
 CONTROLLER = "offset"
 """Name of this controller in its decisions."""
@@ -132,6 +118,8 @@ class OffsetSettings:
     second_frequency_register: str = ""
     told: tuple[SteeredInverter, ...] = field(init=False)
     """Those that have a fake meter."""
+    truly_metered: tuple[str, ...] = field(init=False)
+    """Names of those that have none."""
     decided_names: tuple[str, ...] = field(init=False)
     """Names of the values of every decision, made once."""
     steered: tuple[Steered, ...] = field(init=False)
@@ -144,20 +132,13 @@ class OffsetSettings:
         told = tuple(inverter for inverter in self.inverters if inverter.fakemeter)
         served = (f"served_w/{inverter.name}" for inverter in told)
         object.__setattr__(self, "told", told)
+        others = tuple(inverter.name for inverter in self.inverters if not inverter.fakemeter)
+        object.__setattr__(self, "truly_metered", others)
         object.__setattr__(self, "decided_names", ("grid_power_w", "offset_w", *served))
         steered = tuple(Steered(inv.name, inv.share, inv.plant) for inv in self.inverters)
         object.__setattr__(self, "steered", steered)
         nobody = Known(math.nan, {}, NO_FACTS)
         object.__setattr__(self, "unasked", wanted(self.limits, (), nobody, 0.0))
-
-
-class GridOthers(msgspec.Struct, frozen=True):
-    """What else the grid meter said; each a (value, read_s), None when never read well."""
-
-    voltage_v: tuple[float, float] | None = None
-    frequency_hz: tuple[float, float] | None = None
-    import_energy_kwh: tuple[float, float] | None = None
-    export_energy_kwh: tuple[float, float] | None = None
 
 
 class OffsetState(msgspec.Struct, frozen=True):
@@ -173,6 +154,8 @@ class OffsetState(msgspec.Struct, frozen=True):
     """Inverters that are known not to be there."""
     carried: Mapping[str, DispatchChanged] = msgspec.field(default_factory=dict)
     """By inverter: what its registers carry, so that its meter need not say it."""
+    gate: Gate = UNTRIED
+    """Whether those that have a true meter carry an offset."""
     following: Mapping[str, Following] = msgspec.field(default_factory=dict)
     """By inverter: whether it does what it is told."""
     motions: Mapping[str, Motion] = msgspec.field(default_factory=dict)
@@ -242,7 +225,7 @@ def decide(
     off_grid = off_grid_of(facts)
     away = state.offline | off_grid
     asked = _asked(settings, state, away, grid, facts, now_s)
-    state, reason = _move_offset(settings, state, asked, now_s, ramp)
+    state, reason, shifts_w, offset_w = _move_offset(settings, state, asked, off_grid, now_s, ramp)
     if ramp and before_w == 0.0:
         return _silent(settings, state, grid, now_s, f"no new image: {ramp}; {reason}")
     problem = problem_of_reading(grid) or _problem_of_others(settings, others, now_s)
@@ -254,9 +237,11 @@ def decide(
     period_s = 0.0 if state.read_s is None else grid.read_s - state.read_s
     periods_s = (period_s, state.periods_s[0]) if period_s > 0.0 else state.periods_s
     is_fresh = period_s > 0.0 and not ramp and now_s - grid.read_s <= MODEL_PERIOD_S_MAX / 2.0
-    wanted_w = grid.power_w + state.offset_w
+    # What nobody carries is wanted from nobody, before the law makes more of it than it is.
+    splits = _splits(settings, state, away, offset_w, now_s)
+    wanted_w = grid.power_w + offset_w - sum([each.missing_w for each in splits.values()])
     step_s = max(periods_s) if is_fresh else 0.0
-    told = _told(settings, state, away, wanted_w, facts, asked.shifts_w, now_s, step_s)
+    told = _told(settings, state, away, wanted_w, facts, shifts_w, now_s, step_s)
     state = replace(
         state,
         following=told.following,
@@ -270,7 +255,7 @@ def decide(
     reason = f"{reason}; {told.reason}" if told.reason else reason
     if off_grid:
         reason = f"{reason}; off grid: {', '.join(sorted(off_grid))}"
-    return _serve(settings, state, grid, others, now_s, reason, told.told_w, told.surging)
+    return _serve(settings, state, grid, others, now_s, reason, told.told_w, splits, told.surging)
 
 
 def decide_stop(
@@ -290,7 +275,8 @@ def decide_stop(
     there = {name: share for name, share in shares.items() if name not in state.offline}
     there = there if any(there.values()) else shares
     told = dict.fromkeys(shares, 0.0) | shared(grid.power_w, there, {})
-    return _serve(settings, stopped, grid, others, now_s, "stopping, offset 0 W", told)
+    splits = _splits(settings, stopped, state.offline, 0.0, now_s)
+    return _serve(settings, stopped, grid, others, now_s, "stopping, offset 0 W", told, splits)
 
 
 def _problem_of_others(settings: OffsetSettings, others: GridOthers, now_s: float) -> str:
@@ -316,17 +302,58 @@ def _problem_of_others(settings: OffsetSettings, others: GridOthers, now_s: floa
 
 
 def _move_offset(
-    settings: OffsetSettings, state: OffsetState, asked: Wanted, now_s: float, ramp: str
-) -> tuple[OffsetState, str]:
-    """Move the offset towards what is asked, no faster than the slew allows."""
-    target_w, phase = (0.0, f"offset 0 W, {ramp}") if ramp else (asked.offset_w, asked.text)
+    settings: OffsetSettings,
+    state: OffsetState,
+    asked: Wanted,
+    off_grid: Collection[str],
+    now_s: float,
+    ramp: str,
+) -> tuple[OffsetState, str, Mapping[str, float], float]:
+    """Move the offset towards what is asked and may be, no faster than the slew allows.
+
+    Returns:
+        The state, the reason, the shifts that may be, and the offset that meters may say: less than
+        the state's while the registers of one with a true meter have yet to take it.
+    """
+    target_w, phase, shifts_w = asked.offset_w, asked.text, asked.shifts_w
+    held = ""
+    if settings.truly_metered:
+        names = [name for name in settings.truly_metered if name not in off_grid]
+        gate, target_w, held = admitted(state.gate, names, state.carried, target_w, now_s)
+        state = replace(state, gate=gate)
+    if held:
+        phase, shifts_w = f"{phase}; {held}", NO_SHIFTS
+    if ramp:
+        target_w, phase = 0.0, f"offset 0 W, {ramp}"
     step_s = 0.0 if state.moved_s is None else now_s - state.moved_s
     step_w = settings.slew_w_per_s * min(max(step_s, 0.0), SLEW_STEP_S_MAX)
     offset_w = min(max(target_w, state.offset_w - step_w), state.offset_w + step_w)
     if offset_w != target_w:
         phase = f"moving to: {phase}"
     wishes = without_expired(state.wishes, now_s)
-    return replace(state, offset_w=offset_w, moved_s=now_s, wishes=wishes), phase
+    state = replace(state, offset_w=offset_w, moved_s=now_s, wishes=wishes)
+    said_w = 0.0 if held and abs(offset_w) <= TOEHOLD_W else offset_w
+    return state, phase, shifts_w, said_w
+
+
+def _splits(
+    settings: OffsetSettings,
+    state: OffsetState,
+    away: Collection[str],
+    offset_w: float,
+    now_s: float,
+) -> dict[str, Split]:
+    """What carries the part of each that has a fake meter; one that is away was told none."""
+    every = settings.inverters
+    weight = sum([inverter.share for inverter in every]) or 1.0
+    is_any = any(inverter.name not in away for inverter in every)
+    splits = {}
+    for inverter in settings.told:
+        is_there = inverter.name not in away or not is_any
+        part_w = offset_w * inverter.share / weight if is_there else 0.0
+        carried = state.carried.get(inverter.name)
+        splits[inverter.name] = split(inverter.carrier, carried, part_w, now_s)
+    return splits
 
 
 def _asked(
@@ -363,24 +390,21 @@ def _serve(
     now_s: float,
     reason: str,
     told: Mapping[str, float],
+    splits: Mapping[str, Split],
     surging: Collection[str] = (),
 ) -> Outcome:
     """Make the images of what each inverter is told; those of a surge hold for a moment only.
 
     One that nothing is decided for is told 0 W.
     """
-    known = _known_others(others)
-    weight = sum(inverter.share for inverter in settings.inverters) or 1.0
+    known = known_others(others)
     images: list[MeterImage] = []
     served: list[float] = []
     for inverter in settings.told:
-        # What its part of the offset is; one that is away was told none.
-        part_w = state.offset_w * inverter.share / weight if inverter.name in told else 0.0
-        carried = state.carried.get(inverter.name)
-        unsaid_w, why = unsaid(inverter.carrier, carried, part_w, now_s)
-        if why:
-            reason = f"{reason}; {inverter.name}'s meter says no offset: {why}"
-        asked_w = told.get(inverter.name, 0.0) - unsaid_w
+        part = splits[inverter.name]
+        if part.why:
+            reason = f"{reason}; {inverter.name}'s meter says no offset: {part.why}"
+        asked_w = told.get(inverter.name, 0.0) - part.registers_w
         power_w = round(min(max(asked_w, inverter.power_w_min), inverter.power_w_max), 1)
         if not inverter.power_w_min <= asked_w <= inverter.power_w_max:
             reason = f"{reason}; {inverter.fakemeter} limited to what its register carries"
@@ -393,7 +417,8 @@ def _serve(
             served.append(math.nan)
             continue
         served.append(power_w)
-        names, values = _image(inverter, power_w, known)
+        names = inverter.image_names
+        values = values_of(names, power_w, known)
         images.append(MeterImage(inverter.fakemeter, names, values, grid.read_s, valid_until_s))
     if state.offline:
         reason = f"{reason}; offline, carried by the others: {', '.join(sorted(state.offline))}"
@@ -415,7 +440,9 @@ def _told(
     every = settings.steered
     # When all are away, nothing is known that tells them apart.
     there = [one for one in every if one.name not in away] or every
-    if not state.wishes and (more_w := reserve_w(settings.drive, facts)):
+    # A true meter knows of no reserve: two that aim at different powers at the grid drive apart.
+    is_free = not state.wishes and not settings.truly_metered
+    if is_free and (more_w := reserve_w(settings.drive, facts)):
         room_w = bounds_w(settings.limits, ())[1] - state.offset_w
         wanted_w += min(more_w, max(0.0, room_w))
     inputs = Inputs(
@@ -430,40 +457,6 @@ def _told(
         state.large_s,
     )
     return steer(settings.drive, settings.balance, there, inputs, now_s)
-
-
-def _known_others(others: GridOthers) -> dict[str, float]:
-    """What is passed on from the grid meter, by the name that fake meters have for it.
-
-    What the house does not poll is zero: what a meter's unused registers hold.
-    """
-    return {
-        "voltage": others.voltage_v[0] if others.voltage_v else 0.0,
-        "frequency": others.frequency_hz[0] if others.frequency_hz else 0.0,
-        "import_active_energy": others.import_energy_kwh[0] if others.import_energy_kwh else 0.0,
-        "export_active_energy": others.export_energy_kwh[0] if others.export_energy_kwh else 0.0,
-    }
-
-
-def _image(
-    inverter: SteeredInverter, power_w: float, known: dict[str, float]
-) -> tuple[tuple[str, ...], tuple[float, ...]]:
-    """Names and values of one image: measured where measured, else what follows from the power.
-
-    The offset is active power alone, so apparent power is its magnitude and reactive power zero.
-    Every name is always given, so that the fake meter never keeps an old value.
-    """
-    magnitude_w = abs(power_w)
-    voltage_v = known["voltage"]
-    values = known | {
-        "active_power": power_w,
-        "apparent_power": magnitude_w,
-        "reactive_power": 0.0,
-        "power_factor": 1.0 if power_w >= 0 else -1.0,
-        "current": magnitude_w / voltage_v if voltage_v > VOLTAGE_V_MIN else 0.0,
-    }
-    names = inverter.image_names
-    return names, tuple([values[name] for name in names])
 
 
 def _decided(

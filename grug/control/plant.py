@@ -45,6 +45,8 @@ PRIOR_W2 = 2.5e5
 """What was measured weighs as much as one move of 500 W."""
 LEARNED_W2_MAX = 4e6
 """All that was learned weighs no more than one move of 2 kW: older moves are forgotten."""
+SQUARE_W2_MIN = 1.0
+"""A dead time by which nothing ever moved is forgotten down to this, and not to nothing."""
 LEARN_W = 100.0
 """Smaller changes between two readings drown in clouds and teach nothing."""
 STRANGE_W = 200.0
@@ -172,7 +174,7 @@ def tell(
     """Note that from now on something else is told.
 
     Args:
-        plant: how it answers.
+        plant: as it was measured, not as it is believed.
         motion: until now.
         told_w: what its meter says from now on.
         now_s: monotonic time.
@@ -181,8 +183,10 @@ def tell(
     """
     if motion.told_s is None:
         return replace(motion, told_w=told_w, told_s=now_s, hold_s=hold_s)
-    # Kept for one dead time more than it takes to be seen: AC power is read less often.
-    oldest_s = now_s - 2.0 * plant.dead_s - DONE_LAGS * plant.lag_s - 1.0
+    # Kept for one dead time more than it takes to be seen: AC power is read less often. And for as
+    # long as the slowest plant takes that may be believed next, however quick this one seems now.
+    dead_s = plant.dead_s * max(1.0, DEAD_FACTORS[motion.learned.at])
+    oldest_s = now_s - 2.0 * dead_s - DONE_LAGS * plant.lag_s - 1.0
     moves = [(at_s, motion.told_w * for_s) for at_s, for_s in answers]
     kept = tuple([each for each in motion.moves if each[0] >= oldest_s] + moves)[-MOVES_MAX:]
     ac_w, ac_s = motion.ac_w, motion.ac_s
@@ -262,7 +266,7 @@ def learn(plant: Plant, motion: Motion, ac_w: float, read_s: float) -> Learned:
     learned = replace(
         learned,
         products=tuple([kept * each for each in products]),
-        squares=tuple([kept * each for each in squares]),
+        squares=tuple([max(kept * each, SQUARE_W2_MIN) for each in squares]),
     )
     # The first half of a move looks like a slow one.
     return learned if begun_s is not None and read_s - begun_s < HALF_S else _judged(learned)

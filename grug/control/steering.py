@@ -168,6 +168,7 @@ def steer(
     names = [one.name for one in there]
     facts = {name: inputs.facts.get(name, UNKNOWN) for name in names}
     motions = {one.name: _seen(one, inputs.motions, facts[one.name]) for one in there}
+    measured = {one.name: one.plant for one in there}
     there = [_as_believed(one, motions[one.name]) for one in there]
     answers = {name: answers_of(motions[name], now_s, facts[name].asking) for name in names}
     charging = charging_of(facts, now_s, balance.facts_max_age_s)
@@ -205,7 +206,7 @@ def steer(
         },
         {
             one.name: tell(
-                one.plant,
+                measured[one.name],
                 motions[one.name],
                 told[one.name],
                 now_s,

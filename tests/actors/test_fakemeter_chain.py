@@ -7,7 +7,8 @@ import trio
 import trio.testing
 
 from grug.actors import fakemeter, offset
-from grug.control.offset import IMAGE_NAMES, OffsetSettings, SteeredInverter
+from grug.control.images import IMAGE_NAMES
+from grug.control.offset import OffsetSettings, SteeredInverter
 from grug.messages import FakeMeterChanged, Readings, ReadingsMissing
 from grug.model import FailureKind
 from grug.protocol.rtu import with_crc

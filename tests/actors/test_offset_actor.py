@@ -13,7 +13,8 @@ import trio
 import trio.testing
 
 from grug.actors import offset
-from grug.control.offset import IMAGE_NAMES, OffsetSettings, SteeredInverter
+from grug.control.images import IMAGE_NAMES
+from grug.control.offset import OffsetSettings, SteeredInverter
 from grug.messages import (
     Decided,
     Message,

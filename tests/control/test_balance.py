@@ -19,8 +19,8 @@ from grug.control.balance import (
     targets_w,
 )
 from grug.control.facts import FactsBook
+from grug.control.images import GridOthers
 from grug.control.offset import (
-    GridOthers,
     GridReading,
     OffsetSettings,
     OffsetState,

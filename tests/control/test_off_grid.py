@@ -6,8 +6,8 @@ import pytest
 
 from grug.control.balance import InverterFacts
 from grug.control.facts import FactsBook
+from grug.control.images import GridOthers
 from grug.control.offset import (
-    GridOthers,
     GridReading,
     OffsetSettings,
     OffsetState,

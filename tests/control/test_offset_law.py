@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from grug.control.images import IMAGE_NAMES, GridOthers
 from grug.control.offset import (
-    IMAGE_NAMES,
-    GridOthers,
     GridReading,
     OffsetSettings,
     OffsetState,

@@ -151,3 +151,38 @@ def test_what_is_learned_stays_within_bounds_whatever_an_ac_port_does(
         learned = learn(PLANT, motion, ac_w, 0.5 * step)
         motion = msgspec.structs.replace(motion, ac_w=ac_w, ac_s=0.5 * step, learned=learned)
         assert GAIN_FACTORS[0] <= learned.gain <= GAIN_FACTORS[1]
+
+
+def test_one_that_seems_quick_can_be_found_slower_again() -> None:
+    """What it was told long ago is needed to see that it is as slow as it was measured."""
+    measured = Plant(gain_per_s=0.45, dead_s=3.0, lag_s=0.1)
+    quick = msgspec.structs.replace(UNTAUGHT, at=0)
+    motion = msgspec.structs.replace(STILL, ac_s=0.0, told_s=0.0, learned=quick)
+    ac_w, told_ws = 0.0, 0.0
+    for second in range(1, 400):
+        now_s = float(second)
+        if second % 10 == 5:  # What it was told more than three seconds ago.
+            ac_w += measured.gain_per_s * told_ws
+        learned = learn(measured, motion, ac_w, now_s)
+        motion = see(believed(measured, learned), motion, ac_w, now_s)
+        motion = msgspec.structs.replace(motion, learned=learned)
+        answers = ()
+        if second % 10 == 1:
+            told_ws = 3000.0 if second % 20 == 1 else -3000.0
+            motion = msgspec.structs.replace(motion, told_w=told_ws)
+            answers = ((now_s, 1.0),)
+        motion = tell(measured, motion, 0.0, now_s, answers)
+    assert believed(measured, motion.learned).dead_s == measured.dead_s
+
+
+def test_a_dead_time_that_explains_nothing_for_long_breaks_nothing() -> None:
+    """Its sums are made smaller with those of the others, and must not become nothing."""
+    plant, motion = Plant(0.5, 0.6, 0.01), STILL
+    for step in range(2000):
+        now_s = 2.0 * step
+        # So late that only the shortest dead time has it in this reading.
+        moves = ((now_s - 0.4, 4000.0),)
+        motion = msgspec.structs.replace(motion, moves=moves, ac_s=now_s - 1.0, ac_w=0.0)
+        learned = learn(plant, motion, 400.0, now_s)
+        motion = msgspec.structs.replace(motion, learned=learned)
+    assert min(motion.learned.squares) >= 1.0

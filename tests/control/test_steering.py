@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from grug.control.balance import BalanceSettings, Following, InverterFacts
 from grug.control.circulation import NONE
 from grug.control.hunting import QUIET
-from grug.control.plant import STILL, Plant
+from grug.control.plant import STILL, UNTAUGHT, Plant
 from grug.control.steering import (
     DriveSettings,
     Inputs,
@@ -84,6 +84,17 @@ def test_an_inverter_that_was_not_measured_makes_all_be_told_the_plain_power() -
     there = (PAIR[0], Steered("b", 1.0, Plant(is_measured=False)))
     told = decide(2000.0, {"a": fact(), "b": fact()}, there)
     assert (dict(told.told_w), told.surging) == ({"a": 1000.0, "b": 1000.0}, frozenset())
+
+
+def test_what_was_told_is_remembered_for_as_long_as_the_slowest_that_may_be_believed() -> None:
+    """Else one that is believed to be quick could never be found to be slow."""
+    plant = Plant(0.45, 3.0, 0.1)
+    quick = msgspec.structs.replace(UNTAUGHT, at=0)
+    move = (0.0, 1500.0)
+    motion = msgspec.structs.replace(STILL, moves=(move,), told_s=6.2, learned=quick)
+    inputs = Inputs(0.0, {"a": fact(6.4)}, {}, {}, {"a": motion}, NONE, QUIET, 0.2)
+    told = steer(DRIVE, BALANCE, (Steered("a", 1.0, plant),), inputs, 6.4)
+    assert move in told.motions["a"].moves
 
 
 @given(st.floats(-30_000, 30_000), st.floats(-6000, 6000), st.floats(-6000, 6000))

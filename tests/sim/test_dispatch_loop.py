@@ -56,10 +56,15 @@ def without_fakemeters(house: HouseConfig, *names: str) -> HouseConfig:
     return msgspec.structs.replace(house, line=lines, inverter=inverters, fakemeter=meters)
 
 
-def config_of(control: str, offset_w: float = -2000.0) -> HouseConfig:
+MEASURED = {"gain": 0.45, "dead_time": 0.55, "lag": 0.1}
+"""Of the simulated inverters, as house.toml says it."""
+
+
+def config_of(control: str, offset_w: float = -2000.0, *, is_measured: bool = False) -> HouseConfig:
     house = small_house()
+    known = MEASURED if is_measured else {}
     inverters = {
-        name: msgspec.structs.replace(inverter, control=control)
+        name: msgspec.structs.replace(inverter, control=control, **known)
         for name, inverter in house.inverter.items()
     }
     return msgspec.structs.replace(house, inverter=inverters, offset=OffsetConfig(power=offset_w))
@@ -173,8 +178,10 @@ async def running(
     *,
     has_dispatch: bool = True,
     truly_metered: Sequence[str] = (),
+    is_measured: bool = False,
 ) -> AsyncIterator[Loop]:
-    loop = Loop(without_fakemeters(config_of(control, offset_w), *truly_metered), has_dispatch)
+    config = config_of(control, offset_w, is_measured=is_measured)
+    loop = Loop(without_fakemeters(config, *truly_metered), has_dispatch)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(loop.run)
         yield loop
@@ -281,13 +288,13 @@ def test_no_offset_leaves_the_inverters_to_themselves() -> None:
     run(check)
 
 
-@pytest.mark.parametrize(("control", "reaches"), [("both", True), ("dispatch", False)])
-def test_firmware_without_the_registers(control: str, reaches: bool) -> None:
+@pytest.mark.parametrize("is_measured", [False, True])
+@pytest.mark.parametrize(("control", "grid_w"), [("both", 2000.0), ("dispatch", 0.0)])
+def test_firmware_without_the_registers(control: str, grid_w: float, is_measured: bool) -> None:
     async def check() -> None:
-        async with running(control, has_dispatch=False) as loop:
+        async with running(control, has_dispatch=False, is_measured=is_measured) as loop:
             await trio.sleep(60)
-            grid_w = await loop.grid_w()
-            assert (abs(grid_w - 2000.0) < 300.0) is reaches
+            assert await loop.grid_w() == pytest.approx(grid_w, abs=300.0)
             notes = [note for note in loop.notes() if "no dispatch by registers" in note]
             assert len(notes) == 2
             assert "input 34502 reads 0, not 43605" in notes[0]
@@ -428,6 +435,66 @@ def test_one_by_its_registers_and_one_by_its_meter_aim_at_the_same(truly_metered
                 opposed = first_w * second_w < 0.0
                 circulating_w.append(min(abs(first_w), abs(second_w)) if opposed else 0.0)
             assert sorted(circulating_w)[-4] < 400.0
+
+    run(check)
+
+
+async def against_w(loop: Loop, for_s: float) -> float:
+    """The largest power from one battery to the other, each half second."""
+    largest_w = 0.0
+    for _ in range(round(2.0 * for_s)):
+        await trio.sleep(0.5)
+        house = loop.simulated.house
+        house.advance(trio.current_time())
+        charging_w = sorted(each.battery.power_w for each in house.inverters)
+        largest_w = max(largest_w, min(-charging_w[0], charging_w[-1]))
+    return largest_w
+
+
+@pytest.mark.parametrize("is_measured", [False, True])
+def test_a_true_meter_without_registers_is_fought_by_nobody(is_measured: bool) -> None:
+    async def check() -> None:
+        async with running(
+            "mitm", has_dispatch=False, truly_metered=("solis2",), is_measured=is_measured
+        ) as loop:
+            said = loop.house.feed.subscribe("reasons", Decided, wanted=is_offset)
+            await trio.sleep(30)
+            assert await against_w(loop, 300.0) < 400.0
+            assert await loop.grid_w() == pytest.approx(0.0, abs=150.0)
+            last = said.drain()[-1]
+            assert isinstance(last, Decided)
+            assert "solis2 has a true meter and its registers do not carry it" in last.reason
+            assert "no dispatch by registers" in last.reason
+
+    run(check)
+
+
+def is_offset(message: object) -> bool:
+    return isinstance(message, Decided) and message.controller == "offset"
+
+
+def test_of_two_true_meters_one_without_registers_is_not_fought_by_the_other() -> None:
+    async def check() -> None:
+        async with running("dispatch", truly_metered=("solis1", "solis2")) as loop:
+            loop.units[1].has_dispatch = False
+            await trio.sleep(30)
+            assert await against_w(loop, 600.0) < 700.0
+
+    run(check)
+
+
+def test_a_line_that_is_lost_takes_the_offset_along_and_brings_it_back() -> None:
+    async def check() -> None:
+        async with running("mitm", truly_metered=("solis2",), is_measured=True) as loop:
+            await trio.sleep(60)
+            assert await loop.grid_w() == pytest.approx(2000.0, abs=250.0)
+            loop.replies.lost = 1.0
+            await trio.sleep(180)
+            assert await against_w(loop, 120.0) < 400.0
+            assert await loop.grid_w() == pytest.approx(0.0, abs=150.0)
+            loop.replies.lost = 0.0
+            await trio.sleep(120)
+            assert await loop.grid_w() == pytest.approx(2000.0, abs=250.0)
 
     run(check)
 
