@@ -366,7 +366,15 @@ async def poll(
     at_s = trio.current_time()
     while at_s < until_s:
         await trio.sleep_until(at_s)
-        request = ReadRegisters(unit_id, (Span(HOLDING, 0, 10),), at_s + every_s, Priority.CONTROL)
+        next_s = at_s + every_s
+        request = ReadRegisters(
+            unit_id,
+            (Span(HOLDING, 0, 10),),
+            next_s,
+            Priority.CONTROL,
+            next_s=next_s,
+            next_deadline_s=next_s + every_s,
+        )
         reply = await caller.ask(request)
         if isinstance(reply, RegistersRead):
             read_s.append(reply.read_s)

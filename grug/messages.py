@@ -48,6 +48,10 @@ class ReadRegisters(Message, frozen=True):
     """Whether an answer without those spans that the unit refuses is worth having."""
     is_snapshot: bool = False
     """Whether all of it has to be of one moment, and so of one transaction."""
+    next_s: float = math.inf
+    """When the same will be asked for again: no read is begun that would make that late."""
+    next_deadline_s: float = math.inf
+    """And when that has to be answered."""
 
 
 class RegistersRead(Message, frozen=True):

@@ -116,7 +116,11 @@ class _Poll:
             number = self._next(start_s, 0)
         while True:
             await trio.sleep_until(start_s + ticks.tick_s(number))
-            await self._once(start_s + ticks.begins_s(number + 1))
+            await self._once(
+                start_s + ticks.begins_s(number + 1),
+                start_s + ticks.tick_s(number + 1),
+                start_s + ticks.begins_s(number + 2),
+            )
             number = self._next(start_s, number + 1)
 
     def _next(self, start_s: float, number: int) -> int:
@@ -128,7 +132,10 @@ class _Poll:
             number += 1
         return number
 
-    async def _once(self, deadline_s: float) -> None:
+    async def _once(
+        self, deadline_s: float, next_s: float = math.inf, next_deadline_s: float = math.inf
+    ) -> None:
+        """Read now, and let the bus know when that will be asked for again."""
         group = self._group
         reply = await self._bus.ask(
             ReadRegisters(
@@ -139,6 +146,8 @@ class _Poll:
                 self._device,
                 is_partial=True,
                 is_snapshot=group.is_snapshot,
+                next_s=next_s,
+                next_deadline_s=next_deadline_s,
             )
         )
         if isinstance(reply, RegistersRead):

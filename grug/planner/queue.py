@@ -19,8 +19,8 @@ from grug.messages import (
     WriteFailed,
     WriteRegisters,
 )
-from grug.model import FailureKind, Priority, Span
-from grug.planner.foresight import LATE_S_MAX, Foresight
+from grug.model import FailureKind, Span
+from grug.planner.announced import GRACE_S, Announced
 from grug.planner.plan import (
     REPLY_OVERHEAD_CHARACTERS,
     REQUEST_CHARACTERS,
@@ -47,8 +47,10 @@ from grug.planner.waiting import (
     expiry_s,
     fail_read,
     goes_before,
+    is_in_time,
     is_live_read,
     look_of,
+    serving,
 )
 from grug.planner.writes import ILLEGAL_FUNCTION, OPTIONAL_FUNCTIONS, overwrites
 
@@ -90,7 +92,7 @@ class BusQueue:
         self._units: dict[int, Unit] = {}
         self._reads: list[WaitingRead] = []
         self._writes: list[WaitingWrite] = []
-        self._foresight = Foresight()
+        self._announced = Announced(timing.gap_s)
         self._order = 0
         self._down_cause: str | None = "not open yet"
         self._transactions = 0
@@ -129,8 +131,7 @@ class BusQueue:
         if not request.spans:
             asker.reply(RegistersRead((), now_s))
             return
-        if not unit.is_offline:  # Who is answered at once needs no line.
-            self._foresight.came(request.priority, request.deadline_s, now_s)
+        self._announced.expect(unit, request, now_s)
         if request.max_age_s > 0:
             read.take_fresh(now_s)
         if request.is_partial and unit.refuses_some:
@@ -151,6 +152,7 @@ class BusQueue:
             self._units[unit_id] = unit
         elif unit.traits is not traits and unit.traits != traits:
             unit.take_traits(traits)
+            self._announced.forget(unit)  # What it can be asked at once may be less now.
         return unit
 
     def _supersede(self, request: WriteRegisters, now_s: float) -> None:
@@ -211,40 +213,38 @@ class BusQueue:
     def _job_for(self, urgent: WaitingRead, now_s: float) -> Job | None:
         """What to read now for the most urgent read; None when it had better wait."""
         try:
-            transaction = self._transaction_for(urgent)
+            transaction = self._transaction_for(urgent, now_s)
         except LocalProtocolError:
             self._fail_snapshots(urgent.unit, now_s)
             return self.pick(now_s)
         unit = urgent.unit
-        if urgent.request.priority >= Priority.BACKGROUND and not unit.is_offline:
-            read_s = unit.read_s(transaction.span)
-            held_until_s = self._foresight.held_until_s(urgent.request, read_s, now_s)
-            if held_until_s > now_s:
-                self.wake_s = min(self.wake_s, held_until_s)
-                return None
+        fitting, until_s = self._announced.fitting(urgent, transaction, now_s)
+        if fitting is None:
+            self.wake_s = min(self.wake_s, until_s)
+            return None
         first = unit.identity_read
-        if unit.has_late and unit.may_mistake(look_of_read((first or transaction).span), now_s):
-            job = clearing(urgent, now_s, transaction.span)
+        if unit.has_late and unit.may_mistake(look_of_read((first or fitting).span), now_s):
+            job = clearing(urgent, now_s, fitting.span)
         elif first is not None:
-            job = ReadJob(unit, first, transaction.span, is_for_identity=True)
+            job = ReadJob(unit, first, fitting.span, is_for_identity=True)
         else:
-            job = ReadJob(unit, transaction)
+            job = ReadJob(unit, fitting)
         if unit.is_offline:
             job.timeout_s = self._probe_timeout_s(urgent, now_s)
         return job
 
     def _probe_timeout_s(self, read: WaitingRead, now_s: float) -> float:
         """How long a probe may wait for its reply before others come; 0 when it has to wait."""
-        next_s = self._foresight.next_s(read.request.priority, now_s)
+        next_s = self._announced.next_s(read.request.priority, now_s)
         span = read.request.spans[read.missing[0]]
         characters = REQUEST_CHARACTERS + REPLY_OVERHEAD_CHARACTERS + data_bytes(span)
         wire_s = characters * self._timing.character_s + 2 * self._timing.gap_s
         timeout_s = read.unit.probe_timeout_s(next_s - now_s - wire_s, now_s)
         if not timeout_s:
-            self.wake_s = min(self.wake_s, next_s + LATE_S_MAX)
+            self.wake_s = min(self.wake_s, next_s + GRACE_S)
         return timeout_s
 
-    def _transaction_for(self, urgent: WaitingRead) -> Transaction:
+    def _transaction_for(self, urgent: WaitingRead, now_s: float) -> Transaction:
         """The first transaction of the unit's plan that serves the most urgent read."""
         unit = urgent.unit
         spans = urgent.request.spans
@@ -261,16 +261,15 @@ class BusQueue:
         else:
             wanted = frozenset([read.request.spans[at] for read in reads for at in read.missing])
             plan = unit.plan(wanted, snapshots)
-        if len(plan) == 1:
-            return plan[0]
-        missing = {spans[at] for at in urgent.missing}
-        for transaction in plan:
-            if urgent.is_whole:
-                if missing.issubset(transaction.covers):
-                    return transaction
-            elif not missing.isdisjoint(transaction.covers):
-                return transaction
-        raise AssertionError("a plan covers everything that is wanted")
+        together = serving(urgent, plan)
+        free_s = now_s - self._timing.gap_s
+        if len(reads) > 1 and not is_in_time(urgent, together, free_s):
+            # It would be late by what the others have read along with it: it goes alone.
+            missing = urgent.still_wanted
+            alone = serving(urgent, unit.plan(missing, snapshots & {missing}))
+            if is_in_time(urgent, alone, free_s):
+                return alone[0]
+        return together[0]
 
     def _fail_snapshots(self, unit: Unit, now_s: float) -> None:
         """Answer those for whom no single transaction can do any more, by what has been learned."""

@@ -191,13 +191,19 @@ class _Asked:
 
     __slots__ = ("answer", "done_s", "due_s", "group", "is_abandoned", "request", "tick_s", "unit")
 
-    def __init__(self, unit: UnitLoad, group: Group, tick_s: float, due_s: float) -> None:
+    def __init__(self, unit: UnitLoad, group: Group, ticks: Ticks, number: int) -> None:
         self.unit = unit
         self.group = group
-        self.tick_s = tick_s
-        self.due_s = due_s
+        self.tick_s = ticks.tick_s(number)
+        self.due_s = ticks.begins_s(number + 1)
         self.request = ReadRegisters(
-            unit.unit_id, group.spans, due_s, group.priority, is_snapshot=group.is_snapshot
+            unit.unit_id,
+            group.spans,
+            self.due_s,
+            group.priority,
+            is_snapshot=group.is_snapshot,
+            next_s=ticks.tick_s(number + 1),
+            next_deadline_s=ticks.begins_s(number + 2),
         )
         self.is_abandoned = False
         self.done_s = math.inf
@@ -283,8 +289,7 @@ class _Play:
                     continue  # It has no values.
                 number = 0
                 while (tick_s := ticks.tick_s(number)) < end_s:
-                    asked = _Asked(unit, group, tick_s, ticks.begins_s(number + 1))
-                    requests.append((tick_s, asked))
+                    requests.append((tick_s, _Asked(unit, group, ticks, number)))
                     number += 1
         requests.sort(key=lambda each: each[0])
         return requests

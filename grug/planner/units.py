@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import NamedTuple, TypeAlias
 
@@ -17,6 +17,7 @@ from grug.planner.plan import (
     check_span,
     plan_reads,
 )
+from grug.planner.probing import Probes
 from grug.planner.refusals import Refusals
 from grug.planner.traits import UnitTraits, WireTiming
 from grug.planner.verdicts import Memory, VerdictStore
@@ -25,15 +26,9 @@ from grug.planner.writes import READ_WRITE, write_function
 OFFLINE_FAILURES = 3
 """Failures in a row after which a unit is only probed: two may be bad luck on a noisy line."""
 
-PROBE_S_FIRST = 1.0
-PROBE_S_MAX = 60.0
-
 PATIENT_PROBE_EVERY = 4
 """Probes until one waits for as long as is configured: the others are short, so that a fast group
 beside them meets its ticks, but a unit may have become slow."""
-
-PROBE_OVERRUN_S = 10.0
-"""So long a probe looks for time that is free; then it goes all the same."""
 
 PATIENT_PROBE_EVERY_BESIDE = 20
 """The same where the others' ticks leave no time for it: it costs one of them, so it is rare."""
@@ -44,12 +39,6 @@ take."""
 
 PROBE_LATENCIES = 1.5
 """What a probe between two ticks allows for, over the longest latency seen before the silence."""
-
-PROBE_SHARE_MAX = 0.05
-"""The part of the line's time that probes of all offline units together may take."""
-
-PROBE_PATIENCE_S = 5.0
-"""A probe lets healthy units go first, but no longer than this, so that a full line heals too."""
 
 LATE_S_MAX = 2.0
 """A reply may come this long after its timeout and must not be taken for the next one's. Units
@@ -132,10 +121,7 @@ class Unit:
         self._failures = 0
         self._has_answered = False
         """Since the start; the first answer is news to those who knew it offline before."""
-        self._probe_s = -math.inf
-        self._probe_asked_s = math.inf
-        """Since when a probe that is due has been asked for."""
-        self._probe_delay_s = PROBE_S_FIRST
+        self._probes = Probes()
         self._late: dict[Look, float] = {}
         self._refusals = Refusals()
         self._quarantine: dict[Span, _Refused] = {}
@@ -224,6 +210,16 @@ class Unit:
         if plan is None:
             plan = self._plans[key] = self.plan(frozenset().union(*wanted), snapshots)
         return plan
+
+    def plan_within(self, spans: Iterable[Span], held_s_max: float) -> tuple[Transaction, ...]:
+        """The cheapest reads of which none holds the line for longer, if values are that short."""
+        most_s = held_s_max + self.traits.rest_s(self._timing)
+        most_s = min(self.limits.transaction_s_max, most_s)
+        return plan_reads(spans, self._learned.cost, replace(self.limits, transaction_s_max=most_s))
+
+    def held_s(self, span: Span) -> float:
+        """For how long a read holds the line, the gap after it included."""
+        return self.read_s(span) - self.traits.rest_s(self._timing)
 
     def check(self, spans: tuple[Span, ...]) -> None:
         """Look whether each can be read at all; remembered, since polls repeat.
@@ -383,7 +379,7 @@ class Unit:
         Returns:
             0 where the probe had better wait until there is more time.
         """
-        self._probe_asked_s = min(self._probe_asked_s, now_s)
+        self._probes.asked(now_s)
         usual_s = self.reply_timeout_s(is_write=False)
         if usual_s <= free_s or now_s >= self.overruns_s:
             return usual_s
@@ -429,23 +425,22 @@ class Unit:
 
     def is_resting(self, now_s: float) -> bool:
         """Whether it is offline and its next probe is not due."""
-        return self.is_offline and now_s < self._probe_s
+        return self.is_offline and not self._probes.is_due(now_s)
 
     def line_opened(self, now_s: float) -> None:
         """A new adapter, perhaps a mended cable: what is offline may be tried at once."""
         self._memory.doubt()
         self.ready_s = now_s
-        self._probe_s = now_s
-        self._probe_delay_s = PROBE_S_FIRST
+        self._probes.begin_anew(now_s)
 
     def lets_others_first(self, now_s: float) -> bool:
         """Whether it is offline and its probe can wait."""
-        return self.is_offline and now_s < self._probe_asked_s + PROBE_PATIENCE_S
+        return self.is_offline and self._probes.is_patient(now_s)
 
     @property
     def overruns_s(self) -> float:
         """From when on its probe takes its time from others, if need be."""
-        return self._probe_asked_s + PROBE_OVERRUN_S
+        return self._probes.overruns_s
 
     def answered(self, now_s: float) -> None:
         """It replied, be it with a refusal."""
@@ -453,7 +448,7 @@ class Unit:
             self._has_answered = True
             self._late.clear()
             self._failures = 0
-            self._probe_delay_s = PROBE_S_FIRST
+            self._probes.begin_anew(now_s)
             self.is_offline = False
             self.cause = ""
             self._changed(UnitHealth.HEALTHY, "it answers", now_s)
@@ -484,10 +479,7 @@ class Unit:
             + (REQUEST_CHARACTERS + REPLY_OVERHEAD_CHARACTERS) * self._timing.character_s
             + self._timing.gap_s
         )
-        self._probe_asked_s = math.inf
-        share_s = probe_s * (offline_others + 1) / PROBE_SHARE_MAX
-        self._probe_s = now_s + max(self._probe_delay_s, share_s)
-        self._probe_delay_s = min(2 * self._probe_delay_s, PROBE_S_MAX)
+        self._probes.failed(now_s, probe_s * (offline_others + 1))
         if not self.is_offline:
             self.is_offline = True
             self._memory.doubt()  # It may be another unit that comes back, or a newer firmware.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Protocol, TypeAlias
 
 from grug.errors import BusError, ExceptionReply
@@ -14,7 +15,7 @@ from grug.messages import (
     WriteFailed,
     WriteRegisters,
 )
-from grug.model import FailureKind, Span
+from grug.model import FailureKind, Priority, Span
 from grug.planner.cuts import cut_of, lies_within
 from grug.planner.plan import Transaction, hull_of
 from grug.planner.units import (
@@ -48,6 +49,7 @@ class WaitingRead:
         "_has_scouted",
         "asker",
         "blocks",
+        "held_until_s",
         "is_whole",
         "missing",
         "read_s",
@@ -69,11 +71,24 @@ class WaitingRead:
         self.is_whole = request.is_snapshot
         """Whether all that is missing has to come in one transaction."""
         self._has_scouted = False
+        self.held_until_s: float | None = None
+        """Since it would be in the way of others that are to come, it goes on the wire no sooner
+        than it fits between them; but from then on it does. None: it is not held back."""
+
+    @property
+    def is_background(self) -> bool:
+        """Whether nobody is in a hurry for it."""
+        return self.request.priority >= Priority.BACKGROUND
+
+    @property
+    def still_wanted(self) -> tuple[Span, ...]:
+        """What is missing of it."""
+        return tuple([self.request.spans[at] for at in self.missing])
 
     @property
     def snapshot(self) -> tuple[Span, ...]:
         """What has to come in one transaction; empty where nothing has."""
-        return tuple([self.request.spans[at] for at in self.missing]) if self.is_whole else ()
+        return self.still_wanted if self.is_whole else ()
 
     def scout(self) -> bool:
         """The snapshot was refused: see by reading its pieces what of it the unit does not have.
@@ -246,6 +261,20 @@ Job: TypeAlias = ReadJob | WriteJob
 def look_of(write: WaitingWrite, function: int) -> Look:
     """How the reply to a write's next transaction looks, which may be the read of other bits."""
     return look_of_write(write.request, function) if function else look_of_read(write.span)
+
+
+def serving(read: WaitingRead, plan: Iterable[Transaction]) -> list[Transaction]:
+    """Those of a plan that bring what is missing of a read."""
+    missing = {read.request.spans[at] for at in read.missing}
+    if read.is_whole:
+        return [each for each in plan if missing.issubset(each.covers)][:1]
+    return [each for each in plan if not missing.isdisjoint(each.covers)]
+
+
+def is_in_time(read: WaitingRead, transactions: Iterable[Transaction], from_s: float) -> bool:
+    """Whether a read is answered before its deadline if these begin at that time."""
+    work_s = sum(read.unit.held_s(each.span) for each in transactions)
+    return from_s + work_s <= read.request.deadline_s
 
 
 def clearing(

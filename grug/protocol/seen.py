@@ -106,7 +106,9 @@ class _ClientWire:
 
     def _is_reply_to_request(self) -> bool:
         reply, request = self._reply, self._request
-        return len(reply) > 3 and reply[:1] == request[:1] and reply[1] & ~_EXCEPTION == request[1]
+        if len(reply) <= 3 or len(request) < 2 or reply[0] != request[0]:
+            return False
+        return reply[1] & ~_EXCEPTION == request[1]
 
     def _cut_mbap(self) -> list[Seen]:
         seen = []

@@ -15,19 +15,25 @@ Three things make it quick where nothing but the interpreter's own numbers is at
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
 from operator import itemgetter, sub
 from typing import Any, NamedTuple
 
 from grug.model import Value
 from grug.storage.block import HEAD, SECOND_LAYOUT, Poll, pack_planes, series_steps
-from grug.storage.kinds import EXPONENT_MAX, POWERS, integers_of
+from grug.storage.kinds import EXPONENT_MAX, FLOAT64, POWERS, integers_of
 
-Column = tuple[Value, ...]
+Numbers = tuple[Value, ...]
+"""Of one column of one poll."""
 
 _WHOLE = -1
 """Instead of the kind 0, for series whose numbers are ``int``: they are packed as they are."""
+_UNASKED = FLOAT64 + 1
+"""Instead of ``FLOAT64``: packed as doubles without asking whether something shorter would do."""
+_ROUNDS_MAX = EXPONENT_MAX + 5
+"""Of finding kinds for one block. Each kind that columns had is found unfit once at most; there are
+16 of them with ``_WHOLE``, and then there must be an end."""
 _WHOLE_MAX = 1 << 56
 _TOP_BYTES_WHOLE = b"\x00\xff"
 """Of integers of less than 56 bits and a sign, whose differences fit into 64."""
@@ -64,42 +70,53 @@ class SampleEncoder:
 
     def __init__(self) -> None:
         """Begin; nothing is known of any series."""
-        self._kinds: dict[tuple[Poll, int], int] = {}
-        """By poll and series: what it had in the last block, or ``_WHOLE``."""
+        self._kinds: dict[Poll, list[int]] = {}
+        """Of each column of a poll: what it had in the last block, or ``_WHOLE``. Not of each
+        series: one that is in two polls of a block may need two kinds."""
         self._layouts: dict[tuple[Poll, ...], _Layout] = {}
 
     def encode(self, polls: Iterable[Poll]) -> bytes:
         """Write the waiting samples of the polls as one payload.
 
         Args:
-            polls: those without waiting samples are left out; at least one must have some.
+            polls: those without waiting samples are left out; at least one must have some. They may
+                have series in common.
         """
         present = tuple([poll for poll in polls if poll.times])
         columns = list(chain.from_iterable([zip(*poll.rows, strict=True) for poll in present]))
-        while True:
-            layout = self._layout_of(present)
+        for _ in range(_ROUNDS_MAX):
             try:
-                return layout.encode(columns)
+                return self._layout_of(present).encode(columns)
             except _MisfitError as misfit:
-                self._settle(layout, columns, misfit.kind)
+                self._settle(present, columns, misfit.kind)
+        # Only a bug leads here. A log that is larger than it need be is better than none.
+        self._kinds.clear()
+        self._layouts.clear()
+        unasked = {poll: [_UNASKED] * len(poll.ids) for poll in present}
+        return _Layout(present, unasked).encode(columns)
 
     def _layout_of(self, polls: tuple[Poll, ...]) -> _Layout:
         layout = self._layouts.get(polls)
         if layout is None:
             if len(self._layouts) == _LAYOUTS_MAX:
                 self._layouts.clear()
+            for poll in polls:
+                self._kinds.setdefault(poll, [_WHOLE] * len(poll.ids))
             layout = self._layouts[polls] = _Layout(polls, self._kinds)
         return layout
 
-    def _settle(self, layout: _Layout, columns: Sequence[Column], kind: int) -> None:
+    def _settle(self, polls: Sequence[Poll], columns: Iterable[Numbers], kind: int) -> None:
         """Find the kinds again of all columns of one kind."""
-        for key, column in zip(layout.keys, columns, strict=True):
-            if self._kinds.setdefault(key, _WHOLE) == kind:
-                self._kinds[key] = _kind_of(column, kind)
+        rest = iter(columns)
+        for poll in polls:
+            own = zip(self._kinds[poll], islice(rest, len(poll.ids)), strict=True)
+            self._kinds[poll] = [
+                _kind_of(column, kind) if before == kind else before for before, column in own
+            ]
         self._layouts.clear()
 
 
-def _kind_of(column: Column, last_kind: int) -> int:
+def _kind_of(column: Numbers, last_kind: int) -> int:
     if last_kind != _WHOLE:
         return integers_of(column, last_kind)[0]
     if all(isinstance(value, int) and -_WHOLE_MAX <= value < _WHOLE_MAX for value in column):
@@ -113,7 +130,8 @@ class _Kindred(NamedTuple):
     kind: int
     pick: Callable[[Sequence[Any]], tuple[Any, ...]]
     """Takes them from among all columns."""
-    columns: int
+    size: int
+    """How many they are."""
 
 
 class _Layout:
@@ -122,12 +140,10 @@ class _Layout:
     Within, columns are sorted by kind, and the times of the polls stand before them.
     """
 
-    def __init__(self, polls: tuple[Poll, ...], kinds: dict[tuple[Poll, int], int]) -> None:
+    def __init__(self, polls: tuple[Poll, ...], kinds: Mapping[Poll, Sequence[int]]) -> None:
         self._polls = polls
-        self.ids = tuple(chain.from_iterable([poll.ids for poll in polls]))
-        self.keys = [(poll, series) for poll in polls for series in poll.ids]
-        """Of the columns: polls may share a series, and in each its numbers are of another kind."""
-        own = [kinds.get(key, _WHOLE) for key in self.keys]
+        self._ids = tuple(chain.from_iterable([poll.ids for poll in polls]))
+        own = list(chain.from_iterable([kinds[poll] for poll in polls]))
         order = sorted(range(len(own)), key=own.__getitem__)
         self._kindreds = [
             _Kindred(kind, _picker([i for i in order if own[i] == kind]), own.count(kind))
@@ -137,10 +153,10 @@ class _Layout:
         self._poll_of = [*range(len(polls)), *[poll_of[i] for i in order]]
         self._as_stored = _picker(sorted(range(len(order)), key=order.__getitem__))
         sizes = [len(poll.ids) for poll in polls]
-        self._series = pack_planes(sizes, "H", 2) + pack_planes(series_steps(self.ids), "I", 4)
-        self._kinds = bytes([max(kind, 0) for kind in own])
+        self._series = pack_planes(sizes, "H", 2) + pack_planes(series_steps(self._ids), "I", 4)
+        self._kinds = bytes([min(max(kind, 0), FLOAT64) for kind in own])
 
-    def encode(self, columns: Sequence[Column]) -> bytes:
+    def encode(self, columns: Sequence[Numbers]) -> bytes:
         """Write the polls' columns.
 
         Raises:
@@ -155,7 +171,7 @@ class _Layout:
         base = min(firsts[:times])
         return b"".join(
             (
-                HEAD.pack(sum(counts[times:]), times | SECOND_LAYOUT, len(self.ids), base),
+                HEAD.pack(sum(counts[times:]), times | SECOND_LAYOUT, len(self._ids), base),
                 pack_planes(rows, "I", 4),
                 pack_planes([first - base for first in firsts[:times]], "I", 4),
                 bytes(widths[:times]),
@@ -168,7 +184,7 @@ class _Layout:
             )
         )
 
-    def _lanes(self, columns: Sequence[Column]) -> tuple[bytes, list[int]]:
+    def _lanes(self, columns: Sequence[Numbers]) -> tuple[bytes, list[int]]:
         """All integers, eight bytes each, and by column what was added to them."""
         times: list[Sequence[Value]] = [poll.times for poll in self._polls]
         parts = [_whole_lanes(list(chain.from_iterable(times)))]
@@ -176,7 +192,10 @@ class _Layout:
         for kind, pick, count in self._kindreds:
             kindred = pick(columns)
             offset = 0
-            if kind > EXPONENT_MAX:
+            if kind == _UNASKED:
+                numbers = list(chain.from_iterable(kindred))
+                part = struct.pack(f"<{len(numbers)}d", *numbers)
+            elif kind > EXPONENT_MAX:
                 part = _float_lanes(kindred, kind)
             elif kind == _WHOLE:
                 part = _whole_lanes(list(chain.from_iterable(kindred)))
@@ -225,7 +244,7 @@ def _rounded_lanes(numbers: list[Any], exponent: int) -> bytes:
     return lanes
 
 
-def _float_lanes(columns: Sequence[Column], kind: int) -> bytes:
+def _float_lanes(columns: Sequence[Numbers], kind: int) -> bytes:
     """The bits of floats; where decimals would do by now, they are no longer of that kind."""
     integers: list[int] = []
     for column in columns:

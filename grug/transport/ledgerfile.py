@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -134,12 +135,16 @@ def _locked(path: Path) -> Iterator[BinaryIO]:
 def _trim(path: Path, now_ms: int) -> None:
     """Put a shorter file in its place: a reader finds the old one or the new one, never a part.
 
-    If that fails it stays as long as it was, and counts the same.
+    It belongs to whom it belonged to: a command that root gives must not take it from the house. If
+    that fails it stays as long as it was, and counts the same.
     """
     beside = path.with_suffix(".new")
-    with contextlib.suppress(OSError), _locked(path):
+    with contextlib.suppress(OSError), _locked(path) as old:
+        was = os.fstat(old.fileno())
         entries, _ = decode_entries(path.read_bytes())
         with beside.open("wb") as file:
+            os.fchown(file.fileno(), was.st_uid, was.st_gid)
+            os.fchmod(file.fileno(), stat.S_IMODE(was.st_mode))
             file.writelines(map(encode_entry, worth_keeping(entries, now_ms)))
             file.flush()
             os.fsync(file.fileno())

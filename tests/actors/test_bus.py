@@ -110,12 +110,15 @@ async def bus_on(
 async def poll(
     bench: Bench, unit_id: int, every_s: float, until_s: float, replies: list[object]
 ) -> None:
-    """Ask on a grid, as a poller does."""
+    """Ask on a grid, and say when next, as a poller does."""
     at_s = trio.current_time()
+    spans = (span(0, 10),)
     while at_s < until_s:
         await trio.sleep_until(at_s)
         at_s += every_s
-        replies.append(await bench.bus.ask(read(unit_id, span(0, 10), within_s=every_s)))
+        until_next_s = at_s + every_s
+        request = ReadRegisters(unit_id, spans, at_s, next_s=at_s, next_deadline_s=until_next_s)
+        replies.append(await bench.bus.ask(request))
         while at_s < trio.current_time():
             at_s += every_s
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from decimal import Decimal
+from itertools import pairwise
 
 import pytest
 import trio
@@ -164,6 +165,21 @@ def test_scaling_registers_are_read_too_and_shared_ones_once() -> None:
     factor = register("factor", 9)
     scaled = [replace(register(name, at), scale_by=factor) for name, at in (("a", 3), ("b", 7))]
     assert [span.address for span in spans_of(scaled)] == [3, 7, 9]
+
+
+async def test_each_request_says_when_the_next_will_come(
+    bus: ScriptedBus, autojump_clock: trio.testing.MockClock
+) -> None:
+    bus.busy_s = 0.0
+    fast = Ticks(0.25, 0.5)
+    slow = Ticks(0.75, 1.5, fast)
+    groups = (replace(group(0.5, POWER), ticks=fast), replace(group(1.5, VOLTAGE), ticks=slow))
+    await poll_for(10, bus, *groups)
+    for spans in {request.spans for _, request in bus.asked}:
+        asked = [each for each in bus.asked if each[1].spans == spans][1:]
+        for (_, request), (next_s, following) in pairwise(asked):
+            assert request.next_s == pytest.approx(next_s)
+            assert request.next_deadline_s == pytest.approx(following.deadline_s)
 
 
 async def test_a_missed_tick_is_skipped_not_piled_up(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -120,8 +121,9 @@ def test_a_long_slow_read_does_not_make_a_fast_one_late() -> None:
     fast = unit(1, group(0.1, 0))
     slow = unit(2, group(10.0, *range(0, 250, 2)), traits=UnitTraits(transaction_s_max=0.05))
     check(schedule_line(AT_9600, [fast, slow]), [fast, slow])
-    greedy = unit(2, group(10.0, *range(0, 250, 2)))
-    late = schedule_line(AT_9600, [fast, greedy]).late
+    check(schedule_line(AT_9600, [fast, unit(2, group(10.0, *range(0, 250, 2)))]), [fast])
+    at_once = replace(group(10.0, *range(0, 120, 2)), is_snapshot=True)
+    late = schedule_line(AT_9600, [fast, unit(2, at_once)]).late
     assert {(each.unit, each.group) for each in late} == {("unit1", "0.1 s")}
 
 
@@ -187,6 +189,31 @@ def test_a_reading_is_late_when_its_last_part_is() -> None:
     units = [unit(1, group(0.15, 0, 2, 200, 202), traits=UnitTraits(turnaround_s=0.07))]
     (late,) = schedule_line(AT_9600, units).late
     assert late.late > late.of / 2
+
+
+def test_two_slow_reads_of_which_only_one_fits_between_fast_ones_are_held_apart() -> None:
+    # Each 0.3 s are 0.22 s of reads; both of the others take 0.14 s, and no more than 0.15 s fit.
+    fast = unit(1, group(0.3, 0, 50, 100), traits=UnitTraits(turnaround_s=0.044))
+    slow = [unit(n, group(3.0, 0), traits=UnitTraits(turnaround_s=0.112)) for n in (2, 3, 4)]
+    schedule = schedule_line(AT_9600, [fast, *slow])
+    check(schedule, [fast, *slow])
+    assert schedule.used == pytest.approx(line_bound(AT_9600, [fast, *slow]))
+
+
+def test_a_slow_read_that_does_not_fit_between_fast_ones_comes_in_two() -> None:
+    fast = unit(1, group(0.2, 0, 50, 100), traits=UnitTraits(turnaround_s=0.018))
+    slow = unit(2, group(2.0, *range(0, 40, 2)))
+    units = [fast, slow]
+    schedule = schedule_line(AT_9600, units)
+    check(schedule, units)
+    assert sum(read.unit == "unit2" for read in schedule.reads) == 2
+    assert schedule.used < 1.03 * line_bound(AT_9600, units)
+
+
+def test_a_fast_read_takes_along_only_what_does_not_make_it_late() -> None:
+    far = group(7.0, 12, 15, 35, 66, 70, 79, 82, 92, 108, 113)
+    units = [unit(1, group(0.2, 1, 56, 86), far, traits=UnitTraits(turnaround_s=0.019))]
+    check(schedule_line(AT_9600, units), units)
 
 
 SHORT = UnitTraits(transaction_s_max=0.1)

@@ -52,6 +52,11 @@ def test_silence_says_how_long_it_was_waited() -> None:
     assert told(found)[1] == (SeenKind.SILENCE, 1, "no reply within 0.300 s")
 
 
+def test_nothing_is_the_reply_to_a_request_of_one_byte() -> None:
+    sent, received = (WireKind.SENT, 0, b"\x00"), (WireKind.RECEIVED, 1, bytes(4))
+    assert [seen.kind for seen in find(CLIENT, sent, received)] == [SeenKind.REQUEST]
+
+
 def test_half_a_reply_and_a_damaged_one_are_noise() -> None:
     damaged = REPLY[:-1] + b"\x00"
     found = find(

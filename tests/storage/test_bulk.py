@@ -30,11 +30,11 @@ values = st.one_of(
 
 @st.composite
 def polls_of(draw: st.DrawFn) -> list[Poll]:
-    """Polls whose series are all different ones."""
+    """Polls; some have series in common."""
     polls, first_id = [], 0
     for width in draw(st.lists(st.integers(1, 4), min_size=1, max_size=3)):
         poll = Poll(tuple(range(first_id, first_id + width)))
-        first_id += width
+        first_id += draw(st.integers(0, width))
         at_ms = T0 + draw(st.integers(0, 1 << 20))
         for step in draw(st.lists(st.integers(1, 1 << 18), min_size=1, max_size=12)):
             at_ms += step

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from old_blocks import FIRST_LAYOUT
 
+from grug.storage import encode
 from grug.storage.block import Poll, decode_samples
 from grug.storage.encode import SampleEncoder
 from grug.storage.kinds import FLOAT32, FLOAT64
@@ -39,7 +40,8 @@ def polls(draw: st.DrawFn) -> list[Poll]:
     for _ in range(draw(st.integers(1, 4))):
         size = draw(st.integers(1, 4))
         poll = Poll(tuple(range(next_id, next_id + size)))
-        next_id += size + draw(st.integers(0, 300))
+        if draw(st.booleans()):  # Otherwise the next poll has series in common with this one.
+            next_id += size + draw(st.integers(0, 300))
         times = draw(st.lists(st.integers(0, 86_400_000), min_size=1, max_size=12, unique=True))
         poll.times = [T0 + time for time in sorted(times)]
         kinds = [draw(st.sampled_from([decimals, float32s, anything])) for _ in range(size)]
@@ -53,29 +55,34 @@ def same(left: float, right: float) -> bool:
     return left == right or (math.isnan(left) and math.isnan(right))
 
 
+def assert_there(made: list[Poll], payload: bytes) -> None:
+    """The payload has exactly the columns of the polls, in their order."""
+    columns = decode_samples(payload)
+    expected = [(poll, index) for poll in made for index in range(len(poll.ids))]
+    for (poll, index), column in zip(expected, columns, strict=True):
+        assert (column.series, column.times) == (poll.ids[index], poll.times)
+        values = [float(row[index]) for row in poll.rows]
+        assert all(map(same, column.values(), values))
+
+
 @pytest.mark.slow
 @given(polls())
 def test_every_double_comes_back(made: list[Poll]) -> None:
-    columns = {column.series: column for column in decode_samples(SampleEncoder().encode(made))}
-    assert sorted(columns) == [series for poll in made for series in poll.ids]
-    for poll in made:
-        for index, series in enumerate(poll.ids):
-            column = columns[series]
-            assert column.times == poll.times
-            values = [float(row[index]) for row in poll.rows]
-            assert all(map(same, column.values(), values))
+    assert_there(made, SampleEncoder().encode(made))
 
 
 @pytest.mark.slow
 @given(st.lists(polls(), min_size=2, max_size=4))
 def test_what_came_before_changes_no_value(blocks: list[list[Poll]]) -> None:
+    """The polls are the same ones, as in a collector; what they hold is not."""
     encoder = SampleEncoder()
+    kept: dict[tuple[int, tuple[int, ...]], Poll] = {}
     for made in blocks:
-        columns = {c.series: c.values() for c in decode_samples(encoder.encode(made))}
-        for poll in made:
-            for index, series in enumerate(poll.ids):
-                values = [float(row[index]) for row in poll.rows]
-                assert all(map(same, columns[series], values))
+        again = []
+        for number, poll in enumerate(made):
+            again.append(kept.setdefault((number, poll.ids), poll))
+            again[-1].times, again[-1].rows = poll.times, poll.rows
+        assert_there(again, encoder.encode(again))
 
 
 @pytest.mark.slow
@@ -87,12 +94,39 @@ def test_polls_that_come_and_go_are_written_as_if_always_there(
     encoder.encode(made)
     for _ in range(3):
         present = data.draw(st.lists(st.sampled_from(made), min_size=1, unique=True))
-        columns = {c.series: c for c in decode_samples(encoder.encode(present))}
-        for poll in present:
-            for index, series in enumerate(poll.ids):
-                assert columns[series].times == poll.times
-                values = [float(row[index]) for row in poll.rows]
-                assert all(map(same, columns[series].values(), values))
+        assert_there(present, encoder.encode(present))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        (0.1 + 0.2, 5),
+        (struct.unpack("<f", struct.pack("<f", 50.3))[0], 0.0),
+        (1 / 3, 0),
+        (math.nan, 230.1),
+        (1.2345678e-05, 5000.1),
+    ],
+)
+def test_one_series_in_two_polls_of_a_block_has_two_kinds(values: tuple[float, float]) -> None:
+    """So it is when a value beside it is not good for a while."""
+    two = [one_column(value) for value in values]
+    assert_there(two, SampleEncoder().encode(two))
+    twice = Poll((0, 0))
+    twice.times, twice.rows = [T0], [values]
+    assert_there([twice], SampleEncoder().encode([twice]))
+
+
+def test_kinds_that_never_fit_make_a_block_larger_and_stop_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    encoder = SampleEncoder()
+    made = later()
+    with monkeypatch.context() as patch:
+        patch.setattr(encode, "_kind_of", lambda column, last_kind: max(0, last_kind))
+        assert_there(made, encoder.encode(made))
+    again = encoder.encode(made)
+    assert_there(made, again)
+    assert again == SampleEncoder().encode(made)
 
 
 def one_column(*values: float) -> Poll:
@@ -137,10 +171,9 @@ def test_smallest_kind_that_is_exact_is_taken(values: tuple[float, ...], kind: i
 
 
 def test_a_kind_stays_while_it_fits_and_floats_become_decimals_again() -> None:
-    encoder = SampleEncoder()
-    blocks = [(1, 2), (0.25, 1), (1, 2), (math.nan, 1.0), (0.5, 1)]
-    poll, kinds = Poll((0,)), []
-    for values in blocks:
+    encoder, poll = SampleEncoder(), one_column()
+    kinds = []
+    for values in [(1, 2), (0.25, 1), (1, 2), (math.nan, 1.0), (0.5, 1)]:
         made = one_column(*values)
         poll.times, poll.rows = made.times, made.rows
         kinds.append(kind_of(encoder.encode([poll])))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import struct
 import subprocess
@@ -125,6 +126,19 @@ async def test_what_is_older_than_a_year_is_left_out(tmp_path: Path) -> None:
     await ledger.add(entry("new"), is_durable=True)
     assert [each.id for each in LedgerFile(tmp_path, NOW_MS).entries()] == ["new"]
     assert len(ledger.path.read_bytes().splitlines()) == 1
+
+
+async def test_a_ledger_made_shorter_still_belongs_to_the_house(tmp_path: Path) -> None:
+    ledger = LedgerFile(tmp_path, NOW_MS)
+    await ledger.add(entry("old", NOW_MS - YEAR_MS - 1), is_durable=True)
+    await ledger.add(entry("new"), is_durable=True)
+    ledger.path.chmod(0o640)
+    owner = (1000, 1000) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
+    os.chown(ledger.path, *owner)
+    LedgerFile(tmp_path, NOW_MS)
+    now = ledger.path.stat()
+    assert len(ledger.path.read_bytes().splitlines()) == 1
+    assert (now.st_uid, now.st_gid, now.st_mode & 0o777) == (*owner, 0o640)
 
 
 async def test_a_house_that_runs_for_years_keeps_its_ledger_short(

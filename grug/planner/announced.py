@@ -1,0 +1,191 @@
+"""Which reads will be asked for soon, and what had better wait for them.
+
+Polls are known beforehand: who asks again and again says when it will ask next. Who does not say it
+is not expected. What has begun is not broken off, so that three things wait for what was announced,
+or are made shorter, although the line is free:
+
+- a read that would make a more urgent one late;
+- a read of background priority that would delay a more urgent one at all;
+- a probe of an offline unit, whose silence would delay one that is as urgent.
+
+None of them waits for ever. Only who knows what will be asked can be idle at the right time, and to
+be so at best is NP-hard in the strong sense (R. R. Howell and M. K. Venkatrao, On non-preemptive
+scheduling of recurring tasks using inserted idle times, Information and Computation 117, 1995).
+This looks no further ahead than what is to begin lasts.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from grug.messages import ReadRegisters
+from grug.model import Span
+from grug.planner.plan import Transaction
+from grug.planner.units import Unit
+from grug.planner.waiting import WaitingRead
+
+GRACE_S = 0.02
+"""So much later than announced a read may come: a busy machine wakes its asker late."""
+
+ANNOUNCED_MAX = 1000
+"""More than all polls of a full line; more means a runaway asker."""
+
+HELD_PERIODS_MAX = 4
+"""A read is held back for no more than so many periods of what it would make late: if it did not
+fit in by then, there is more to be read than there is time for, and it may as well go."""
+
+BACKGROUND_HELD_S_MAX = 0.5
+"""The same for background priority, in seconds: it waits for more, and has to get on as well."""
+
+
+class _Clash(NamedTuple):
+    """A read that begins now would be in the way of one that is to come."""
+
+    asked_s: float
+    """When that is asked for."""
+    work_s: float
+    """Time on the line of all that then goes first."""
+    room_s: float
+    """A read that holds the line for longer never fits between two of the most frequent of that:
+    it begins after one is done, as early as that can be, and the next is done in time; or, in the
+    background, it is over when the next is asked for."""
+    period_s: float
+    """How often the most frequent of that is asked for."""
+
+
+class Announced:
+    """What has been announced for one line."""
+
+    def __init__(self, gap_s: float) -> None:
+        """Begin with nothing.
+
+        Args:
+            gap_s: silence between any two frames of the line.
+        """
+        self._gap_s = gap_s
+        self._coming: dict[tuple[int, tuple[Span, ...]], tuple[Unit, ReadRegisters]] = {}
+
+    def expect(self, unit: Unit, request: ReadRegisters, now_s: float) -> None:
+        """Remember when this will be asked for again, if that was said."""
+        if now_s < request.next_s < math.inf:
+            if len(self._coming) >= ANNOUNCED_MAX:
+                self._coming.clear()
+            self._coming[request.unit_id, request.spans] = unit, request
+
+    def forget(self, unit: Unit) -> None:
+        """Expect nothing of a unit until it is asked for something again."""
+        self._coming = {key: each for key, each in self._coming.items() if each[0] is not unit}
+
+    def next_s(self, priority: int, now_s: float) -> float:
+        """When a read will be asked for that goes before, or is as urgent as, this priority.
+
+        Returns:
+            A time that is not over; infinite where none was announced.
+        """
+        self._drop_over(now_s)
+        times_s = (
+            request.next_s
+            for unit, request in self._coming.values()
+            if request.priority <= priority and not unit.is_offline
+        )
+        return max(now_s, min(times_s, default=math.inf))
+
+    def _drop_over(self, now_s: float) -> None:
+        """Do not expect those any longer who are too late."""
+        for key, (_, request) in list(self._coming.items()):
+            if request.next_s + GRACE_S <= now_s:
+                del self._coming[key]
+
+    def fitting(
+        self, read: WaitingRead, transaction: Transaction, now_s: float
+    ) -> tuple[Transaction | None, float]:
+        """A transaction, or a shorter one, that is in the way of nothing that is to come.
+
+        Args:
+            read: what it is for; nothing more urgent waits.
+            transaction: brings something of it.
+            now_s: now.
+
+        Returns:
+            None and until when to wait, where the line is better left free.
+        """
+        unit = read.unit
+        clash = self._clash(read, transaction, now_s)
+        if clash is not None and unit.held_s(transaction.span) > clash.room_s:
+            shorter = unit.plan_within(read.still_wanted, clash.room_s)[0]
+            if not read.is_whole and unit.held_s(shorter.span) <= clash.room_s:
+                transaction = shorter
+                clash = self._clash(read, transaction, now_s)
+            elif not read.is_background:
+                return transaction, now_s  # It will be in the way, now or later.
+        if clash is None or not _may_wait(read, clash, now_s):
+            read.held_until_s = None
+            return transaction, now_s
+        assert read.held_until_s is not None, "it may wait until then"
+        return None, min(clash.asked_s + GRACE_S, read.held_until_s)
+
+    def _clash(self, read: WaitingRead, transaction: Transaction, now_s: float) -> _Clash | None:
+        """What a transaction would be in the way of, if it began now."""
+        if read.unit.is_offline:
+            return None  # It is a probe, whose time has been looked at.
+        self._drop_over(now_s)
+        free_s = now_s + read.unit.held_s(transaction.span)
+        before = [
+            (_due_s(request, read), unit, request)
+            for unit, request in self._coming.values()
+            if request.next_s < free_s and _goes_before(unit, request, read)
+        ]
+        before.sort(key=lambda each: each[0])
+        wanted: dict[Unit, set[tuple[Span, ...]]] = {}
+        for due_s, unit, request in before:
+            wanted.setdefault(unit, set()).add(request.spans)
+            work_s = sum(_work_s(each, spans) for each, spans in wanted.items())
+            if free_s + work_s - self._gap_s > due_s:
+                period_s, fast_s = min(_pace(unit, request) for _, unit, request in before)
+                pause_s = period_s - fast_s
+                return _Clash(
+                    asked_s=min(request.next_s for _, _, request in before),
+                    work_s=work_s,
+                    room_s=pause_s if read.is_background else 2 * pause_s + self._gap_s,
+                    period_s=period_s,
+                )
+        return None
+
+
+def _may_wait(read: WaitingRead, clash: _Clash, now_s: float) -> bool:
+    """Whether a read can be held back and still be in time; from the first time on for so long."""
+    deadline_s = read.request.deadline_s
+    if deadline_s < math.inf:
+        left_s = clash.work_s + _work_s(read.unit, {read.still_wanted})
+        if max(now_s, clash.asked_s) + left_s > deadline_s:
+            return False
+    if read.held_until_s is None:
+        held_s = BACKGROUND_HELD_S_MAX if read.is_background else HELD_PERIODS_MAX * clash.period_s
+        read.held_until_s = now_s + held_s
+    return now_s < read.held_until_s
+
+
+def _due_s(request: ReadRegisters, read: WaitingRead) -> float:
+    """By when an announced read has to be answered, as far as another one is concerned."""
+    if read.is_background and request.priority < read.request.priority:
+        return request.next_s  # It is not to be delayed at all.
+    return request.next_deadline_s
+
+
+def _goes_before(unit: Unit, request: ReadRegisters, read: WaitingRead) -> bool:
+    return not unit.is_offline and (request.priority, request.next_deadline_s) < read.urgency[:2]
+
+
+def _pace(unit: Unit, request: ReadRegisters) -> tuple[float, float]:
+    """How often something is asked for, and for how long it then holds the line."""
+    return request.next_deadline_s - request.next_s, _work_s(unit, {request.spans})
+
+
+def _work_s(unit: Unit, wanted: set[tuple[Span, ...]]) -> float:
+    """For how long what is wanted of a unit holds the line."""
+    if len(wanted) == 1:
+        plan = unit.plan(next(iter(wanted)))
+    else:
+        plan = unit.plan_together(frozenset(wanted), frozenset())
+    return sum(unit.held_s(each.span) for each in plan)

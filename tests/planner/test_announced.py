@@ -1,0 +1,163 @@
+"""A long read waits, although the line is free, where it would make an announced one late."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from test_queue import HOLDING, TIMING, Asked, Bench, span
+
+from grug.messages import ReadRegisters
+from grug.model import Priority, Span
+from grug.planner.announced import GRACE_S, HELD_PERIODS_MAX
+from grug.planner.queue import ReadJob
+from grug.planner.traits import UnitTraits
+
+FAST_S = 0.2
+LATE_S = 0.15
+"""In a period of the fast read: what begins then and takes 0.15 s makes the next one late."""
+TRAITS = UnitTraits(turnaround_s=0.01)
+COST = TRAITS.read_cost(TIMING)
+
+
+class Line(Bench):
+    """Unit 1 has been read at 0 s and will be at 0.2 s; that read takes ``work_s``."""
+
+    def __init__(self, words: int, priority: Priority = Priority.NORMAL) -> None:
+        super().__init__(dict.fromkeys((1, 2), TRAITS))
+        self.work_s = COST.read_s(HOLDING, words)
+        self.fast = span(0, words)
+        self.priority = priority
+        self.ask_fast(0.0)
+        self.free_s = self.carry_out(0.0)
+
+    def ask_fast(self, now_s: float) -> Asked:
+        """As a poller asks each 0.2 s."""
+        times = (now_s + FAST_S, self.priority, "", 0.0, False, False)
+        asked = Asked(
+            ReadRegisters(1, (self.fast,), *times, now_s + FAST_S, now_s + 2 * FAST_S),
+        )
+        self.queue.add(asked, now_s)
+        return asked
+
+    def carry_out(self, now_s: float) -> float:
+        """Do what is picked; when the line is free again."""
+        job = self.queue.pick(now_s)
+        assert isinstance(job, ReadJob)
+        read = job.transaction.span
+        free_s = now_s + COST.read_s(HOLDING, read.count)
+        self.queue.succeeded(job, bytes(2 * read.count), now_s, free_s - TIMING.gap_s)
+        return free_s
+
+
+def words_of(held_s: float) -> int:
+    """The longest read that holds the line for no longer."""
+    return int((held_s - COST.read_s(HOLDING, 0)) / (2 * TIMING.character_s) + 1e-9)
+
+
+def test_a_long_read_waits_for_a_fast_one_that_it_would_make_late() -> None:
+    line = Line(40)  # 0.11 s of each 0.2 s.
+    slow = span(100, words_of(0.15))
+    line.read(2, slow, now_s=LATE_S)
+    assert line.queue.pick(LATE_S) is None
+    assert line.queue.wake_s == pytest.approx(FAST_S + GRACE_S)
+    asked = line.ask_fast(FAST_S)
+    assert line.reading(FAST_S) == line.fast
+    free_s = line.carry_out(FAST_S)
+    assert asked.answer is not None
+    assert line.reading(free_s) == slow  # It ends at 0.46 s: the next fast one is not late.
+
+
+def test_a_read_that_makes_nothing_late_begins_at_once() -> None:
+    line = Line(40)
+    slow = span(100, words_of(0.15))
+    line.read(2, slow, now_s=line.free_s)
+    assert line.reading(line.free_s) == slow
+    line = Line(10)
+    line.read(2, slow, now_s=LATE_S)
+    assert line.reading(LATE_S) == slow
+
+
+def test_what_was_announced_and_does_not_come_is_not_waited_for() -> None:
+    line = Line(40)
+    slow = span(100, words_of(0.15))
+    line.read(2, slow, now_s=LATE_S)
+    assert line.queue.pick(LATE_S) is None
+    assert line.reading(line.queue.wake_s) == slow
+
+
+def test_a_read_that_is_due_sooner_does_not_wait() -> None:
+    line = Line(40)
+    slow = span(100, words_of(0.15))
+    line.read(2, slow, now_s=LATE_S, until_s=0.35)
+    assert line.reading(LATE_S) == slow
+
+
+def test_a_read_that_would_be_late_itself_by_waiting_does_not_wait() -> None:
+    line = Line(40)
+    slow = span(100, words_of(0.15))
+    line.read(2, slow, now_s=LATE_S, until_s=0.45)
+    assert line.reading(LATE_S) == slow
+
+
+def test_what_is_less_urgent_is_waited_for_by_nobody() -> None:
+    line = Line(40, Priority.BACKGROUND)
+    slow = span(100, words_of(0.15))
+    line.read(2, slow, now_s=LATE_S)
+    assert line.reading(LATE_S) == slow
+
+
+def test_a_read_that_never_fits_comes_in_shorter_pieces() -> None:
+    line = Line(60)  # 0.153 s of each 0.2 s, so that 0.099 s is the longest that ever fits.
+    wanted = [span(100 + 4 * at, 4) for at in range(12)]
+    assert COST.read_s(HOLDING, 48) > 2 * (FAST_S - line.work_s) + TIMING.gap_s
+    asked = line.read(2, *wanted, now_s=line.free_s)
+    now_s, late, reads = line.free_s, 0, 0
+    fast = line.ask_fast(FAST_S) if now_s >= FAST_S else None
+    tick_s = FAST_S
+    while asked.answer is None:
+        if now_s >= tick_s:
+            fast = line.ask_fast(tick_s)
+            tick_s += FAST_S
+        if line.queue.pick(now_s) is None:
+            now_s = tick_s
+            continue
+        now_s = line.carry_out(now_s)
+        reads += 1
+        if fast is not None and fast.answer is not None:
+            late += now_s - TIMING.gap_s > tick_s + 1e-9
+            fast = None
+    assert late == 0
+    assert reads >= 3
+
+
+def test_a_single_value_that_never_fits_begins_at_once() -> None:
+    line = Line(60)
+    line.read(2, span(100, 48), now_s=line.free_s)
+    assert line.reading(line.free_s) == span(100, 48)
+
+
+def test_a_read_is_not_held_back_for_ever() -> None:
+    line = Line(40)
+    slow = span(100, words_of(0.15))
+    line.read(2, slow, now_s=LATE_S, until_s=math.inf)
+    held, tick_s = 0, FAST_S
+    now_s = LATE_S
+    while line.queue.pick(now_s) is None:  # Something else takes the time after each fast read.
+        line.ask_fast(tick_s)
+        line.carry_out(tick_s)
+        now_s = tick_s + LATE_S
+        tick_s += FAST_S
+        held += 1
+    assert held == HELD_PERIODS_MAX
+
+
+def test_what_waits_along_is_left_out_where_it_would_make_a_read_late() -> None:
+    line = Line(40)
+    line.read(1, *[Span(HOLDING, 60 + 20 * at, 10) for at in range(3)], now_s=FAST_S)
+    line.ask_fast(FAST_S)
+    assert line.reading(FAST_S) == line.fast
+    roomy = Line(4)
+    roomy.read(1, span(6, 2), now_s=FAST_S)
+    roomy.ask_fast(FAST_S)
+    assert roomy.reading(FAST_S) == span(0, 8)
