@@ -30,12 +30,9 @@ PATIENT_PROBE_EVERY = 4
 """Probes until one waits for as long as is configured: the others are short, so that a fast group
 beside them meets its ticks, but a unit may have become slow."""
 
-PATIENT_PROBE_EVERY_BESIDE = 20
-"""The same where the others' ticks leave no time for it: it costs one of them, so it is rare."""
-
-PROBE_TIMEOUT_S_MIN = 0.05
-"""A probe between two ticks waits for no less than this, and for no less than the unit is known to
-take."""
+PROBE_SHARE_MIN = 2 / 3
+"""A probe between two ticks waits for no less than this part of its timeout, and for no less than
+the unit is known to take: it may have become slower, or nobody knows how slow it is."""
 
 PROBE_LATENCIES = 1.5
 """What a probe between two ticks allows for, over the longest latency seen before the silence."""
@@ -360,14 +357,14 @@ class Unit:
             return configured_s
         least_s = min(configured_s, max(TIMEOUT_S_MIN, TIMEOUT_SHARE_MIN * configured_s))
         if self.is_offline:
-            return configured_s if self._is_patient(PATIENT_PROBE_EVERY) else least_s
+            return configured_s if self._is_patient() else least_s
         if self._failures or not self._latency_s_max_before:
             return configured_s
         longest_s = max(self._latency_s_max, self._latency_s_max_before)
         return min(configured_s, max(least_s, TIMEOUT_LATENCIES * longest_s))
 
-    def _is_patient(self, every: int) -> bool:
-        return self._failures % every == OFFLINE_FAILURES - 1
+    def _is_patient(self) -> bool:
+        return self._failures % PATIENT_PROBE_EVERY == OFFLINE_FAILURES - 1
 
     def probe_timeout_s(self, free_s: float, now_s: float) -> float:
         """How long the next probe may wait for the beginning of its reply.
@@ -383,9 +380,9 @@ class Unit:
         usual_s = self.reply_timeout_s(is_write=False)
         if usual_s <= free_s or now_s >= self.overruns_s:
             return usual_s
-        if self._is_patient(PATIENT_PROBE_EVERY_BESIDE):
+        if self._is_patient():
             return 0.0
-        enough_s = max(PROBE_TIMEOUT_S_MIN, PROBE_LATENCIES * self._latency_s_known)
+        enough_s = max(PROBE_SHARE_MIN * usual_s, PROBE_LATENCIES * self._latency_s_known)
         return free_s if free_s >= enough_s else 0.0
 
     def read_s(self, span: Span) -> float:
