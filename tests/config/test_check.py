@@ -590,7 +590,8 @@ def test_silence_that_a_unit_wants_counts_for_its_own_polls() -> None:
 
 def test_a_fast_poll_that_another_device_makes_late_is_told_with_numbers() -> None:
     slow = BESIDE.replace("every = 10", 'every = "500ms"')
-    text = changed('every = "200ms"', 'every = "70ms"').replace("baudrate = 19200", "") + slow
+    fast = 'every = "70ms", priority = "background"'
+    text = changed('every = "200ms"', fast).replace("baudrate = 19200", "") + slow
     (warning,) = check_house(text, "house.toml", MAPS).warnings
     assert warning.line == line_with(text, "[line.grid]")
     assert re.search(r"^\d+ of \d+ readings of 'grid' each 70 ms", warning.text)

@@ -69,7 +69,8 @@ def test_what_is_not_in_time_is_told_and_fails(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     path = tmp_path / "house.toml"
-    path.write_text(BESIDE_EACH_OTHER, encoding="utf-8")
+    hasty = BESIDE_EACH_OTHER.replace('"90ms"', '"90ms", priority = "background"')
+    path.write_text(hasty, encoding="utf-8")
     assert plan_file(path, as_json=False, svg=tmp_path / "late.svg") == 1
     text = capsys.readouterr().out
     assert "LATE: fast, 90 ms:" in text
