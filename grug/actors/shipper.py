@@ -8,7 +8,10 @@ Stops: when the log has ended: then it ships what is left, and may give up at th
 A batch is announced, inserted, and repeated until the database has acknowledged it; only then comes
 the next. What the database announced last is sent once more at the start, since nobody knows
 whether it arrived. After such a repeat each table is looked at: a database that was killed may take
-a batch for known that it has not got.
+a batch for known that it has not got. Nothing else is shipped before all of that batch has been
+read, or it is known that the log has no more of it.
+
+One shipper at a time may bring a log into a database: two would announce different batches.
 """
 
 from __future__ import annotations
@@ -39,6 +42,7 @@ files that the database must merge later. In real time a block comes every 10 s 
 BACKOFF_S_MIN = 1.0
 BACKOFF_S_MAX = 60.0
 _COUNT_EVERY_S = 1.0
+_NO_LONGER = "blocks {0.first} to {0.last} are no longer in the log as they were shipped"
 
 
 async def run(
@@ -109,7 +113,7 @@ class _Shipper:
             has_ended, seq_max = self._synced.has_ended, self._synced.seq
             if self._reader is None and seq_max > 0:
                 await self._begin()
-            while await self._fill(seq_max):
+            while await self._fill(seq_max, has_ended=has_ended):
                 await self._ship_batch(*self._next_batch())
                 self._publish_if_due()
             self.publish("")
@@ -135,6 +139,9 @@ class _Shipper:
             )
         )
 
+    def _note(self, text: str) -> None:
+        self._feed.publish(Noted("shipper", text, trio.current_time()))
+
     def _publish_if_due(self) -> None:
         if trio.current_time() - self._counted_s >= _COUNT_EVERY_S:
             self.publish("")
@@ -155,36 +162,44 @@ class _Shipper:
         self._read_to = after
         self._reader = LogReader(self._directory, after, awaits_clock=True)
 
-    async def _fill(self, seq_max: int) -> bool:
+    async def _fill(self, seq_max: int, *, has_ended: bool) -> bool:
         """Read until there is enough for a batch; says whether there is anything to ship."""
         if self._reader is None:
             return False
-        while sum(block.frame.entries for block in self._blocks) < ROWS_PER_BATCH:
+        rows = sum(block.frame.entries for block in self._blocks)
+        while rows < ROWS_PER_BATCH or self._is_within(self._doubtful):
             read = partial(self._reader.read, frames_max=60, seq_max=seq_max)
             blocks = await trio.to_thread.run_sync(read)
             if not blocks:
                 break
             self._note_gaps(blocks)
             self._blocks += blocks
+            rows += sum(block.frame.entries for block in blocks)
         if self._doubtful is not None:
+            if self._is_within(self._doubtful) and not has_ended:
+                return False  # A copy of the log may have a part of it so far.
             await self._settle_doubt(self._doubtful)
         return bool(self._blocks)
 
+    def _is_within(self, ship: Ship | None) -> bool:
+        """Whether the rest of a batch may still be read."""
+        return ship is not None and self._read_to < (ship.epoch, ship.last)
+
     async def _settle_doubt(self, ship: Ship) -> None:
-        """Go on after a doubtful batch that cannot be sent again as it was.
+        """Look what the log still has of a doubtful batch, all of which has been read.
 
         Its blocks may have been deleted by retention, or lost by a card that had acknowledged them.
+        Those that are left are sent under the token of the whole, and what the database lacks of
+        them is mended. If there are none, the next batch comes.
         """
         batch = [block for block in self._blocks if _is_in(block, ship)]
-        if batch and _ship_of(batch) == ship:
+        if batch:
             return
+        has_rows = await self._database.call(lambda database: database.give_up(ship))
         self._doubtful = None
         self._is_repeat = False
-        if not await self._database.call(lambda database: database.has_rows_of(ship)):
-            return
-        self._blocks = [block for block in self._blocks if not _is_in(block, ship)]
-        text = f"blocks {ship.first} to {ship.last} are no longer in the log as they were shipped"
-        self._feed.publish(Noted("shipper", text, trio.current_time()))
+        some = "some" if has_rows else "none"
+        self._note(f"{_NO_LONGER.format(ship)}; the database has {some} of their rows")
 
     def _note_gaps(self, blocks: Sequence[LogBlock]) -> None:
         """Say what the log has lost before it could be shipped; nobody else would notice."""
@@ -192,7 +207,7 @@ class _Shipper:
             epoch, seq = self._read_to
             if block.epoch == epoch and block.frame.seq > seq + 1:
                 text = f"blocks {seq + 1} to {block.frame.seq - 1} went before they were shipped"
-                self._feed.publish(Noted("shipper", text, trio.current_time()))
+                self._note(text)
             self._read_to = block.position
 
     def _next_batch(self) -> tuple[Ship, list[LogBlock]]:
@@ -217,7 +232,9 @@ class _Shipper:
         self._is_repeat = True
         done = await self._database.call(insert)
         for text in done.notes(ship):
-            self._feed.publish(Noted("shipper", text, trio.current_time()))
+            self._note(text)
+        if _ship_of(batch) != ship:
+            self._note(f"{_NO_LONGER.format(ship)}: of {len(batch)} that are left, all has arrived")
         self._doubtful = None
         self._is_repeat = False
         self._rows += done.rows
@@ -251,7 +268,8 @@ def _insert(
     """Decode and insert a batch, and look for what was sent before. Runs in a thread."""
     readings, events = rows_of(batch)
     database.insert(ship, readings=readings, events=events, series=series_of(batch))
-    mended = database.mend(ship, readings=readings, events=events) if is_repeat else []
+    there = ship._replace(first=batch[0].frame.seq, last=batch[-1].frame.seq)
+    mended = database.mend(there, readings=readings, events=events) if is_repeat else []
     samples = sum(b.frame.entries for b in batch if b.frame.kind == FrameKind.SAMPLES)
     return _Inserted(readings.entries + events.entries, samples - readings.entries, mended)
 

@@ -49,7 +49,8 @@ class Poll:
     def __init__(self, ids: tuple[int, ...]) -> None:
         self.ids = ids
         self.times: list[int] = []
-        """ms UTC, strictly increasing."""
+        """ms UTC, no two alike while the clock goes on; where it was set back by more than an hour
+        (``timeline.STEP_BACK_MS_MAX``), they go back."""
         self.rows: list[tuple[Value, ...]] = []
         """One tuple per time, one number per id."""
 

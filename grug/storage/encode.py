@@ -80,7 +80,7 @@ class SampleEncoder:
 
         Args:
             polls: those without waiting samples are left out; at least one must have some. They may
-                have series in common.
+                have series in common. Their first times lie within 2**32 ms, 49 days.
         """
         present = tuple([poll for poll in polls if poll.times])
         columns = list(chain.from_iterable([zip(*poll.rows, strict=True) for poll in present]))

@@ -13,7 +13,8 @@ from __future__ import annotations
 import datetime
 import math
 import zlib
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -79,10 +80,10 @@ class History:
     def cut(self, origin: Origin, seq: int) -> tuple[Rows, Rows]:
         """Give what waits as rows of readings and of events; nothing waits afterwards."""
         polls = [poll for poll in self._polls.values() if poll.times]
-        blocks = []
-        if polls:
-            columns = decode_samples(self._samples.encode(polls))
-            blocks.append(SampleBlock(seq, self._names, columns))
+        blocks = [
+            SampleBlock(seq, self._names, decode_samples(self._samples.encode(near)))
+            for near in _near(polls)
+        ]
         rows = readings_rows(origin, blocks), events_rows(origin, [(seq, self._events)])
         for poll in polls:
             poll.times.clear()
@@ -107,6 +108,15 @@ class History:
         if self._texts.get(name) != text:
             self._texts[name] = text
             self._events.append(Event(time_ms, name, "text", text))
+
+
+def _near(polls: Sequence[Poll]) -> Iterable[list[Poll]]:
+    """Polls that one payload can hold, since it has 32 bits for where each begins: 49 days."""
+    earliest_ms = min((poll.times[0] for poll in polls), default=0)
+    near: dict[int, list[Poll]] = defaultdict(list)
+    for poll in polls:
+        near[(poll.times[0] - earliest_ms) >> 32].append(poll)
+    return near.values()
 
 
 def is_whole(line: bytes) -> bool:

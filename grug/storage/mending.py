@@ -73,24 +73,34 @@ def lacking_rows(table: str, sent: str, blocks: Blocks) -> str:
 
 
 def lacking_sums(aggregate: Aggregate, blocks: Blocks) -> str:
-    """Ask what an aggregate lacks of the readings in all intervals that some blocks touch.
+    """Ask what an aggregate lacks of the readings, in intervals of series that some blocks touch.
 
-    As rows of the aggregate: differences of counts and sums; extremes may be said twice. Where the
-    readings are fewer, they have been deleted or have ended with age, and nothing is lacking.
+    Their own rows must be in ``readings``. As rows of the aggregate: differences of counts and
+    sums; extremes may be said twice. Where the readings are fewer, they have been deleted or have
+    ended with age, and nothing is lacking. A user's profile may say that what a join has not found
+    is NULL (``join_use_nulls``), and an infinite sum differs from itself by NaN.
     """
     start = f"toStartOfInterval({{}}, INTERVAL {aggregate.interval})"
     begin, last = (start.format(_time(ms)) for ms in (blocks.t_min_ms, blocks.t_max_ms))
+    touched = (
+        f"(SELECT site, series, {start.format('ts')}, log FROM readings"
+        f" WHERE {blocks.condition} AND NOT isNaN(value))"
+    )
+    had_n, had_s = "ifNull(had.n, 0)", "ifNull(had.s, 0)"
     return (
-        "SELECT site, series, t, log, there.n - had.n AS n,"
-        " if(had.n = 0, there.s, there.s - had.s) AS s, there.mn AS mn, there.mx AS mx"
+        f"SELECT site, series, t, log, there.n - {had_n} AS n,"
+        f" if(there.s = {had_s}, 0, there.s - {had_s}) AS s, there.mn AS mn, there.mx AS mx"
         f" FROM (SELECT site, series, {start.format('ts')} AS t, log,"
         " count() AS n, sum(value) AS s, min(value) AS mn, max(value) AS mx FROM readings"
         f" WHERE {blocks.of_log} AND NOT isNaN(value) AND ts >= {begin}"
-        f" AND ts < {last} + INTERVAL {aggregate.interval} GROUP BY site, series, t, log) AS there"
+        f" AND ts < {last} + INTERVAL {aggregate.interval}"
+        f" AND (site, series, {start.format('ts')}, log) IN {touched}"
+        " GROUP BY site, series, t, log) AS there"
         " LEFT JOIN (SELECT site, series, t, log, sum(n) AS n, sum(s) AS s"
         f" FROM {aggregate.name} WHERE {blocks.of_log} AND t BETWEEN {begin} AND {last}"
+        f" AND (site, series, t, log) IN {touched}"
         " GROUP BY site, series, t, log) AS had USING (site, series, t, log)"
-        " WHERE there.n > had.n"
+        f" WHERE there.n > {had_n}"
     )
 
 

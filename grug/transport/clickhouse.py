@@ -24,7 +24,7 @@ from grug.storage.mending import Blocks
 from grug.storage.native import Rows, Series, series_rows
 from grug.storage.segment import SeriesFacts
 from grug.transport.engine import connect, mapped
-from grug.transport.mend import Hands, Mended, mend
+from grug.transport.mend import Hands, Mended, drop_staging, mend
 
 Result = TypeVar("Result")
 
@@ -130,6 +130,16 @@ class Database:
             for table in ("readings", "events")
         )
 
+    def give_up(self, ship: Ship) -> bool:
+        """Tidy up after a doubtful batch that will not be sent again.
+
+        Returns:
+            Whether anything of it is in the tables.
+        """
+        if not self._is_cluster:
+            drop_staging(self._hands(), ship.log)
+        return self.has_rows_of(ship)
+
     def announce(self, ship: Ship) -> None:
         """Write down which batch comes next."""
         values = f"('{ship.log}', {ship.epoch}, {ship.first}, {ship.last}, {ship.crc})"
@@ -167,6 +177,11 @@ class Database:
         To be called after ``insert`` has been called for it once more, and has not raised. On a
         cluster nothing can be lacking: there a part and its token come by one transaction.
 
+        Args:
+            ship: the batch, or those of its blocks that are still there.
+            readings: of them.
+            events: of them.
+
         Returns:
             What has been brought; mostly nothing.
 
@@ -175,9 +190,11 @@ class Database:
         """
         if self._is_cluster:
             return []
-        hands = Hands(lambda sql: self.query(sql).rows, self._run, self._insert)
         blocks = Blocks(ship.log, ship.epoch, ship.first, ship.last)
-        return mend(hands, blocks, (("readings", readings), ("events", events)))
+        return mend(self._hands(), blocks, (("readings", readings), ("events", events)))
+
+    def _hands(self) -> Hands:
+        return Hands(lambda sql: self.query(sql).rows, self._run, self._insert)
 
     def sole_site(self) -> str:
         """The site that all series are of; empty when there are several, or none yet."""

@@ -35,7 +35,8 @@ def mend(hands: Hands, blocks: Blocks, rows: Sequence[tuple[str, Rows]]) -> list
     """Bring in whatever tables lack of a batch, each by itself. Blocks.
 
     The batch must have been acknowledged under its token after the doubt arose: then each table has
-    noted the token, and no earlier insert that may still be under way can add to it.
+    noted the token, and no earlier insert that may still be under way can add to it. Nobody else
+    may mend for the same log at the same time: each would bring what both found lacking.
 
     Args:
         hands: on the database; a plain one, not a cluster.
@@ -45,13 +46,8 @@ def mend(hands: Hands, blocks: Blocks, rows: Sequence[tuple[str, Rows]]) -> list
     Raises:
         ShipError: it is unknown what has arrived. Call it again, after the insert.
     """
-    prefix = mending.staging_prefix(blocks.log)
-    for (name,) in hands.ask(
-        f"SELECT name FROM system.tables WHERE database = currentDatabase()"
-        f" AND startsWith(name, '{prefix}')"
-    ):
-        hands.run(f"DROP TABLE IF EXISTS {name} SYNC")
-    staging = f"{prefix}{secrets.token_hex(8)}"
+    drop_staging(hands, blocks.log)
+    staging = f"{mending.staging_prefix(blocks.log)}{secrets.token_hex(8)}"
     mended = []
     for table, sent in rows:
         if not sent.entries:
@@ -62,6 +58,15 @@ def mend(hands: Hands, blocks: Blocks, rows: Sequence[tuple[str, Rows]]) -> list
         if table == "readings":
             mended += [_mend_sums(hands, each, there, staging) for each in AGGREGATES]
     return [each for each in mended if each.rows]
+
+
+def drop_staging(hands: Hands, log: str) -> None:
+    """Drop tables that a ``mend`` for a log has left because it was broken off. Blocks."""
+    for (name,) in hands.ask(
+        "SELECT name FROM system.tables WHERE database = currentDatabase()"
+        f" AND startsWith(name, '{mending.staging_prefix(log)}')"
+    ):
+        hands.run(f"DROP TABLE IF EXISTS {name} SYNC")
 
 
 def _mend_rows(hands: Hands, table: str, sent: Rows, blocks: Blocks, staging: str) -> Mended:

@@ -16,7 +16,8 @@ from grug.errors import ShipError
 from grug.messages import Message, Noted, Readings, ShipCounted
 from grug.runtime.feed import Feed
 from grug.storage.schema import AGGREGATES
-from grug.storage.segment import FRAME_HEADER_BYTES, SEGMENT_HEADER_BYTES
+from grug.storage.segment import FRAME_HEADER_BYTES, SEGMENT_HEADER_BYTES, FrameKind
+from grug.transport import logwriter
 from grug.transport.asking import embedded_url
 from grug.transport.clickhouse import Database, SharedDatabase
 from grug.transport.logfiles import LogReader, Synced
@@ -150,6 +151,77 @@ async def test_the_last_copy_of_a_log_is_not_given_up(
     await ship(tmp_path / "log", shared, gives_up=False)
     assert 1000 <= trio.current_time() < 1100
     assert numbers(shared.database) == expected(30)
+
+
+@pytest.mark.parametrize("seen", [1, 2, 15, 29])
+async def test_a_repeat_waits_until_all_of_its_batch_can_be_read(
+    tmp_path: Path, shared: InThisTask, seen: int, autojump_clock: trio.testing.MockClock
+) -> None:
+    """The copy that ``grug ship --from`` makes of a log has a part of the doubtful batch first."""
+    last = write_log(tmp_path / "log", 30)
+    await ship(tmp_path / "log", shared)
+    feed, synced = Feed(), Synced()
+    synced.mark(seen)
+    with feed.subscribe("test", Noted, bound=100) as told:
+        async with trio.open_nursery() as nursery:
+            run = partial(
+                shipper.run,
+                log_directory=tmp_path / "log",
+                database=shared,
+                synced=synced,
+                feed=feed,
+            )
+            nursery.start_soon(run)
+            await trio.sleep(100)
+            synced.mark(last)
+            await trio.sleep(100)
+            synced.end()
+        assert told.drain() == []
+    assert numbers(shared.database) == expected(30)
+    assert shared.database.query("SELECT count() FROM ships").rows == [(1,)]
+
+
+@pytest.mark.parametrize("broken", ["readings", "events"])
+async def test_what_retention_has_left_of_a_doubtful_batch_arrives(
+    tmp_path: Path,
+    shared: InThisTask,
+    broken: str,
+    autojump_clock: trio.testing.MockClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An insert failed before a table's turn; then the first of two segments was deleted."""
+    real = Database._insert
+
+    def fail(self: Database, table: str, *arguments: Any) -> None:
+        if table == broken:
+            raise ShipError("the connection broke")
+        real(self, table, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(logwriter, "SEGMENT_AGE_MS_MAX", 200_000)
+        patch.setattr(Database, "_insert", fail)
+        write_log(tmp_path / "log", 30)
+        await ship(tmp_path / "log", shared)
+    oldest, *rest = sorted((tmp_path / "log").glob("*.grug"))
+    assert len(rest) == 1
+    oldest.unlink()
+    for _ in range(2):
+        told = await ship(tmp_path / "log", shared)
+        assert any("no longer in the log" in m.text for m in told if isinstance(m, Noted))
+    there = numbers(shared.database)
+    left = numbers_of_log(tmp_path / "log")
+    assert there[-1] == (left[1],) * 2
+    if broken == "events":
+        assert there[:-1] == expected(30)[:-1]
+    else:
+        assert [count for count, _ in there[:-1]] == [left[0]] * (1 + len(AGGREGATES))
+
+
+def numbers_of_log(directory: Path) -> tuple[int, int]:
+    """How many samples and events are in a log."""
+    frames = [block.frame for block in LogReader(directory).read()]
+    samples = sum(frame.entries for frame in frames if frame.kind == FrameKind.SAMPLES)
+    return samples, sum(frame.entries for frame in frames if frame.kind == FrameKind.EVENTS)
 
 
 async def test_samples_without_names_are_counted_and_the_rest_arrives(

@@ -40,6 +40,12 @@ def test_one_number_is_one_sample(line: object) -> None:
     assert rows_of(line) == (1, 0, 0)
 
 
+def test_series_that_begin_years_apart_are_one_batch() -> None:
+    """A file may hold a series that ended before another began; a batch is 100 000 lines."""
+    years = [[T0 + year * 31_536_000 * 1.0, f"pv/{year % 4}", year + 0.25] for year in range(12)]
+    assert rows_of(*reversed(years)) == (12, 0, 0)
+
+
 @pytest.mark.parametrize(
     "line",
     [

@@ -8,14 +8,16 @@ has when it is killed before a table's turn: neither.
 from __future__ import annotations
 
 import itertools
+import math
 import random
 import shutil
+import struct
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from test_schema import FIRST, batch, expected, numbers, send
+from test_schema import FIRST, T0, batch, expected, numbers, send
 
 from grug.errors import ShipError
 from grug.storage import schema
@@ -178,4 +180,71 @@ def test_rows_that_have_ended_with_age_are_not_missed_in_the_aggregates(tmp_path
     database._run("OPTIMIZE TABLE readings FINAL")
     send_again(database, *batch(FIRST, 1))
     assert numbers(database)[1:] == expected(1)[1:]
+    database.close()
+
+
+def rows_at(seq: int, values: dict[int, float], series: str = "grid/power") -> Rows:
+    """Readings by time; of a kind that keeps any number."""
+    bits = [struct.unpack("<q", struct.pack("<d", value))[0] for value in values.values()]
+    columns = [Column(0, list(values), -1, bits)]
+    return readings_rows(FIRST, [SampleBlock(seq, [series], columns)])
+
+
+def test_only_intervals_that_the_batch_touches_are_compared(tmp_path: Path) -> None:
+    """One sample whose clock was wrong makes a batch span years; others' minutes are not its."""
+    database = Database(embedded_url(tmp_path))
+    send(database, FIRST, 1)
+    database._run("ALTER TABLE agg_1m DELETE WHERE 1 SETTINGS mutations_sync = 2")
+    none = Rows(0, (), b"")
+    ship = Ship(FIRST.log, FIRST.epoch, 9, 9, 9)
+    for series in ("grid/power", "grid/other"):
+        readings = rows_at(ship.first, {T0 - 86_400_000 * 365: 1.0, T0 + 86_400_000: 2.0}, series)
+        database.insert(ship, readings=readings, events=none)
+        assert database.mend(ship, readings=readings, events=none) == []
+        ship = ship._replace(first=ship.last + 1, last=ship.last + 1)
+    assert database.query("SELECT sum(n) FROM agg_1m").rows == [(4,)]
+    database.close()
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_profile_that_joins_with_null_is_no_hindrance(tmp_path: Path, table: str) -> None:
+    database = killed_in(tmp_path, {table: "token"})
+    database._run("SET join_use_nulls = 1")
+    assert database.query("SELECT getSetting('join_use_nulls')").rows == [(True,)]
+    assert [each.table for each in send_again(database, *batch(FIRST, 3))] == [table]
+    assert numbers(database) == expected(1, 3)
+    database.close()
+
+
+def test_an_infinite_sum_stays_infinite(tmp_path: Path) -> None:
+    """The aggregate had the infinite value already; it lacks one that is finite."""
+    database = Database(embedded_url(tmp_path))
+    none = Rows(0, (), b"")
+    first, second = (Ship(FIRST.log, FIRST.epoch, seq, seq, seq) for seq in (1, 2))
+    database.insert(first, readings=rows_at(1, {T0: math.inf, T0 + 1: 1.0}), events=none)
+    place = places(database)["agg_1m"]
+    readings = rows_at(2, {T0 + 2: 5.0})
+    before = parts(place)
+    database.insert(second, readings=readings, events=none)
+    database.close()
+    forget(place, before, 1, token=True)
+    database = Database(embedded_url(tmp_path))
+    assert send_again(database, second, readings, none) == [Mended("agg_1m", 1)]
+    sums = database.query("SELECT sum(n), sum(s), min(mn), max(mx) FROM agg_1m").rows
+    assert sums == [(3, math.inf, 1.0, math.inf)]
+    database.close()
+
+
+def test_tables_of_a_try_that_was_broken_off_go_with_the_batch(tmp_path: Path) -> None:
+    database = killed_in(tmp_path, {"readings": "token"})
+    ship, readings, events = batch(FIRST, 3)
+    database.insert(ship, readings=readings, events=events)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Database, "_insert", lambda *_: pytest.fail("the connection broke"))
+        with pytest.raises(pytest.fail.Exception):
+            database.mend(ship, readings=readings, events=events)
+    assert not is_clean(database)
+    database._run("CREATE TABLE mend_of_the_owner (x UInt8) ENGINE = MergeTree ORDER BY x")
+    assert database.give_up(ship)
+    assert database.query("SHOW TABLES LIKE 'mend%'").rows == [("mend_of_the_owner",)]
     database.close()
