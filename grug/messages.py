@@ -201,6 +201,13 @@ class RegistersSet(Message, frozen=True):
     """Those of the safe state follow, where it was needed."""
     reason: str
     """Empty when every register holds what was wanted, or nothing says otherwise."""
+    is_known: bool = True
+    """False only where the gate itself failed: then nobody knows what was sent."""
+
+    @property
+    def may_be_sent(self) -> bool:
+        """Whether anything of it may have left; nobody's word for it is a yes."""
+        return not self.is_known or any(record.is_sent for record in self.records)
 
     @property
     def is_applied(self) -> bool:
@@ -230,7 +237,7 @@ class GateAnswered(Message, frozen=True):
     is_sent: bool = False
     """Of a write: whether anything of it may have been sent."""
     has_records: bool = True
-    """Of a write: whether it is known what became of each register."""
+    """Of a write: whether the answer said what became of each register."""
 
 
 class Readings(Message, frozen=True):

@@ -2,7 +2,8 @@
 
 In:    Decided of the offset controller, and UnitChanged of the inverter
 Out:   SetRegisters and GetRegisters to the gate; DispatchChanged whenever what the registers carry
-       changes, is armed anew, or may be something else, which is said before anything is sent;
+       changes, is armed anew, or may be something else, which is said before anything is sent,
+       and the same again after a minute, for whoever missed it;
        Noted when the firmware has none, and for every failure
 Owns:  the inverter's dispatch registers; if grug dies, the inverter's own timer ends what they say
 Stops: when asked; the inverter is given back to self use, within 2.8 s
@@ -10,9 +11,8 @@ Stops: when asked; the inverter is given back to self use, within 2.8 s
 
 from __future__ import annotations
 
-import math
-
 import trio
+from msgspec.structs import replace
 
 from grug.control.dispatch import (
     CHECKED,
@@ -27,11 +27,11 @@ from grug.control.dispatch import (
     DispatchState,
     Phase,
     Plan,
+    came_back,
     decide,
     failed,
     in_doubt,
     is_as_told,
-    may_be_sent,
     probed,
     seen,
     steps,
@@ -41,6 +41,7 @@ from grug.messages import (
     Decided,
     DispatchChanged,
     GetRegisters,
+    Lagged,
     Message,
     Noted,
     RegistersGot,
@@ -48,7 +49,7 @@ from grug.messages import (
     SetRegisters,
     UnitChanged,
 )
-from grug.model import Value
+from grug.model import UnitHealth, Value
 from grug.runtime.calls import ValueCaller, WriteCaller
 from grug.runtime.feed import Feed
 
@@ -56,6 +57,8 @@ OFFSET = "offset"
 """Name of the controller whose decisions are obeyed."""
 LOOK_S = 1.0
 PATIENCE_S = 5.0
+REPEAT_S = 60.0
+"""What was said last of the registers is said again: whoever missed it waits no longer."""
 LAST_WORD_S = 0.01
 """At the end the offset controller has its say before us: in that order a replay has it, too."""
 STOP_S_MAX = 2.8
@@ -100,16 +103,20 @@ class _Dispatcher:
         self._decided: Decided | None = None
         self._may_hold = False
         """Whether its registers may say anything; known only when they were seen to be off."""
+        self._was_offline = False
+        """Whether its unit was, since it answered last."""
+        self._said: DispatchChanged | None = None
         self._last_note = ""
 
     async def follow(self, stopping: trio.Event) -> None:
         """Look at the offset, and do what is due; an offset of 0 at the end is not for us."""
         self._doubt(self._state, EARLIER_S_MAX, "not asked yet what its registers carry")
         kinds = (Decided, UnitChanged)
-        with self._feed.subscribe(self._who, *kinds, key=type, wanted=self._is_wanted) as inbox:
+        with self._feed.subscribe(self._who, *kinds, wanted=self._is_wanted) as inbox:
             while not stopping.is_set():
                 self._take(inbox.drain())
                 await self._act(self._plan())
+                self._say_again()
                 with trio.move_on_after(LOOK_S):
                     self._take(await inbox.receive_batch())
 
@@ -126,10 +133,15 @@ class _Dispatcher:
 
     def _take(self, messages: list[Message]) -> None:
         for message in messages:
-            if isinstance(message, Decided):
-                self._decided = message
-            else:  # It came back, or went away and may be another when it does: ask at once.
-                self._state = self._state._replace(tried_s=-math.inf)
+            match message:
+                case Decided():
+                    self._decided = message
+                case UnitChanged(health=UnitHealth.OFFLINE) | Lagged():
+                    self._was_offline = True
+                case UnitChanged(health=UnitHealth.HEALTHY) if self._was_offline:
+                    # A lost reply alone is no reason: it would end the rest after its own failure.
+                    self._was_offline = False
+                    self._state = came_back(self._state)
 
     def _plan(self) -> Plan:
         now_s = trio.current_time()
@@ -191,10 +203,11 @@ class _Dispatcher:
         before = self._state
         if before.phase is not Phase.ACTIVE or plan.power_w != before.power_w:
             self._doubt(before._replace(power_w=plan.power_w), self._longest_s, plan.reason)
-        self._may_hold = True
+        might_hold, self._may_hold = self._may_hold, True
         values = steps(self._settings, plan)
         reply = await self._set(values, plan.reason, verifies=plan.act is Act.START)
-        if reply.reason and not may_be_sent(reply.records):
+        if reply.reason and not reply.may_be_sent:
+            self._may_hold = might_hold
             self._know(failed(before, trio.current_time()), f"not sent: {reply.reason}")
             self._note(reply.reason)
             return
@@ -216,7 +229,7 @@ class _Dispatcher:
         if got.reason or is_as_told(got.values, plan.power_w):
             return reply
         held = ", ".join(f"{name} {value}" for name, value in zip(CHECKED, got.values, strict=True))
-        return RegistersSet((), f"reverted: it holds {held}")
+        return RegistersSet(reply.records, f"reverted: it holds {held}")
 
     async def _release(
         self,
@@ -238,7 +251,7 @@ class _Dispatcher:
         self._doubt(before, self._longest_s if timer_s is None else timer_s, plan.reason)
         values = steps(self._settings, plan)
         reply = await self._set(values, plan.reason, verifies=verifies)
-        if reply.reason and verifies and not may_be_sent(reply.records):
+        if reply.reason and verifies and not reply.may_be_sent:
             reply = await self._set(values, plan.reason, verifies=False)
         now_s = trio.current_time()
         if not reply.reason:
@@ -293,23 +306,23 @@ class _Dispatcher:
         is_held = state.phase is Phase.ACTIVE
         until_s = state.moved_s + self._settings.surely_over_s if is_held else now_s
         power_w = state.power_w if is_held else 0.0
-        self._feed.publish(
-            DispatchChanged(self._settings.inverter, power_w, until_s, reason, now_s)
-        )
+        self._say(DispatchChanged(self._settings.inverter, power_w, until_s, reason, now_s))
 
     def _doubt(self, state: DispatchState, lasts_s: float, reason: str) -> None:
         """Say that nobody knows what the registers carry; before something is sent, and after."""
         now_s = trio.current_time()
-        self._feed.publish(
-            DispatchChanged(
-                self._settings.inverter,
-                state.power_w,
-                now_s + lasts_s,
-                reason,
-                now_s,
-                is_doubt=True,
-            )
-        )
+        until_s, name = now_s + lasts_s, self._settings.inverter
+        self._say(DispatchChanged(name, state.power_w, until_s, reason, now_s, is_doubt=True))
+
+    def _say(self, changed: DispatchChanged) -> None:
+        self._said = changed
+        self._feed.publish(changed)
+
+    def _say_again(self) -> None:
+        """Repeat what was said last, if that was a while ago; it ends no later for that."""
+        now_s = trio.current_time()
+        if self._said is not None and now_s - self._said.changed_s >= REPEAT_S:
+            self._say(replace(self._said, changed_s=now_s))
 
     def _fail(self, text: str) -> None:
         self._state = failed(self._state, trio.current_time())

@@ -189,8 +189,7 @@ class _Controller:
                 self._memory.state = forget_dispatch(self._memory.state, (lost.inverter,))
                 self._note(f"what the registers of {lost.inverter} carry was lost in a crash")
             case UnitChanged():
-                text = f"unit {lost.unit_id} of line {lost.line} is {lost.health}"
-                self._note(f"{text}: lost in a crash of the offset controller")
+                self._take_health(lost)  # Twice is as good as once, and nobody says it again.
 
     def take_all(self, messages: list[Message]) -> None:
         """Note what has come, and decide wherever it asks for that."""
@@ -296,19 +295,23 @@ class _Controller:
             case DispatchChanged():
                 self._memory.state = take_dispatch(self._memory.state, message)
             case UnitChanged():
-                inverter = self._inverters.get((message.line, message.unit_id))
-                if inverter is not None:
-                    is_offline = message.health is UnitHealth.OFFLINE
-                    self._memory.state = take_health(self._memory.state, inverter.name, is_offline)
+                self._take_health(message)
         return False
 
+    def _take_health(self, message: UnitChanged) -> None:
+        inverter = self._inverters.get((message.line, message.unit_id))
+        if inverter is not None:
+            is_offline = message.health is UnitHealth.OFFLINE
+            self._memory.state = take_health(self._memory.state, inverter.name, is_offline)
+
     def _take_gap(self, count: int) -> None:
-        """So many messages were never heard: a wish may have ended, registers carry something."""
+        """So many were never heard: wishes may have ended, inverters be back, registers carry."""
         self._note(f"{count} messages were lost")
         state = self._memory.state
         kept = bounds_of(state.wishes)
         self._drop([each for each in state.wishes if each not in kept], "others were lost")
-        self._memory.state = forget_dispatch(self._memory.state, tuple(state.carried))
+        state = forget_dispatch(self._memory.state, tuple(state.carried))
+        self._memory.state = replace(state, offline=frozenset())
 
     def _drop(self, wishes: Sequence[SetOffset], why: str) -> None:
         """Do as if nobody had wished this; everybody hears that it has ended."""

@@ -70,7 +70,7 @@ async def _answer_question(gate: Gate, feed: Feed, call: Call[GetRegisters, Regi
 
 async def _answer(gate: Gate, feed: Feed, call: Call[SetRegisters, RegistersSet]) -> None:
     was_recorded = gate.is_recorded
-    reply = RegistersSet((), "the gate failed: what became of it is unknown")
+    reply = RegistersSet((), "the gate failed: what became of it is unknown", is_known=False)
     try:
         reply = await gate.set(call.request)
     finally:
@@ -102,7 +102,7 @@ def _set(request: SetRegisters, reply: RegistersSet) -> GateAnswered:
         whole_ms(trio.current_time()),
         is_write=True,
         why=request.why,
-        is_sent=any(record.is_sent for record in reply.records),
+        is_sent=reply.may_be_sent,
         has_records=bool(reply.records),
     )
 

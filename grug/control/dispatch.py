@@ -18,11 +18,9 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from grug.messages import WriteRecorded
 from grug.model import Value
 
 EXISTS = 0xAA55
@@ -49,7 +47,7 @@ ARMS_PER_TIMER = 4
 """How often the timer is armed anew before it would end."""
 RETRY_S, RETRY_S_MAX = 5.0, 60.0
 """After a failure nothing is tried for so long; twice as long after each further one, up to the
-second. A unit whose health changes is asked at once."""
+second. A unit that was offline and is back is asked at once."""
 TIMER_SLACK = 0.1
 TIMER_SLACK_S = 5.0
 """An inverter's timer may be slower than ours by these, and has surely run out after them."""
@@ -190,13 +188,14 @@ def decide(
         now_s: monotonic time.
     """
     is_resting = now_s - state.tried_s < rest_s(state.failures)
+    is_tried_lately = now_s - state.tried_s < RETRY_S
     power_w = wanted_w or 0.0
     match state.phase:
         case Phase.ABSENT if now_s - state.tried_s < ABSENT_S:
             return Plan(Act.WAIT, 0.0, "the firmware has no dispatch registers")
         case Phase.DOUBT if now_s >= state.doubt_s:
             return Plan(Act.FORGET, 0.0, "its own timer has run out")
-        case Phase.DOUBT if is_resting:
+        case Phase.DOUBT if is_resting and (power_w != 0.0 or is_tried_lately):
             return Plan(Act.WAIT, state.power_w, "whether it was taken is not known yet")
         case Phase.DOUBT:
             return Plan(Act.LOOK, state.power_w, "what its registers hold")
@@ -212,12 +211,12 @@ def decide(
             return Plan(Act.START, power_w, f"offset of {power_w:g} W")
     if now_s >= state.moved_s + settings.surely_over_s:
         return Plan(Act.FORGET, 0.0, "its own timer has run out")
-    if is_resting:
-        return Plan(Act.WAIT, state.power_w, "tried a moment ago")
-    if wanted_w is None:
+    if wanted_w is None:  # Letting go never rests.
         return Plan(Act.RELEASE, 0.0, "nobody decided lately")
     if power_w == 0.0:
         return Plan(Act.RELEASE, 0.0, "no offset any more")
+    if is_tried_lately:  # What failed was not even sent. A longer rest might outlast the timer.
+        return Plan(Act.WAIT, state.power_w, "tried a moment ago")
     moves_w = abs(power_w - state.power_w)
     # After a failure nobody knows what the registers hold, the master switch included.
     is_shaken = state.tried_s >= state.armed_s
@@ -249,6 +248,11 @@ def failed(before: DispatchState, now_s: float) -> DispatchState:
     return before._replace(tried_s=now_s, failures=before.failures + 1)
 
 
+def came_back(before: DispatchState) -> DispatchState:
+    """What is known once the inverter was away and answers again: what was in RAM may be gone."""
+    return before._replace(tried_s=-math.inf, armed_s=-math.inf)
+
+
 def seen(
     before: DispatchState, is_on: Value | None, power: Value | None, mode: Value | None
 ) -> DispatchState | None:
@@ -262,11 +266,6 @@ def seen(
         held = DispatchState(Phase.ACTIVE, float(power), moved_s=before.moved_s)
         return held._replace(failures=before.failures)
     return None
-
-
-def may_be_sent(records: Sequence[WriteRecorded]) -> bool:
-    """Whether anything of a write that failed may have left; nobody's word for it is a yes."""
-    return not records or any(record.is_sent for record in records)
 
 
 def steps(settings: DispatchSettings, plan: Plan) -> tuple[tuple[str, Value], ...]:

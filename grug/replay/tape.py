@@ -89,7 +89,9 @@ class Tape:
             )
             for name, value in request.values
         ) if found.has_records else ()  # fmt: skip
-        return RegistersSet(records, found.reason)
+        # Without a word on any register only a gate that failed may have sent something.
+        is_known = found.has_records or not found.is_sent
+        return RegistersSet(records, found.reason, is_known)
 
     def _next(self, key: _Key) -> GateAnswered | None:
         now_s = trio.current_time()

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from itertools import pairwise
 
+import pytest
 import trio
 import trio.testing
 from pump import Clock
@@ -39,7 +40,10 @@ class FakeGate:
         self.told = self.feed.subscribe("test", DispatchChanged)
         self.held: dict[str, Value | None] = {PROBE: EXISTS, ENABLED: 0, POWER: 0.0, MODE: 5}
         self.failing = ""
-        self.is_lost = self.is_stubborn = False
+        self.is_lost = self.is_stubborn = self.is_busy = self.is_broken = False
+        self.delay_s = 0.1
+        """Of an answer to a write."""
+        self.asked: list[SetRegisters] = []
         self.starts_s: list[float] = []
         self.before_write: Callable[[], None] = lambda: None
         self.carried_w = 0.0
@@ -47,14 +51,32 @@ class FakeGate:
         self.until_s = 0.0
         self.written_s = 0.0
         """When the inverter heard something last: its timer runs from then on."""
+        self.health = UnitHealth.HEALTHY
 
     async def write(self, calls: WriteCalls) -> None:
         async for call in calls:
-            call.reply(self._set(call.request))
+            self.asked.append(call.request)
+            await trio.sleep(self.delay_s)
+            reply = self._set(call.request)
+            self.say_health(UnitHealth.SUSPECT if reply.reason else UnitHealth.HEALTHY)
+            call.reply(reply)
+
+    def say_health(self, *healths: UnitHealth, unit_id: int = 1) -> None:
+        """As the bus does; a lost reply is enough for it."""
+        for health in healths:
+            if unit_id != 1 or health is not self.health:
+                now_s = trio.current_time()
+                self.feed.publish(UnitChanged("com", unit_id, health, "test", now_s))
+            self.health = health if unit_id == 1 else self.health
 
     def _set(self, request: SetRegisters) -> RegistersSet:
+        if self.is_busy:
+            return RegistersSet((), "too late: the device was busy with another write until now")
+        if self.is_broken:
+            return RegistersSet((), "the gate failed", is_known=False)
         if self.is_lost:
-            return RegistersSet((), "the line is down")
+            name, value = request.values[0]
+            return RegistersSet((_record(name, value),), "the line is down")
         self.before_write()
         if request.why.startswith("offset of"):
             self.starts_s.append(trio.current_time())
@@ -177,17 +199,17 @@ async def test_a_command_that_keeps_failing_is_tried_ever_more_seldom(
         assert len(starts_s) < 16
 
 
-async def test_a_change_of_its_health_ends_the_rest_at_once(autojump_clock: Clock) -> None:
+async def test_an_inverter_that_is_back_is_told_without_a_rest(autojump_clock: Clock) -> None:
     async with dispatching() as it:
         it.is_stubborn = True
         await it.offset(1000.0, 400.0)
         before = len(it.starts_s)
         it.is_stubborn = False
-        now_s = trio.current_time()
-        it.feed.publish(UnitChanged("com", 9, UnitHealth.HEALTHY, "another unit", now_s))
+        it.say_health(UnitHealth.OFFLINE, UnitHealth.HEALTHY, unit_id=9)
+        it.say_health(UnitHealth.SUSPECT, UnitHealth.HEALTHY)
         await it.offset(1000.0, 2.0)
         assert len(it.starts_s) == before
-        it.feed.publish(UnitChanged("com", 1, UnitHealth.HEALTHY, "it answers", now_s))
+        it.say_health(UnitHealth.OFFLINE, UnitHealth.HEALTHY)
         await it.offset(1000.0, 2.0)
         assert len(it.starts_s) == before + 1
         assert it.acts_w == 1000.0
@@ -208,3 +230,81 @@ def _last_of(said: Subscription) -> DispatchChanged:
     message = said.drain()[-1]
     assert isinstance(message, DispatchChanged)
     return message
+
+
+async def test_an_inverter_that_lost_its_memory_is_armed_as_soon_as_it_is_back(
+    autojump_clock: Clock,
+) -> None:
+    """The meter leaves out what its registers carried: until they do again, nothing says it."""
+    async with dispatching() as it:
+        await it.offset(1000.0, 5.0)
+        it.held |= {ENABLED: 0, POWER: 0.0, MODE: 5}
+        it.say_health(UnitHealth.OFFLINE)
+        await it.offset(1000.0, 5.0)
+        it.say_health(UnitHealth.HEALTHY)
+        await it.offset(1000.0, 1.0)
+        assert (it.carried_w, it.acts_w) == (1000.0, 1000.0)
+
+
+async def test_a_reboot_while_a_write_is_under_way_is_seen(autojump_clock: Clock) -> None:
+    async with dispatching() as it:
+        await it.offset(1000.0, 5.0)
+        it.delay_s = 3.0
+        await it.offset(1500.0, 1.0)
+        it.say_health(UnitHealth.OFFLINE, UnitHealth.HEALTHY, UnitHealth.SUSPECT)
+        await it.offset(1500.0, 3.0)
+        it.held |= {ENABLED: 0, POWER: 0.0, MODE: 5}
+        await it.offset(1500.0, 4.0)
+        assert it.acts_w == 1500.0
+
+
+async def test_a_write_that_waited_too_long_for_another_ends_nothing(
+    autojump_clock: Clock,
+) -> None:
+    async with dispatching() as it:
+        await it.offset(1000.0, 5.0)
+        it.is_busy = True
+        it.asked.clear()
+        await it.offset(2000.0, 10.0)
+        assert {each.why for each in it.asked} <= {"offset of 2000 W", "armed again, 2000 W"}
+        assert (it.carried_w, it.acts_w) == (1000.0, 1000.0)
+        it.is_busy = False
+        await it.offset(2000.0, 6.0)
+        assert (it.carried_w, it.acts_w) == (2000.0, 2000.0)
+
+
+async def test_a_write_of_which_nobody_knows_what_was_sent_is_ended(
+    autojump_clock: Clock,
+) -> None:
+    async with dispatching() as it:
+        await it.offset(1000.0, 5.0)
+        it.is_broken = True
+        it.asked.clear()
+        await it.offset(2000.0, 2.0)
+        assert it.asked[-1].why == "it does not do as told"
+
+
+@pytest.mark.parametrize("lasts_s", [1.0, 100.0])
+async def test_a_grid_that_is_lost_ends_the_power_however_much_failed(
+    lasts_s: float, autojump_clock: Clock
+) -> None:
+    async with dispatching() as it:
+        await it.offset(3000.0, 5.0)
+        it.is_busy = True
+        await it.offset(2000.0, lasts_s)
+        it.is_busy = False
+        await it.offset(float("nan"), 2.0)
+        assert it.acts_w == 0.0
+
+
+async def test_what_the_registers_carry_is_said_again_every_minute(autojump_clock: Clock) -> None:
+    async with dispatching() as it:
+        await it.offset(1000.0, 5.0)
+        until_s = it.until_s
+        late = it.feed.subscribe("late", DispatchChanged)
+        await it.offset(1000.0, 125.0)
+        said = [each for each in late.drain() if isinstance(each, DispatchChanged)]
+        assert len(said) == 2
+        assert {(each.power_w, each.until_s, each.is_doubt) for each in said} == {
+            (1000.0, until_s, False)
+        }

@@ -165,6 +165,7 @@ async def test_a_crash_leaves_nobody_waiting(autojump_clock: Clock) -> None:
             done = await house.writes.ask(house.wish(("mode", 3)))
         assert not done.is_applied
         assert "unknown" in done.reason
+        assert done.may_be_sent
         await trio.testing.wait_all_tasks_blocked()
         assert "failed" in got[0].reason
 

@@ -20,10 +20,10 @@ from grug.control.dispatch import (
     DispatchState,
     Phase,
     Plan,
+    came_back,
     decide,
     failed,
     in_doubt,
-    may_be_sent,
     probed,
     rest_s,
     seen,
@@ -31,11 +31,10 @@ from grug.control.dispatch import (
     wish_of,
     wish_w,
 )
-from grug.messages import WriteRecorded
-from grug.model import WriteState
 
 SETTINGS = DispatchSettings("solis1", "com1", share=0.5)
 ACTIVE = DispatchState(Phase.ACTIVE, -1000.0, armed_s=100.0, moved_s=100.0)
+DOUBT = in_doubt(ACTIVE._replace(tried_s=100.0, failures=5), 100.0, 60.0)
 
 
 @given(act=st.sampled_from(Act), power_w=st.floats(-6000, 6000))
@@ -75,7 +74,16 @@ def test_the_timer_is_armed_before_the_switch_and_the_mode_comes_last(
         (ACTIVE, -1100.0, 100.5, Act.WAIT),
         (ACTIVE, 0.0, 105.0, Act.RELEASE),
         (ACTIVE, None, 105.0, Act.RELEASE),
-        (ACTIVE._replace(tried_s=104.0), None, 105.0, Act.WAIT),
+        (ACTIVE._replace(tried_s=104.0), None, 105.0, Act.RELEASE),
+        (ACTIVE._replace(tried_s=104.0, failures=5), 0.0, 105.0, Act.RELEASE),
+        (ACTIVE._replace(tried_s=104.0, failures=5), -1000.0, 108.0, Act.WAIT),
+        (ACTIVE._replace(tried_s=104.0, failures=5), -1000.0, 109.0, Act.ARM),
+        (came_back(ACTIVE._replace(tried_s=104.0)), -1000.0, 105.0, Act.ARM),
+        (came_back(DispatchState(Phase.IDLE, tried_s=9.0)), -1000.0, 10.0, Act.START),
+        (DOUBT, -1000.0, 110.0, Act.WAIT),
+        (DOUBT, 0.0, 104.0, Act.WAIT),
+        (DOUBT, 0.0, 105.0, Act.LOOK),
+        (DOUBT, None, 105.0, Act.LOOK),
     ],
 )
 def test_what_is_done_next(
@@ -150,17 +158,6 @@ def test_a_read_back_ends_a_doubt() -> None:
 
 def test_what_cannot_be_armed_any_more_is_forgotten_once_its_timer_is_over() -> None:
     assert decide(SETTINGS, failed(ACTIVE, 199.0), -1000.0, 200.0).act is Act.FORGET
-
-
-def test_nobodys_word_on_what_was_sent_is_a_yes() -> None:
-    assert may_be_sent(())
-    assert may_be_sent((_record(is_sent=False), _record(is_sent=True)))
-    assert not may_be_sent((_record(is_sent=False),))
-
-
-def _record(*, is_sent: bool) -> WriteRecorded:
-    state = WriteState.PENDING
-    return WriteRecorded("com1", POWER, "me", "", 0, None, None, state, "", 0.0, is_sent=is_sent)
 
 
 def test_while_the_meter_is_silent_nothing_is_wished() -> None:

@@ -271,8 +271,10 @@ async def test_one_bad_step_and_nothing_is_sent(autojump_clock: Clock) -> None:
         ):
             done = await it.set(*values)
             assert text in done.reason
+            assert not done.may_be_sent
         assert not it.unit.writes
         done = await it.gate.set(SetRegisters("pomp", (), 1e9, "me", "test"))
+        assert not done.may_be_sent
         assert "there is no device 'pomp'; there are pump" in done.reason
 
 
@@ -288,6 +290,7 @@ async def test_a_late_command_is_not_obeyed(autojump_clock: Clock) -> None:
     async with cellar() as it:
         done = await it.set(("mode", 1), deadline_s=trio.current_time() - 0.1)
         assert done.reason.startswith("too late")
+        assert not done.may_be_sent
         assert not it.unit.requests
 
 

@@ -24,11 +24,13 @@ from grug.messages import (
     ReadFailed,
     ReadRegisters,
     SetOffset,
+    UnitChanged,
     WriteFailed,
 )
-from grug.model import FailureKind
+from grug.model import FailureKind, UnitHealth
 from grug.runtime.calls import BusCaller, BusReply, BusRequest, Caller
 from grug.runtime.clock import WallClock
+from grug.runtime.feed import Feed
 from grug.sim.actors import SimActors
 from grug.sim.devices import SolisUnit
 from grug.sim.dispatch import Dispatched
@@ -72,17 +74,33 @@ class Replies:
 
 
 class LossyCaller(Caller[BusRequest, BusReply]):
-    """A line that carries every request."""
+    """A line that carries every request, and says of its units what a bus does.
 
-    def __init__(self, inner: BusCaller, replies: Replies) -> None:
+    None is ever offline: polls, which lose nothing here, come between any three failures.
+    """
+
+    def __init__(self, line: str, inner: BusCaller, replies: Replies, feed: Feed) -> None:
+        self._line = line
         self._inner = inner
         self._replies = replies
+        self._feed = feed
+        self._healths: dict[int, UnitHealth] = {}
+
+    def _note(self, unit_id: int, *, is_lost: bool) -> None:
+        health = UnitHealth.SUSPECT if is_lost else UnitHealth.HEALTHY
+        if health is not self._healths.get(unit_id):
+            self._healths[unit_id] = health
+            now_s = trio.current_time()
+            self._feed.publish(UnitChanged(self._line, unit_id, health, "lossy", now_s))
 
     async def ask(self, request: BusRequest) -> BusReply:
         reply = await self._inner.ask(request)
-        if self._replies.random.random() >= self._replies.lost:
+        is_lost = self._replies.random.random() < self._replies.lost
+        if is_lost:
+            await trio.sleep(0.3)
+        self._note(request.unit_id, is_lost=is_lost)
+        if not is_lost:
             return reply
-        await trio.sleep(0.3)
         kind, text, now_s = FailureKind.NO_REPLY, "no reply", trio.current_time()
         if isinstance(request, ReadRegisters):
             return ReadFailed(kind, text, now_s)
@@ -105,7 +123,10 @@ class Loop:
 
     async def run(self) -> None:
         actors = SimActors(self.simulated, self.house.feed)
-        lossy = {name: LossyCaller(bus, self.replies) for name, bus in actors.buses.items()}
+        lossy = {
+            name: LossyCaller(name, bus, self.replies, self.house.feed)
+            for name, bus in actors.buses.items()
+        }
         gate = open_gate(self.house, self.maps, lossy, wall=WallClock(0.0))
         async with trio.open_nursery() as sources:
             sources.start_soon(actors.run)
