@@ -65,6 +65,10 @@ def _as_text(line: PlannedLine) -> Iterator[str]:
         yield f"  LATE: {late.unit}, {late.group}: {late.late} of {late.of} readings"
     how = "in each cycle" if plan.is_whole else "in the first"
     yield f"  {'nothing' if not plan.late else 'the above'} is late {how} of {plan.cycle_s:g} s"
+    if line.is_feasible_anyhow:
+        yield "  feasible for any phases, even if each group is read by itself (Jeffay's condition)"
+    elif plan.late:
+        yield "  nothing proves that another order could not be in time, nor that one could"
 
 
 def _unit_text(unit: PlannedUnit) -> Iterator[str]:
@@ -119,6 +123,7 @@ def _as_json(line: PlannedLine) -> dict[str, Any]:
         "lower_bound": line.bound,
         "one_by_one": plan.one_by_one,
         "speed_up": line.speed_up,
+        "feasible_for_any_phases": line.is_feasible_anyhow,
         "late": [each._asdict() for each in plan.late],
         "units": [
             {**unit._asdict(), "reads": [read._asdict() for read in unit.reads]}

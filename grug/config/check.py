@@ -14,10 +14,11 @@ from typing import NamedTuple
 
 from grug.codec.registers import RegisterMap
 from grug.config.build import Report, build
+from grug.config.checks.capacity import check_loads
 from grug.config.checks.context import HouseCheck
 from grug.config.checks.devices import check_devices
 from grug.config.checks.keeping import check_keeping
-from grug.config.checks.lines import check_lines, check_loads
+from grug.config.checks.lines import check_lines
 from grug.config.checks.names import check_names, check_units
 from grug.config.checks.schedule import check_schedule
 from grug.config.checks.steering import check_steering

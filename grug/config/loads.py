@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from dataclasses import replace
 
 from grug.codec.registers import Register, RegisterMap
 from grug.config.types import DeviceConfig, HouseConfig, LineConfig, PollConfig
 from grug.errors import LocalProtocolError
-from grug.model import Priority, Span, Table
+from grug.model import Priority, Span
+from grug.planner.feasible import Infeasible, can_be_in_time, infeasible
 from grug.planner.plan import ReadCost, ReadLimits, plan_reads, plan_s, whole_of
 from grug.planner.schedule import Group, LineSchedule, UnitLoad, schedule_line
 from grug.planner.traits import UnitTraits, WireTiming
@@ -27,26 +28,38 @@ FAST_POLL_SHARE_MAX = 0.5
 one just begun does not make that poll miss its tick."""
 
 
-class LineLoad(NamedTuple):
-    """Share of a line's time that its polls take, 1 = all of it."""
+def line_loads(house: HouseConfig, maps: Mapping[str, RegisterMap]) -> dict[str, float]:
+    """The share of its time that each line with devices is busy with polls, 1 = all of it.
 
-    planned: float
-    """With the cheapest requests, slow groups riding with fast ones of the same device."""
-    least: float
-    """If the registers of each group were neighbours: no plan can do with less."""
-
-
-def line_loads(house: HouseConfig, maps: Mapping[str, RegisterMap]) -> dict[str, LineLoad]:
-    """The load of each line that has devices, by line; unknown names are passed over."""
-    loads: dict[str, LineLoad] = {}
+    With the cheapest requests, slow groups riding with fast ones of the same device. Unknown names
+    are passed over.
+    """
+    loads: dict[str, float] = {}
     for device in house.device.values():
         line = house.line.get(device.line)
         if line is not None and line.baudrate > 0 and device.map in maps:
-            before = loads.get(device.line, LineLoad(0.0, 0.0))
             traits = unit_traits(house, maps, device.line, device.map)
-            more = _device_load(device, maps[device.map], traits, wire_timing(line))
-            loads[device.line] = LineLoad(before.planned + more.planned, before.least + more.least)
+            load = _device_load(device, maps[device.map], traits, wire_timing(line))
+            loads[device.line] = loads.get(device.line, 0.0) + load
     return loads
+
+
+def why_infeasible(
+    house: HouseConfig, maps: Mapping[str, RegisterMap], line_name: str
+) -> tuple[Infeasible, ...]:
+    """Why no schedule can serve a line; polls that are wrong by themselves are passed over."""
+    units: list[UnitLoad] = []
+    for unit in unit_loads(house, maps, line_name):
+        good = [group for group in unit.groups if group.period_s > 0]
+        groups = tuple(_possible(group, unit.traits.limits) for group in good)
+        units.append(replace(unit, groups=groups))
+    return infeasible(wire_timing(house.line[line_name]), units)
+
+
+def is_feasible_anyhow(house: HouseConfig, maps: Mapping[str, RegisterMap], line_name: str) -> bool:
+    """Whether the polls of a line can be in time whatever their phases; False proves nothing."""
+    units = unit_loads(house, maps, line_name)
+    return can_be_in_time(wire_timing(house.line[line_name]), units)
 
 
 def line_schedule(
@@ -181,7 +194,7 @@ def _transaction_s_max(
             facts = maps[device.map].facts
             limits = ReadLimits(facts.words_max, facts.bits_max, forbidden=facts.barriers)
             for number, poll in enumerate(device.poll):
-                values = _values(poll_group(device, number, maps[device.map]), limits)
+                values = _possible(poll_group(device, number, maps[device.map]), limits).values
                 reads = plan_reads(values, cost, limits)
                 needed_s = max((plan_s([read], cost) for read in reads), default=0.0)
                 longest_s = min(longest_s, max(poll.every * FAST_POLL_SHARE_MAX, needed_s))
@@ -204,44 +217,28 @@ def read_cost(line: LineConfig) -> ReadCost:
 
 def _device_load(
     device: DeviceConfig, register_map: RegisterMap, traits: UnitTraits, timing: WireTiming
-) -> LineLoad:
-    """Shares of the line's time; the unit's own silences are not counted, as others may talk."""
+) -> float:
+    """Share of the line's time; the unit's own silences are not counted, as others may talk."""
     cost = traits.read_cost(timing)
     on_wire = UnitTraits(turnaround_s=TURNAROUND_S).read_cost(timing)
-    planned = least = 0.0
+    load = 0.0
     spans: set[Span] = set()
     groups = [poll_group(device, number, register_map) for number in range(len(device.poll))]
     groups = sorted((each for each in groups if each.period_s > 0), key=lambda each: each.period_s)
     for number, group in enumerate(groups):
-        spans.update(_values(group, traits.limits))
+        spans.update(_possible(group, traits.limits).values)
         slower_per_s = 1 / groups[number + 1].period_s if number + 1 < len(groups) else 0.0
         per_s = 1 / group.period_s - slower_per_s
         if per_s > 0:  # How often all these are read, and no slower ones with them.
-            planned += per_s * plan_s(plan_reads(spans, cost, traits.limits), on_wire)
-            least += per_s * _least_s(spans, on_wire, traits.limits)
-    return LineLoad(planned, least)
+            load += per_s * plan_s(plan_reads(spans, cost, traits.limits), on_wire)
+    return load
 
 
-def _values(group: Group, limits: ReadLimits) -> tuple[Span, ...]:
-    """What can be read by itself; of a snapshot that cannot be read at once, its parts."""
+def _possible(group: Group, limits: ReadLimits) -> Group:
+    """The group, without being a snapshot where it cannot be read at once."""
     if group.is_snapshot and group.spans:
         try:
             whole_of(group.spans, limits)
         except LocalProtocolError:
-            return group.spans
-    return group.values
-
-
-def _least_s(spans: Iterable[Span], cost: ReadCost, limits: ReadLimits) -> float:
-    """Time to read so many neighbours in the fewest requests, in seconds."""
-    total_s = 0.0
-    for table in Table:
-        count = 0
-        reached = 0
-        for span in sorted(span for span in spans if span.table is table):
-            count += max(0, span.end - max(reached, span.address))
-            reached = max(reached, span.end)
-        requests = -(-count // (limits.bits_max if table.is_bits else limits.words_max))
-        if requests:
-            total_s += cost.read_s(table, count) + (requests - 1) * cost.read_s(table, 0)
-    return total_s
+            return replace(group, is_snapshot=False)
+    return group

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from grug.codec.registers import RegisterMap
-from grug.config.loads import line_schedule, unit_loads, wire_timing
+from grug.config.loads import is_feasible_anyhow, line_schedule, unit_loads, wire_timing
 from grug.config.types import HouseConfig
 from grug.model import Span
 from grug.planner.schedule import LineSchedule, UnitLoad, lower_bound, one_by_one
@@ -61,6 +61,8 @@ class PlannedLine(NamedTuple):
     framing: str
     schedule: LineSchedule
     units: tuple[PlannedUnit, ...]
+    is_feasible_anyhow: bool
+    """Whether all could be in time with any phases; where not, that is not known."""
 
     @property
     def bound(self) -> float:
@@ -86,7 +88,8 @@ def planned_lines(house: HouseConfig, maps: Mapping[str, RegisterMap]) -> tuple[
                 for load in loads
                 if any(group.spans for group in load.groups)
             )
-            lines.append(PlannedLine(name, line.baudrate, line.framing, schedule, units))
+            anyhow = is_feasible_anyhow(house, maps, name)
+            lines.append(PlannedLine(name, line.baudrate, line.framing, schedule, units, anyhow))
     return tuple(lines)
 
 

@@ -21,10 +21,15 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from grug.model import Span, Table
+from grug.planner.groups import Group, microseconds
 from grug.planner.plan import ReadCost, ReadLimits, hull_of, legal_ends, plan_reads, plan_s
 
 ROUND_S = 1e-12
 """Differences of path lengths below this are rounding."""
+
+CYCLE_US_MAX = 10**15
+"""Odd periods together have cycles with more digits than a float; in a part of the cycle as long as
+this, each value is needed at least as often as it has whole periods there."""
 
 
 class Needed(NamedTuple):
@@ -49,6 +54,17 @@ def least_s(values: Iterable[Needed], cost: ReadCost, limits: ReadLimits) -> flo
                 table_s = max(table_s, _in_layers_s(needed, cost, limits))
             total_s += table_s
     return total_s
+
+
+def lower_bound(groups: Sequence[Group], cost: ReadCost, limits: ReadLimits) -> float:
+    """Share of the time that no schedule of one unit's groups can go below, 1 = all of it."""
+    cycle_us = min(CYCLE_US_MAX, math.lcm(*(microseconds(group.period_s) for group in groups)))
+    values = [
+        Needed(span, cycle_us // microseconds(group.period_s))
+        for group in groups
+        for span in group.values
+    ]
+    return least_s(values, cost, limits) / (cycle_us / 1e6)
 
 
 def _may_be_any(needed: Sequence[Needed], cost: ReadCost, limits: ReadLimits) -> bool:

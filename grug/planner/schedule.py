@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from grug.messages import Message, ReadFailed, ReadRegisters, RegistersRead, WriteDone, WriteFailed
-from grug.planner.bound import Needed, least_s
-from grug.planner.groups import Group, Ticks, UnitLoad, hyperperiod_s, microseconds
-from grug.planner.plan import ReadCost, ReadLimits, Transaction
+from grug.planner.bound import lower_bound
+from grug.planner.groups import Group, Ticks, UnitLoad, hyperperiod_s
+from grug.planner.plan import ReadCost, Transaction
 from grug.planner.queue import BusQueue, ReadJob
 from grug.planner.riding import TICKS_MAX, GroupName, spread
 from grug.planner.traits import WireTiming
@@ -88,17 +88,6 @@ class LineSchedule:
     one compares with."""
     one_by_one: float
     """If each value were read by itself."""
-
-
-def lower_bound(groups: Sequence[Group], cost: ReadCost, limits: ReadLimits) -> float:
-    """Share of the time that no schedule of one unit's groups can go below; see ``bound``."""
-    cycle_us = math.lcm(*(microseconds(group.period_s) for group in groups))
-    values = [
-        Needed(span, cycle_us // microseconds(group.period_s))
-        for group in groups
-        for span in group.values
-    ]
-    return least_s(values, cost, limits) / (cycle_us / 1e6)
 
 
 def line_bound(timing: WireTiming, units: Iterable[UnitLoad]) -> float:

@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from grug.codec.registers import Access, DeviceFacts, Kind, Register, RegisterMap
 from grug.config.build import parse_duration
 from grug.config.check import check_house, parse_house
-from grug.config.loads import line_loads, read_cost
+from grug.config.loads import line_loads, read_cost, unit_loads, wire_timing
 from grug.config.types import HouseConfig
 from grug.errors import ConfigError, Problem
 from grug.model import Priority, Table
+from grug.planner.schedule import line_bound
 from grug.transport.maps import load_map, map_models
 
 ROOT = Path(__file__).parent.parent.parent
@@ -383,9 +384,15 @@ def test_a_line_that_cannot_carry_its_polls_is_refused_with_the_numbers() -> Non
         f"poll = [{{ every = 1, registers = [{names}] }}]\n"
     )
     (problem,) = problems_of(text)
-    assert problem.line == line_with(text, "[line.slow]")
-    assert "1200 baud" in problem.text
-    assert "%" in problem.text
+    assert problem.line == line_with(text, "poll = [{ every = 1,")
+    assert (
+        "need at least 370.8% of its time at 1200 baud, with 15 ms for each answer" in problem.text
+    )
+    assert "every = '4s' here, or baudrate = 4800" in problem.text
+    for cure in (("every = 1,", "every = 4,"), ("baudrate = 1200", "baudrate = 4800")):
+        assert parse_house(text.replace(*cure), "house.toml", MAPS)
+    for short in (("every = 1,", "every = 3,"), ("baudrate = 1200", "baudrate = 2400")):
+        (problem,) = problems_of(text.replace(*short))
 
 
 def test_lines_may_be_reached_over_tcp() -> None:
@@ -422,10 +429,11 @@ def test_a_nearly_full_line_is_a_warning_and_its_load_is_told() -> None:
     assert warning.line == line_with(text, "[line.grid]")
 
 
-def test_no_plan_takes_less_than_the_least_load() -> None:
+def test_no_plan_takes_less_than_the_bound() -> None:
     house = parse_house(HOUSE, "house.toml", MAPS)
-    for load in line_loads(house, MAPS).values():
-        assert 0 < load.least <= load.planned
+    for name, load in line_loads(house, MAPS).items():
+        units = unit_loads(house, MAPS, name)
+        assert 0 < line_bound(wire_timing(house.line[name]), units) <= load + 1e-9
 
 
 @pytest.mark.parametrize(
@@ -550,15 +558,40 @@ def test_second_meter_that_cannot_know_is_refused(second: str, complaint: str) -
     assert complaint in problem.text
 
 
-def test_a_fast_poll_that_another_device_makes_late_is_told_with_numbers() -> None:
-    text = changed('every = "200ms"', 'every = "60ms"').replace("baudrate = 19200", "")
-    text += """
+BESIDE = """
 [device.slow]
 line = "grid"
 unit = 2
 map = "inverter"
 poll = [{ every = 10, registers = ["pv_power"] }]
 """
+
+
+def test_a_read_that_never_fits_between_those_of_a_fast_poll_is_refused() -> None:
+    text = changed('every = "200ms"', 'every = "60ms"').replace("baudrate = 19200", "") + BESIDE
+    (problem,) = problems_of(text)
+    assert problem.line == line_with(text, 'every = "60ms"')
+    assert "never more than 31 ms between two of its readings" in problem.text
+    assert "input_register 0+2, which 'slow' wants each 10 s, takes 43 ms" in problem.text
+    assert "every = '80ms' here, or baudrate = 14400" in problem.text
+
+
+def test_silence_that_a_unit_wants_counts_for_its_own_polls() -> None:
+    usual = MAPS["inverter"]
+    silent = RegisterMap(usual.model, usual.registers, DeviceFacts(gap_s=1.0))
+    with pytest.raises(ConfigError) as raised:
+        check_house(HOUSE, "house.toml", {**MAPS, "inverter": silent})
+    (problem,) = raised.value.problems
+    assert problem.line == line_with(HOUSE, "every = 1")
+    assert "device 'sun' cannot be asked so often in any order" in problem.text
+    assert "every = '1.5s' here" in problem.text
+    assert "baudrate" not in problem.text
+
+
+def test_a_fast_poll_that_another_device_makes_late_is_told_with_numbers() -> None:
+    slow = BESIDE.replace("every = 10", 'every = "500ms"')
+    fast = 'every = "70ms", priority = "background"'
+    text = changed('every = "200ms"', fast).replace("baudrate = 19200", "") + slow
     (warning,) = check_house(text, "house.toml", MAPS).warnings
     assert warning.line == line_with(text, "[line.grid]")
-    assert re.search(r"^\d+ of \d+ readings of 'grid' each 60 ms", warning.text)
+    assert re.search(r"^\d+ of \d+ readings of 'grid' each 70 ms", warning.text)

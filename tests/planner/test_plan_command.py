@@ -12,6 +12,7 @@ from grug.cli.plan import plan_file
 from grug.config.loads import line_loads
 from grug.config.planned import planned_lines
 from grug.config.types import DeviceConfig, HouseConfig, LineConfig, PollConfig, Seconds
+from grug.errors import ConfigError
 from grug.transport.maps import load_map
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "house.toml"
@@ -46,15 +47,54 @@ def test_the_text_has_a_row_for_each_read(capsys: pytest.CaptureFixture[str]) ->
     assert "nothing is late in each cycle of 10 s" in text
 
 
-def test_what_cannot_be_in_time_is_told_and_fails(
+BESIDE_EACH_OTHER = """
+[line.one]
+port = "/dev/serial/by-id/one"
+
+[device.fast]
+line = "one"
+unit = 1
+map = "eastron_sdm120"
+poll = [{ every = "90ms", registers = ["active_power", "voltage"] }]
+
+[device.slow]
+line = "one"
+unit = 2
+map = "eastron_sdm120"
+poll = [{ every = "450ms", registers = ["active_power", "import_active_energy"] }]
+"""
+
+
+def test_what_is_not_in_time_is_told_and_fails(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    hasty = EXAMPLE.read_text(encoding="utf-8").replace('every = "200ms"', 'every = "100ms"')
     path = tmp_path / "house.toml"
+    hasty = BESIDE_EACH_OTHER.replace('"90ms"', '"90ms", priority = "background"')
     path.write_text(hasty, encoding="utf-8")
     assert plan_file(path, as_json=False, svg=tmp_path / "late.svg") == 1
-    assert "LATE: grid, 100 ms:" in capsys.readouterr().out
-    assert "LATE: grid 100 ms" in (tmp_path / "late.svg").read_text(encoding="utf-8")
+    text = capsys.readouterr().out
+    assert "LATE: fast, 90 ms:" in text
+    assert "nothing proves that another order could not be in time" in text
+    assert "LATE: fast 90 ms" in (tmp_path / "late.svg").read_text(encoding="utf-8")
+
+
+def test_what_cannot_be_in_time_is_refused_with_what_could_do(tmp_path: Path) -> None:
+    path = tmp_path / "house.toml"
+    path.write_text(BESIDE_EACH_OTHER.replace("90ms", "70ms"), encoding="utf-8")
+    with pytest.raises(ConfigError) as raised:
+        plan_file(path, as_json=False, svg=None)
+    (problem,) = raised.value.problems
+    assert "cannot carry its polls in any order" in problem.text
+    assert "what could do: every = '100ms' here, or baudrate = 14400" in problem.text
+
+
+def test_a_line_that_is_feasible_for_any_phases_says_so(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "house.toml"
+    path.write_text(BESIDE_EACH_OTHER.replace("90ms", "900ms"), encoding="utf-8")
+    assert plan_file(path, as_json=False, svg=None) == 0
+    assert "feasible for any phases" in capsys.readouterr().out
 
 
 def test_estimates_of_the_check_and_of_the_schedule_agree() -> None:
@@ -70,7 +110,7 @@ def test_estimates_of_the_check_and_of_the_schedule_agree() -> None:
     )
     (line,) = planned_lines(house, maps)
     assert line.line == "one"
-    assert line.schedule.utilisation == pytest.approx(line_loads(house, maps)["one"].planned)
+    assert line.schedule.utilisation == pytest.approx(line_loads(house, maps)["one"])
     assert {group for _, group in line.schedule.ticks} == {"500 ms", "5 s (2)", "5 s (3)"}
 
 

@@ -1,4 +1,4 @@
-"""Lines: their ports and timing, who uses them, and what they can carry."""
+"""Lines: their ports and timing, and who uses them."""
 
 from __future__ import annotations
 
@@ -8,15 +8,12 @@ import re
 from grug.codec.hints import did_you_mean
 from grug.config.build import quoted
 from grug.config.checks.context import HouseCheck
-from grug.config.loads import line_loads, line_schedule
 from grug.config.toml_lines import KeyPath
 from grug.config.types import LineConfig
 from grug.protocol.ports import tcp_port
 
 BAUDRATES = (1200, 2400, 4800, 9600, 14400, 19200, 28800, 38400, 57600, 76800, 115200, 230400)
 """Speeds that RS485 devices are found at."""
-LOAD_SENSIBLE = 0.85
-"""Share of a line's time beyond which polls begin to wait for each other."""
 
 _NUMBERED_PORT = re.compile(r"/dev/tty(?:USB|ACM)\d+")
 _FRAMING = re.compile(r"8[NEO][12]")
@@ -106,43 +103,3 @@ def _users_of_line(check: HouseCheck, name: str, users: list[str]) -> None:
         check.report.refuse((*path, "port"), text)
     elif not users:
         check.report.warn(path, f"nothing uses line {quoted(name)}")
-
-
-def check_loads(check: HouseCheck) -> dict[str, float]:
-    """Planned load of each line that has devices; refused where no plan could be enough."""
-    if not all(
-        check.report.is_usable("line", name, key)
-        for name in check.house.line
-        for key in ("baudrate", "framing")
-    ):
-        return {}  # How long a character takes is not known.
-    loads = line_loads(check.house, check.maps)
-    for name, (planned, least) in loads.items():
-        path = ("line", name)
-        if least > 1:
-            text = (
-                f"line {quoted(name)} is asked for {least:.0%} of its time at "
-                f"{check.house.line[name].baudrate} baud, even with one request per poll "
-                "group: poll less often, fewer registers, or raise the baudrate"
-            )
-            check.report.refuse(path, text)
-        elif planned > LOAD_SENSIBLE:
-            text = (
-                f"polls take about {planned:.0%} of the time of line {quoted(name)}: "
-                "some will be late, and retries and writes make more of them so"
-            )
-            check.report.warn(path, text)
-        elif not check.report.problems:
-            _late(check, name)
-    return {name: load.planned for name, load in loads.items()}
-
-
-def _late(check: HouseCheck, line: str) -> None:
-    """Warn of polls of a line that cannot be in time although there is time enough."""
-    for late in line_schedule(check.house, check.maps, line).late:
-        text = (
-            f"{late.late} of {late.of} readings of {quoted(late.unit)} each {late.group} come "
-            f"later than the next is due: line {quoted(line)} is held by longer reads "
-            "meanwhile; `grug plan` shows them"
-        )
-        check.report.warn(("line", line), text)
