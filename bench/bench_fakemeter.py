@@ -8,7 +8,7 @@
 - `idle`: `grug run` with the grid meter polled five times a second.
 - `load`: `grug run` with the whole example house polled; a day of log to catch up with in the
   embedded database; readers that fetch the log again and again; a Python thread in the data process
-  that never rests; 600 registers read every 5 s on another line.
+  that never rests; 600 registers read every 10 s on another line.
 - `load, equal`: the same, with the data process at nice 0.
 - `load, libmodbus`: the same load, and the server made with libmodbus in the place of grug's.
 
@@ -129,7 +129,7 @@ def dump_poll() -> str:
         names.append(register.name)
         words += register.words
     listed = ", ".join(f'"{name}"' for name in names)
-    head = '\n\n[[device.solis2.poll]]\nevery = "5s"\npriority = "background"\n'
+    head = '\n\n[[device.solis2.poll]]\nevery = "10s"\npriority = "background"\n'
     return f"{head}registers = [{listed}]\n"
 
 
