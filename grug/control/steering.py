@@ -188,14 +188,7 @@ def steer(
         is_surging = bool(reason)
     else:
         told, reason = shared(inputs.wanted_w, {one.name: one.share for one in able}, {}), ""
-    if len(free) > 1 and inputs.facts:
-        shares = {one.name: one.share for one in able}
-        more = corrections_w(balance, shares, inputs.facts, inputs.shifts_w, now_s)
-        for name, more_w in more.items():
-            told[name] += more_w
-    if len(free) < len(names):
-        # One that does not follow hears its plain part: it takes up its work as soon as it can.
-        told |= {name: inputs.wanted_w / len(names) for name in names if name not in free}
+    told = _balanced(balance, able, names, told, inputs, now_s)
     gains = {one.name: one.plant.gain_per_s for one in there}
     told, guarding = guarded(drive.circulation, circulation, told, charging, gains)
     return Told(
@@ -221,6 +214,33 @@ def steer(
         large_s,
         "; ".join(text for text in (reason, guarding) if text),
     )
+
+
+def _balanced(
+    balance: BalanceSettings,
+    able: Sequence[Steered],
+    names: Sequence[str],
+    told: dict[str, float],
+    inputs: Inputs,
+    now_s: float,
+) -> dict[str, float]:
+    """What is told, with what makes batteries equal, and with the part of those that do not follow.
+
+    Args:
+        balance: how the batteries are kept equal.
+        able: the inverters that follow.
+        names: of all that are there.
+        told: to those that follow.
+        inputs: what is known.
+        now_s: monotonic time.
+    """
+    shares = {one.name: one.share for one in able}
+    more = {}
+    if len(shares) > 1 and inputs.facts:
+        more = corrections_w(balance, shares, inputs.facts, inputs.shifts_w, now_s)
+    balanced = {name: told_w + more.get(name, 0.0) for name, told_w in told.items()}
+    # One that does not follow hears its plain part: it takes up its work as soon as it can.
+    return balanced | {name: inputs.wanted_w / len(names) for name in names if name not in shares}
 
 
 def charging_of(
