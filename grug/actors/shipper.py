@@ -11,7 +11,9 @@ whether it arrived. After such a repeat each table is looked at: a database that
 a batch for known that it has not got. Nothing else is shipped before all of that batch has been
 read, or it is known that the log has no more of it.
 
-One shipper at a time may bring a log into a database: two would announce different batches.
+One shipper at a time may bring a log into a database: two would announce different batches. Who
+comes last is the one. The others notice before they send anything more, wait until nothing has come
+of it for a while, and only then go on.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from typing import NamedTuple
 
 import trio
 
-from grug.errors import ShipError, StorageError
+from grug.errors import ShipError, StorageError, SupersededError
 from grug.messages import Noted, ShipCounted
 from grug.runtime.feed import Feed
 from grug.storage.native import Rows, Series
@@ -41,6 +43,8 @@ ROWS_PER_BATCH = 400_000
 REST_S = 8.0
 """Between two rounds, so that a log that grows fast arrives in few large inserts: each one makes
 files that the database must merge later. In real time a block comes every 10 s anyway."""
+QUIET_S = 120.0
+"""So long after its last batch another shipper is taken for gone: a house has a block each 10 s."""
 BACKOFF_S_MIN = 1.0
 BACKOFF_S_MAX = 60.0
 _COUNT_EVERY_S = 1.0
@@ -74,6 +78,9 @@ async def run(
             shipper.publish(str(error))
             if synced.has_ended and gives_up:
                 return
+            if isinstance(error, SupersededError):
+                shipper.give_way()
+                continue
             with trio.move_on_after(backoff_s):
                 if synced.has_ended:
                     await trio.sleep_forever()
@@ -105,6 +112,8 @@ class _Shipper:
         """Announced, perhaps by an earlier process; perhaps inserted."""
         self._ahead: _Batch | None = None
         """What comes after the batch that is being inserted; whole."""
+        self._gives_way = False
+        """Whether another shipper was at work when this one last looked."""
         self._is_repeat = False
         """Whether the doubtful batch has been sent before, or may have been."""
         self._rows = 0
@@ -128,6 +137,13 @@ class _Shipper:
                 await self._synced.wait_ended()
             if self._synced.seq == seq_max and not self._synced.has_ended:
                 await self._synced.wait_changed()
+
+    def give_way(self) -> None:
+        """Forget what was under way; the next that is done is to wait for the other shipper."""
+        self._reader = None
+        self._blocks = []
+        self._ahead = None
+        self._gives_way = True
 
     def publish(self, cause: str) -> None:
         """Publish the counters, and what is wrong."""
@@ -155,9 +171,10 @@ class _Shipper:
         log_id = log_id_of(self._directory)
         if log_id is None:
             return
-        self._doubtful = await self._database.call(
-            lambda database: database.last_ship(log_id.hex())
-        )
+        log = log_id.hex()
+        if self._gives_way:
+            await self._wait_quiet(log)
+        self._doubtful = await self._database.call(lambda database: database.claim(log))
         after = START
         self._is_repeat = self._doubtful is not None
         if self._doubtful is not None:
@@ -165,6 +182,19 @@ class _Shipper:
             self._seq = after.seq
         self._read_to = after
         self._reader = LogReader(self._directory, after, awaits_clock=True)
+
+    async def _wait_quiet(self, log: str) -> None:
+        """Wait while another shipper is at work; raises what says so, if it still is."""
+        before = await self._database.call(lambda database: database.progress(log))
+        with trio.move_on_after(QUIET_S) as waited:
+            if self._synced.has_ended:
+                await trio.sleep_forever()
+            await self._synced.wait_ended()
+        after = await self._database.call(lambda database: database.progress(log))
+        if after != before or not waited.cancelled_caught:
+            raise SupersededError("another shipper brings this log into the database")
+        self._gives_way = False
+        self._note("the other shipper has been quiet for long: this one brings the log again")
 
     async def _fill(self, seq_max: int, *, has_ended: bool) -> bool:
         """Read until there is enough for a batch; says whether there is anything to ship."""
@@ -247,8 +277,10 @@ class _Shipper:
             with suppress(StorageError):  # It is met again when this batch has arrived.
                 if await self._read(rest, seq_max) and self._ahead is None:
                     self._ahead = await trio.to_thread.run_sync(_decode, _first_of(rest))
-        self._blocks = [*batch.blocks, *rest] if failures else rest
+        self._blocks = rest
         if failures:
+            self._blocks = [*batch.blocks, *rest]
+            self._ahead = None  # This one comes first, announced or not.
             raise failures[0]
 
     async def _send(self, batch: _Batch) -> None:
