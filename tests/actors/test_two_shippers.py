@@ -15,7 +15,6 @@ import trio.testing
 from log_writing import TestLog, block_messages, write_log
 
 from grug.actors import shipper
-from grug.errors import ShipError
 from grug.messages import Message, Noted, Readings, ShipCounted
 from grug.runtime.feed import Feed
 from grug.storage.schema import AGGREGATES, DEDUPLICATED, quoted
@@ -147,9 +146,16 @@ async def test_another_shipper_between_any_two_statements(
     mine.database.close()
 
 
+async def in_this_task(work: Callable[..., Any], *arguments: Any) -> Any:
+    """Instead of a thread, for which virtual time would not wait."""
+    await trio.lowlevel.checkpoint()
+    return work(*arguments)
+
+
 async def test_the_first_goes_on_once_the_other_one_is_quiet(
-    tmp_path: Path, autojump_clock: trio.testing.MockClock
+    tmp_path: Path, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(trio.to_thread, "run_sync", in_this_task)
     url = embedded_url(tmp_path)
     first, second = InThisTask(url), InThisTask(url)
     synced, feed = Synced(), Feed()
@@ -186,11 +192,10 @@ async def test_a_shipper_that_was_killed_holds_up_nobody(tmp_path: Path) -> None
     url, log = embedded_url(tmp_path), tmp_path / "log"
     write_log(log, BLOCKS)
     killed, second = InThisTask(url), InThisTask(url)
-    killed.statements_max = 12
+    killed.statements_max = 7
     await ship(log, killed, gives_up=True)
+    assert killed.count == killed.statements_max + 1
     await ship(log, second, gives_up=True)
     assert numbers(second.database) == expected()
-    with pytest.raises(ShipError):
-        killed.database.query("SELECT 1")
     killed.database.close()
     second.database.close()
