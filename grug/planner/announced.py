@@ -19,6 +19,7 @@ This looks no further ahead than what is to begin lasts.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from grug.messages import ReadRegisters
@@ -108,6 +109,28 @@ class Announced:
         for key, (_, request) in list(self._coming.items()):
             if request.next_s + GRACE_S <= now_s:
                 del self._coming[key]
+
+    def late_after(
+        self, read: WaitingRead, transactions: Sequence[Transaction], free_s: float
+    ) -> int:
+        """How many are late if a read's transactions follow each other from a time on.
+
+        Args:
+            read: what they are for; it counts most.
+            transactions: bring all that is missing of it.
+            free_s: since when the line has been free.
+
+        Returns:
+            0 where it is in time and leaves time to all that is announced until then.
+        """
+        self._drop_over(free_s)
+        done_s = free_s + sum(read.unit.held_s(each.span) for each in transactions)
+        late = ANNOUNCED_MAX + 1 if done_s > read.request.deadline_s else 0
+        for unit, request in self._coming.values():
+            if request.next_s < done_s and request.priority <= read.request.priority:
+                work_s = _work_s(unit, {request.spans})
+                late += not unit.is_offline and done_s + work_s > request.next_deadline_s
+        return late
 
     def fitting(
         self, read: WaitingRead, transaction: Transaction, now_s: float

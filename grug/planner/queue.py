@@ -47,7 +47,6 @@ from grug.planner.waiting import (
     expiry_s,
     fail_read,
     goes_before,
-    is_in_time,
     is_live_read,
     look_of,
     serving,
@@ -263,12 +262,14 @@ class BusQueue:
             plan = unit.plan(wanted, snapshots)
         together = serving(urgent, plan)
         free_s = now_s - self._timing.gap_s
-        if len(reads) > 1 and not is_in_time(urgent, together, free_s):
-            # It would be late by what the others have read along with it: it goes alone.
-            missing = urgent.still_wanted
-            alone = serving(urgent, unit.plan(missing, snapshots & {missing}))
-            if is_in_time(urgent, alone, free_s):
-                return alone[0]
+        if len(reads) > 1:
+            late = self._announced.late_after(urgent, together, free_s)
+            if late:
+                # Something would be late by what the others have read along with it.
+                missing = urgent.still_wanted
+                alone = serving(urgent, unit.plan(missing, snapshots & {missing}))
+                if self._announced.late_after(urgent, alone, free_s) < late:
+                    return alone[0]
         return together[0]
 
     def _fail_snapshots(self, unit: Unit, now_s: float) -> None:

@@ -161,3 +161,17 @@ def test_what_waits_along_is_left_out_where_it_would_make_a_read_late() -> None:
     roomy.read(1, span(6, 2), now_s=FAST_S)
     roomy.ask_fast(FAST_S)
     assert roomy.reading(FAST_S) == span(0, 8)
+
+
+@pytest.mark.parametrize("until_s", [0.5, 0.25])
+def test_nothing_rides_at_the_cost_of_what_was_announced(until_s: float) -> None:
+    bench = Bench(dict.fromkeys((1, 2), TRAITS))
+    times = (0.2, Priority.NORMAL, "", 0.0, False, False)
+    bench.queue.add(Asked(ReadRegisters(2, (span(0, 10),), *times, 0.2, until_s)), 0.0)
+    job = bench.queue.pick(0.0)
+    assert isinstance(job, ReadJob)
+    bench.queue.succeeded(job, bytes(20), 0.0, 0.05)
+    bench.read(1, span(0, 10), now_s=0.15, until_s=0.4)
+    bench.read(1, span(20, 20), now_s=0.15, until_s=5.0)
+    # Together they hold the line until 0.263 s, and the first one alone until 0.203 s.
+    assert bench.reading(0.15) == (span(0, 40) if until_s == 0.5 else span(0, 10))
