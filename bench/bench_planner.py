@@ -209,9 +209,7 @@ def print_gain(
 def schedules(seed: int) -> None:
     """Print how near random lines' schedules are to the lower bound."""
     print(f"\nschedules of {HOUSES} random lines each, where the bound leaves a tenth free")
-    print(
-        "  'layers': over the sum, for all j, of the cheapest plan of what is needed j times or more"
-    )
+    print("  layers: the sum, over all j, of the cheapest plan of what is needed j times or more")
     for name, periods in PERIODS.items():
         dice = random.Random(seed)
         found: list[float] = []
