@@ -263,12 +263,12 @@ class BusQueue:
         together = serving(urgent, plan)
         free_s = now_s - self._timing.gap_s
         if len(reads) > 1:
-            late = self._announced.late_after(urgent, together, free_s)
+            late = self._announced.late_after(urgent, together, self._reads, free_s)
             if late:
                 # Something would be late by what the others have read along with it.
                 missing = urgent.still_wanted
                 alone = serving(urgent, unit.plan(missing, snapshots & {missing}))
-                if self._announced.late_after(urgent, alone, free_s) < late:
+                if self._announced.late_after(urgent, alone, self._reads, free_s) < late:
                     return alone[0]
         return together[0]
 
