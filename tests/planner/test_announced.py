@@ -206,8 +206,8 @@ def test_what_comes_while_the_next_ones_are_read_is_not_made_late_either(now_s: 
 def test_nothing_rides_at_the_cost_of_a_poll_that_waits() -> None:
     bench = Bench(dict.fromkeys((1, 2), TRAITS))
     times = (0.27, Priority.NORMAL, "", 0.0, False, False)
-    bench.read(1, span(0, 10), now_s=0.15, until_s=0.35)
+    bench.read(1, span(0, 10), now_s=0.15, until_s=0.26)
     bench.read(1, span(20, 20), now_s=0.15, until_s=5.0)
-    bench.queue.add(Asked(ReadRegisters(2, (span(0, 10),), *times, 0.27, 0.5)), 0.15)
+    bench.queue.add(Asked(ReadRegisters(2, (span(7, 10),), *times, 0.27, 0.5)), 0.15)
     # With the first alone before it the poll is done at 0.251 s, and with both at 0.311 s.
     assert bench.reading(0.15) == span(0, 10)
