@@ -1,19 +1,20 @@
 """Which reads will be asked for soon, and what had better wait for them.
 
 Polls are known beforehand: who asks again and again says when it will ask next. Who does not say it
-is not expected. What has begun is not broken off, so that three things wait for what was announced,
+is not expected. What has begun is not broken off, so that four things wait for what was announced,
 or are made shorter, although the line is free:
 
 - a read that would make a more urgent one late; if that has the higher priority, even where it is
   too late itself then;
 - a read of background priority that would delay a more urgent one at all; and where it never fits,
   all of these together delay a poll once in twenty of its ticks;
+- what would ride with a read, and make another poll late by that;
 - a probe of an offline unit, whose silence would delay one that is as urgent.
 
 None of them waits for ever. Only who knows what will be asked can be idle at the right time, and to
 be so at best is NP-hard in the strong sense (R. R. Howell and M. K. Venkatrao, On non-preemptive
 scheduling of recurring tasks using inserted idle times, Information and Computation 117, 1995).
-This looks no further ahead than what is to begin lasts.
+This looks at what comes while the read is on the line, and at what comes while that is read.
 """
 
 from __future__ import annotations
@@ -110,39 +111,37 @@ class Announced:
             if request.next_s + GRACE_S <= now_s:
                 del self._coming[key]
 
-    def late_after(
+    def is_late_after(
         self,
         read: WaitingRead,
         transactions: Sequence[Transaction],
         waiting: Iterable[WaitingRead],
         free_s: float,
-    ) -> int:
-        """How many polls are late if a read's transactions follow each other from a time on.
+    ) -> bool:
+        """Whether a poll is late if a read's transactions follow each other from a time on.
 
         Args:
-            read: what they are for; it counts most, poll or not.
+            read: what they are for; less urgent ones do not count.
             transactions: bring all that is missing of it.
             waiting: this one and all others.
             free_s: since when the line has been free.
-
-        Returns:
-            0 where it is in time and leaves time to each that waits or is announced until then.
         """
         self._drop_over(free_s)
         done_s = free_s + sum(read.unit.held_s(each.span) for each in transactions)
-        late = 2 * ANNOUNCED_MAX if done_s > read.request.deadline_s else 0
         brought = {span for each in transactions for span in each.covers}
         for other in waiting:
             is_poll = other.request.next_s < math.inf
             if other is not read and is_poll and other.request.priority <= read.request.priority:
                 rest = tuple([each for each in other.still_wanted if each not in brought])
-                work_s = _work_s(other.unit, {rest}) if rest else 0.0
-                late += done_s + work_s > other.request.deadline_s
-        for unit, request in self._coming.values():
-            if request.next_s < done_s and request.priority <= read.request.priority:
-                work_s = _work_s(unit, {request.spans})
-                late += not unit.is_offline and done_s + work_s > request.next_deadline_s
-        return late
+                if rest and done_s + _work_s(other.unit, {rest}) > other.request.deadline_s:
+                    return True
+        return any(
+            request.next_s < done_s
+            and request.priority <= read.request.priority
+            and not unit.is_offline
+            and done_s + _work_s(unit, {request.spans}) > request.next_deadline_s
+            for unit, request in self._coming.values()
+        )
 
     def fitting(
         self, read: WaitingRead, transaction: Transaction, now_s: float

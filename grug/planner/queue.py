@@ -47,6 +47,7 @@ from grug.planner.waiting import (
     expiry_s,
     fail_read,
     goes_before,
+    is_in_time,
     is_live_read,
     look_of,
     serving,
@@ -263,12 +264,14 @@ class BusQueue:
         together = serving(urgent, plan)
         free_s = now_s - self._timing.gap_s
         if len(reads) > 1:
-            late = self._announced.late_after(urgent, together, self._reads, free_s)
-            if late:
+            is_late = not is_in_time(urgent, together, free_s)
+            if is_late or self._announced.is_late_after(urgent, together, self._reads, free_s):
                 # Something would be late by what the others have read along with it.
                 missing = urgent.still_wanted
                 alone = serving(urgent, unit.plan(missing, snapshots & {missing}))
-                if self._announced.late_after(urgent, alone, self._reads, free_s) < late:
+                if is_in_time(urgent, alone, free_s) and (
+                    is_late or not self._announced.is_late_after(urgent, alone, self._reads, free_s)
+                ):
                     return alone[0]
         return together[0]
 

@@ -270,6 +270,12 @@ def serving(read: WaitingRead, plan: Iterable[Transaction]) -> list[Transaction]
     return [each for each in plan if not missing.isdisjoint(each.covers)]
 
 
+def is_in_time(read: WaitingRead, transactions: Iterable[Transaction], from_s: float) -> bool:
+    """Whether a read is answered before its deadline if these begin at that time."""
+    work_s = sum(read.unit.held_s(each.span) for each in transactions)
+    return from_s + work_s <= read.request.deadline_s
+
+
 def clearing(
     waiting: WaitingRead | WaitingWrite, now_s: float, span: Span | None = None
 ) -> ReadJob:
