@@ -35,7 +35,10 @@ __all__ = [
 ]
 
 TRIES_MAX = 24
-"""Cycles that are played until nothing is late, before some ride no longer."""
+"""How often ticks are chosen anew until nothing is late, before some groups ride no longer."""
+
+LATE_SHARE_MAX = 0.2
+"""Where more than this part of the readings is late, there is too much to read, whenever it is."""
 
 APART_MAX = 4
 """Slow groups that are tried off their tick one after the other."""
@@ -145,11 +148,13 @@ def _best_play(timing: WireTiming, units: Sequence[UnitLoad], cycle_s: float) ->
     best = _Play(timing, units, spread(timing, units, cycle_s), cycle_s)
     play = best
     for _ in range(TRIES_MAX):
-        if not best.lateness:
+        if not best.lateness or best.lateness > LATE_SHARE_MAX * best.readings:
             return best
         crowds += play.crowds()
-        play = _Play(timing, units, spread(timing, units, cycle_s, crowds=crowds), cycle_s)
-        best = min(best, play, key=_lateness_of)
+        ticks = spread(timing, units, cycle_s, crowds=crowds)
+        if ticks != play.ticks:  # Else the same times count once more, the next time.
+            play = _Play(timing, units, ticks, cycle_s)
+            best = min(best, play, key=_lateness_of)
     if not best.lateness:
         return best
     plays = (
@@ -335,6 +340,11 @@ class _Play:
                 break
             since_s = read.started_s
         return since_s + self._from_s
+
+    @property
+    def readings(self) -> int:
+        """How many there are in a cycle."""
+        return len(self._asked)
 
     @property
     def lateness(self) -> int:

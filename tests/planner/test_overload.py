@@ -122,6 +122,7 @@ def test_polls_of_four_times_what_single_reads_can_carry_are_merged(
     assert sum(each.is_in_time for each in people) >= share * len(people)
 
 
+@pytest.mark.slow
 def test_who_has_no_deadline_waits_and_is_served() -> None:
     units = (1, 2, 3, 4)
     line = line_of(units)
