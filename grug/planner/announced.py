@@ -28,6 +28,9 @@ from grug.planner.waiting import WaitingRead
 GRACE_S = 0.02
 """So much later than announced a read may come: a busy machine wakes its asker late."""
 
+SAME_S = 0.001
+"""What is asked for so soon is asked for at the same moment."""
+
 ANNOUNCED_MAX = 1000
 """More than all polls of a full line; more means a runaway asker."""
 
@@ -65,6 +68,8 @@ class Announced:
         """
         self._gap_s = gap_s
         self._coming: dict[tuple[int, tuple[Span, ...]], tuple[Unit, ReadRegisters]] = {}
+        self._first_s = math.inf
+        """Nothing is to come sooner than this."""
 
     def expect(self, unit: Unit, request: ReadRegisters, now_s: float) -> None:
         """Remember when this will be asked for again, if that was said."""
@@ -72,6 +77,14 @@ class Announced:
             if len(self._coming) >= ANNOUNCED_MAX:
                 self._coming.clear()
             self._coming[request.unit_id, request.spans] = unit, request
+            self._first_s = min(self._first_s, request.next_s)
+
+    def has_due(self, now_s: float) -> bool:
+        """Whether something is to be asked for at this very moment."""
+        soon_s = now_s + SAME_S
+        if self._first_s <= soon_s:
+            self._drop_over(now_s)
+        return self._first_s <= soon_s
 
     def forget(self, unit: Unit) -> None:
         """Expect nothing of a unit until it is asked for something again."""
@@ -93,9 +106,15 @@ class Announced:
 
     def _drop_over(self, now_s: float) -> None:
         """Do not expect those any longer who are too late."""
-        for key, (_, request) in list(self._coming.items()):
+        first_s, over = math.inf, []
+        for key, (_, request) in self._coming.items():
             if request.next_s + GRACE_S <= now_s:
-                del self._coming[key]
+                over.append(key)
+            elif request.next_s < first_s:
+                first_s = request.next_s
+        for key in over:
+            del self._coming[key]
+        self._first_s = first_s
 
     def fitting(
         self, read: WaitingRead, transaction: Transaction, now_s: float
@@ -111,6 +130,8 @@ class Announced:
             None and until when to wait, where the line is better left free.
         """
         unit = read.unit
+        if now_s + unit.held_s(transaction.span) <= self._first_s:
+            return transaction, now_s
         clash = self._clash(read, transaction, now_s)
         if clash is not None and unit.held_s(transaction.span) > clash.room_s:
             shorter = unit.plan_within(read.still_wanted, clash.room_s)[0]

@@ -14,6 +14,7 @@ from grug.errors import BusError, ExceptionReply, LocalProtocolError
 from grug.messages import (
     LineCounted,
     Message,
+    ReadRegisters,
     RegistersRead,
     WriteDone,
     WriteFailed,
@@ -143,6 +144,11 @@ class BusQueue:
         else:
             read.answer(now_s)
 
+    def is_joined(self, request: ReadRegisters | WriteRegisters, now_s: float) -> bool:
+        """Whether others may ask at the same moment as this request, and share its transaction."""
+        is_announced = isinstance(request, ReadRegisters) and request.next_s < math.inf
+        return not is_announced or self._announced.has_due(now_s)
+
     def _unit(self, unit_id: int) -> Unit:
         """What is known of a unit; its traits may become known, or change, at any time."""
         traits = self._traits.get(unit_id, USUAL_TRAITS)
@@ -252,18 +258,19 @@ class BusQueue:
             span = spans[urgent.missing[0]]
             return Transaction(span, (span,))
         reads = [read for read in self._reads if read.unit is unit]
+        if len(reads) == 1:
+            snapshots = frozenset([urgent.snapshot] if urgent.is_whole else ())
+            return unit.plan(urgent.still_wanted, snapshots)[0]
         snapshots = frozenset([read.snapshot for read in reads if read.is_whole])
         is_begun = [len(read.missing) < len(read.request.spans) for read in reads]
-        if is_begun == [False]:
-            plan = unit.plan(spans, snapshots)
-        elif True not in is_begun:  # Polls come again and again, as the same tuples.
+        if True not in is_begun:  # Polls come again and again, as the same tuples.
             plan = unit.plan_together(frozenset([read.request.spans for read in reads]), snapshots)
         else:
             wanted = frozenset([read.request.spans[at] for read in reads for at in read.missing])
             plan = unit.plan(wanted, snapshots)
         together = serving(urgent, plan)
         free_s = now_s - self._timing.gap_s
-        if len(reads) > 1 and not is_in_time(urgent, together, free_s):
+        if not is_in_time(urgent, together, free_s):
             # It would be late by what the others have read along with it: it goes alone.
             missing = urgent.still_wanted
             alone = serving(urgent, unit.plan(missing, snapshots & {missing}))

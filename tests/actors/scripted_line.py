@@ -50,6 +50,7 @@ class ScriptedLine:
         """What was written, by unit and address."""
         self._arriving: deque[tuple[float, bytes]] = deque()
         self._changed = trio.Event()
+        self._is_interrupted = False
 
     async def open(self) -> ScriptedLine:
         if self.is_gone:
@@ -94,8 +95,13 @@ class ScriptedLine:
             return with_crc(request[:6])
         return with_crc(bytes((unit_id, function, 2 * count)) + words_at(address, count))
 
+    def interrupt(self) -> None:
+        self._is_interrupted = True
+        self._changed.set()
+
     async def receive_some(self) -> bytes:
-        while True:
+        self._is_interrupted = False
+        while not self._is_interrupted:
             if self.is_gone:
                 raise LineError("unplugged")
             if self._arriving:
@@ -109,6 +115,7 @@ class ScriptedLine:
             else:
                 await self._changed.wait()
             self._changed = trio.Event()
+        return b""
 
     async def discard_input(self) -> int:
         count = 0
