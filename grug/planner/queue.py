@@ -68,6 +68,9 @@ GATEWAY_CODES = (10, 11)
 """Gateway path unavailable, gateway target device failed to respond: it is the gateway that speaks,
 and the unit is silent. Source: as above."""
 
+_READ_CHARACTERS = REQUEST_CHARACTERS + REPLY_OVERHEAD_CHARACTERS
+"""Of a read and its reply, without the contents."""
+
 USUAL_TRAITS = UnitTraits()
 """Of units that nobody has told of."""
 
@@ -243,7 +246,7 @@ class BusQueue:
         """How long a probe may wait for its reply before others come; 0 when it has to wait."""
         next_s = self._announced.next_s(read.request.priority, now_s)
         span = read.request.spans[read.missing[0]]
-        characters = REQUEST_CHARACTERS + REPLY_OVERHEAD_CHARACTERS + data_bytes(span)
+        characters = _READ_CHARACTERS + data_bytes(span)
         wire_s = characters * self._timing.character_s + 2 * self._timing.gap_s
         timeout_s = read.unit.probe_timeout_s(next_s - now_s - wire_s, now_s)
         if not timeout_s:
@@ -321,8 +324,7 @@ class BusQueue:
         unit = job.unit
         span = job.transaction.span
         data = data_bytes(span)
-        characters = REQUEST_CHARACTERS + REPLY_OVERHEAD_CHARACTERS + data
-        unit.measured(elapsed_s - characters * self._timing.character_s)
+        unit.measured(elapsed_s - (_READ_CHARACTERS + data) * self._timing.character_s)
         if job.is_for_identity:
             unit.identity_took(block)
         if job.blocked is not None:
@@ -332,13 +334,13 @@ class BusQueue:
         unit.proved(span)
         unit.remember(span, block, ended_s)
         unit.took(data, elapsed_s)
-        is_one_done = False
+        waiting = []
         for read in self._reads:
             if read.unit is unit and read.take(span, block, ended_s):
                 read.answer(ended_s)
-                is_one_done = True
-        if is_one_done:
-            self._reads = [read for read in self._reads if read.missing]
+            else:
+                waiting.append(read)
+        self._reads = waiting
 
     def failed(self, job: Job, error: BusError, started_s: float, ended_s: float) -> None:
         """The unit stayed silent, refused or was not understood."""

@@ -270,7 +270,8 @@ class Unit:
 
     def proved(self, span: Span) -> None:
         """A read of this span went well, whatever was thought of it before."""
-        self._quarantine.pop(span, None)
+        if self._quarantine:
+            self._quarantine.pop(span, None)
         if self._refusals.proved(span):
             self._learn()
         if len(self._refusals.guilty) != len(self._memory.spans):
