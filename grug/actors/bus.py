@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 import trio
 
@@ -26,15 +25,14 @@ from grug.errors import (
     RemoteProtocolError,
 )
 from grug.messages import LineChanged
-from grug.planner.gap import LearnedGap
 from grug.planner.queue import BusQueue, Job, WriteJob
-from grug.planner.traits import UnitTraits, WireTiming
+from grug.planner.traits import UnitTraits
 from grug.planner.verdicts import VerdictStore
 from grug.planner.writes import MASK_WRITE, READ_WRITE, WRITE_COILS, WRITE_WORDS
-from grug.protocol.framing import Exchange, Framing, RtuFraming
-from grug.protocol.rtu import CHARACTER_BITS, character_s, interframe_delay_s
+from grug.protocol.framing import Exchange
 from grug.runtime.calls import BusCall, BusCalls
 from grug.runtime.feed import Feed
+from grug.runtime.line_timing import LineTiming
 from grug.transport.line import Line, LineOpener
 
 __all__ = ["LineTiming", "UnitTraits", "run"]
@@ -45,9 +43,6 @@ OPEN_S_MAX = 5.0
 """Longest that opening may take; a TCP connection to a host that is away takes minutes to fail."""
 
 COUNT_EVERY_S = 1.0
-
-GAP_S_MIN = 0.005
-"""Many units need more than 3.5 characters; 5 ms is what most of those that do are content with."""
 
 REPLY_SLACK_S = 0.05
 """How much later than at wire speed the rest of a reply may come: an FTDI adapter holds bytes back
@@ -60,6 +55,9 @@ LOOK_S_MIN = 0.002
 """For so much of a reply we sleep, and look again then: adapters pass on what they have each
 millisecond, which at 9600 baud is each byte, and each look costs as much as a whole transaction."""
 
+LOOK_SHARE = 0.9
+"""Of the time that is missing: characters may have 10 bits where we count with 11."""
+
 CLOSE_S_MAX = 1.0
 
 LAST_REPLIES = 2
@@ -71,45 +69,6 @@ LAST_REPLY_S_MAX = 1.0
 
 IDLE_S_MIN = 1.0
 """A connection that ends sooner than this without a reply is one that is refused."""
-
-
-@dataclass(frozen=True, slots=True)
-class LineTiming:
-    """How long things last on a serial line."""
-
-    baudrate: int
-    reply_timeout_s: float
-    """How long a unit may take to begin its reply."""
-    gap_s: float | None = None
-    """Silence between two frames; None means at least 5 ms to begin with, and 3.5 characters once
-    that has long gone well."""
-    settle_s: float = 0.0
-    """Pause after opening."""
-    character_bits: int = CHARACTER_BITS
-    """10 for 8N1, 11 with parity or two stop bits."""
-    switch_gap_s: float = 0.0
-    """Silence before another unit is asked than the last one, where that is more than the gap."""
-    silence_s_max: float = math.inf
-    """The line is opened anew when requests have had no reply for so long: a connection may be half
-    open, which nothing else tells."""
-    framing: Callable[[], Framing] = RtuFraming
-    """Makes what wraps the requests of the line."""
-
-    def learned_gap(self) -> LearnedGap:
-        """What decides of the silence between two frames; one that was configured stays."""
-        safe_s = self.on_wire().gap_s
-        if self.gap_s is not None or not safe_s:
-            return LearnedGap(safe_s, safe_s)
-        return LearnedGap(safe_s, interframe_delay_s(self.baudrate))
-
-    def on_wire(self) -> WireTiming:
-        """The same in seconds, with the gap to begin with."""
-        gap_s = self.gap_s
-        is_numbered = self.framing().is_numbered
-        if gap_s is None:  # A gateway keeps the gaps of its wire itself.
-            gap_s = 0.0 if is_numbered else max(interframe_delay_s(self.baudrate), GAP_S_MIN)
-        one_character_s = character_s(self.baudrate, self.character_bits)
-        return WireTiming(one_character_s, gap_s, self.reply_timeout_s, is_numbered)
 
 
 async def run(
@@ -456,7 +415,7 @@ class _BusOwner:
             self._overdue_s = max(self._overdue_s, trio.current_time() + rest_s)
         missing_s = exchange.missing_bytes * one_character_s
         if missing_s > LOOK_S_MIN and not self._framing.is_stored:
-            await trio.sleep(missing_s)
+            await trio.sleep(LOOK_SHARE * missing_s)
 
     def _failed(self, job: Job, exchange: Exchange, error: BusError, cause: str = "") -> None:
         """Tell the queue of an exchange that had no good end.

@@ -43,6 +43,10 @@ class ScriptedLine:
         """By unit: how much later than usual it answers."""
         self.script: Script | None = None
         """Takes the place of the ordinary answer."""
+        self.trickles = False
+        """Whether the adapter passes on each byte of a reply as it arrives."""
+        self.looks = 0
+        """How often something was received."""
         self.is_gone = False
         self.opened = 0
         self.closed = 0
@@ -80,7 +84,10 @@ class ScriptedLine:
         if reply is not None:
             spent_s = (len(data) + len(reply)) * CHARACTER_S
             late_s = self.late_s.get(unit_id, 0.0)
-            self.arrive(now_s + spent_s + self.turnaround_s + late_s, reply)
+            ends_s = now_s + spent_s + self.turnaround_s + late_s
+            pieces = [reply[at : at + 1] for at in range(len(reply))] if self.trickles else [reply]
+            for at, piece in enumerate(pieces, 1):
+                self.arrive(ends_s - (len(pieces) - at) * CHARACTER_S, piece)
 
     def _answer(self, request: bytes) -> bytes:
         unit_id, function = request[0], request[1]
@@ -105,11 +112,11 @@ class ScriptedLine:
             if self.is_gone:
                 raise LineError("unplugged")
             if self._arriving:
-                at_s, data = self._arriving[0]
+                at_s = self._arriving[0][0]
                 if at_s <= trio.current_time():
-                    self._arriving.popleft()
                     await trio.lowlevel.checkpoint()
-                    return data
+                    self.looks += 1
+                    return b"".join(self._arrived())
                 with trio.move_on_at(at_s):
                     await self._changed.wait()
             else:
@@ -117,11 +124,14 @@ class ScriptedLine:
             self._changed = trio.Event()
         return b""
 
-    async def discard_input(self) -> int:
-        count = 0
+    def _arrived(self) -> list[bytes]:
+        arrived = []
         while self._arriving and self._arriving[0][0] <= trio.current_time():
-            count += len(self._arriving.popleft()[1])
-        return count
+            arrived.append(self._arriving.popleft()[1])
+        return arrived
+
+    async def discard_input(self) -> int:
+        return sum(map(len, self._arrived()))
 
     async def aclose(self) -> None:
         self.closed += 1
