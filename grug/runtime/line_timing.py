@@ -6,13 +6,10 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from grug.planner.gap import LearnedGap
+from grug.planner.gap import GAP_S_MIN, LearnedGap
 from grug.planner.traits import WireTiming
 from grug.protocol.framing import Framing, RtuFraming
 from grug.protocol.rtu import CHARACTER_BITS, character_s, interframe_delay_s
-
-GAP_S_MIN = 0.005
-"""Many units need more than 3.5 characters; 5 ms is what most of those that do are content with."""
 
 
 @dataclass(frozen=True, slots=True)
