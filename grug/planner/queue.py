@@ -263,12 +263,16 @@ class BusQueue:
             plan = unit.plan(wanted, snapshots)
         together = serving(urgent, plan)
         free_s = now_s - self._timing.gap_s
-        if len(reads) > 1 and not is_in_time(urgent, together, free_s):
-            # It would be late by what the others have read along with it: it goes alone.
-            missing = urgent.still_wanted
-            alone = serving(urgent, unit.plan(missing, snapshots & {missing}))
-            if is_in_time(urgent, alone, free_s):
-                return alone[0]
+        if len(reads) > 1:
+            is_late = not is_in_time(urgent, together, free_s)
+            if is_late or self._announced.is_late_after(urgent, together, self._reads, free_s):
+                # Something would be late by what the others have read along with it.
+                missing = urgent.still_wanted
+                alone = serving(urgent, unit.plan(missing, snapshots & {missing}))
+                if is_in_time(urgent, alone, free_s) and (
+                    is_late or not self._announced.is_late_after(urgent, alone, self._reads, free_s)
+                ):
+                    return alone[0]
         return together[0]
 
     def _fail_snapshots(self, unit: Unit, now_s: float) -> None:
