@@ -32,6 +32,9 @@ from grug.planner.waiting import WaitingRead, serving
 GRACE_S = 0.02
 """So much later than announced a read may come: a busy machine wakes its asker late."""
 
+SAME_S = 0.001
+"""What is asked for so soon is asked for at the same moment."""
+
 ANNOUNCED_MAX = 1000
 """More than all polls of a full line; more means a runaway asker."""
 
@@ -79,6 +82,8 @@ class Announced:
         self._gap_s = gap_s
         self._may_delay_s = -math.inf
         self._coming: dict[tuple[int, tuple[Span, ...]], tuple[Unit, ReadRegisters]] = {}
+        self._first_s = math.inf
+        """Nothing is to come sooner than this."""
 
     def expect(self, unit: Unit, request: ReadRegisters, now_s: float) -> None:
         """Remember when this will be asked for again, if that was said."""
@@ -86,6 +91,14 @@ class Announced:
             if len(self._coming) >= ANNOUNCED_MAX:
                 self._coming.clear()
             self._coming[request.unit_id, request.spans] = unit, request
+            self._first_s = min(self._first_s, request.next_s)
+
+    def has_due(self, now_s: float) -> bool:
+        """Whether something is to be asked for at this very moment."""
+        soon_s = now_s + SAME_S
+        if self._first_s <= soon_s:
+            self._drop_over(now_s)
+        return self._first_s <= soon_s
 
     def forget(self, unit: Unit) -> None:
         """Expect nothing of a unit until it is asked for something again."""
@@ -107,9 +120,15 @@ class Announced:
 
     def _drop_over(self, now_s: float) -> None:
         """Do not expect those any longer who are too late."""
-        for key, (_, request) in list(self._coming.items()):
+        first_s, over = math.inf, []
+        for key, (_, request) in self._coming.items():
             if request.next_s + GRACE_S <= now_s:
-                del self._coming[key]
+                over.append(key)
+            elif request.next_s < first_s:
+                first_s = request.next_s
+        for key in over:
+            del self._coming[key]
+        self._first_s = first_s
 
     def is_late_after(
         self,
@@ -156,6 +175,8 @@ class Announced:
         Returns:
             None and until when to wait, where the line is better left free.
         """
+        if now_s + read.unit.held_s(transaction.span) <= self._first_s:
+            return transaction, now_s
         fitting, clash = self._fit(read, transaction, now_s, is_polite=True)
         if clash is None:
             read.held_since_s = None
