@@ -210,13 +210,18 @@ class Unit:
 
     def plan_within(self, spans: Iterable[Span], held_s_max: float) -> tuple[Transaction, ...]:
         """The cheapest reads of which none holds the line for longer, if values are that short."""
-        most_s = held_s_max + self.traits.rest_s(self._timing)
+        most_s = held_s_max + self.rest_s
         most_s = min(self.limits.transaction_s_max, most_s)
         return plan_reads(spans, self._learned.cost, replace(self.limits, transaction_s_max=most_s))
 
+    @property
+    def rest_s(self) -> float:
+        """Silence that it wants after a read, beyond the line's: others may be asked then."""
+        return self.traits.rest_s(self._timing)
+
     def held_s(self, span: Span) -> float:
         """For how long a read holds the line, the gap after it included."""
-        return self.read_s(span) - self.traits.rest_s(self._timing)
+        return self.read_s(span) - self.rest_s
 
     def check(self, spans: tuple[Span, ...]) -> None:
         """Look whether each can be read at all; remembered, since polls repeat.

@@ -49,7 +49,7 @@ class WaitingRead:
         "_has_scouted",
         "asker",
         "blocks",
-        "held_until_s",
+        "held_since_s",
         "is_whole",
         "missing",
         "read_s",
@@ -71,9 +71,8 @@ class WaitingRead:
         self.is_whole = request.is_snapshot
         """Whether all that is missing has to come in one transaction."""
         self._has_scouted = False
-        self.held_until_s: float | None = None
-        """Since it would be in the way of others that are to come, it goes on the wire no sooner
-        than it fits between them; but from then on it does. None: it is not held back."""
+        self.held_since_s: float | None = None
+        """Since when it is held back, as it would be in the way of others that are to come."""
 
     @property
     def is_background(self) -> bool:
