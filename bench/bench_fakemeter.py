@@ -11,7 +11,8 @@
   that never rests; 600 registers read every 10 s on another line.
 - `load, no thread`: the same without that thread, which keeps the rest of its process from working:
   shipper and database take all the processors that they get.
-- `load, equal`: with the thread, and the data process at nice 0.
+- `load, usual`: with the thread, and grug started by a usual user, who is granted no priority; only
+  the data process is modest (nice 10).
 - `load, libmodbus`: the same load, and the server made with libmodbus in the place of grug's.
 
 None of them waits before it answers (`turnaround = 0`), as pymodbus does not; `idle, 3.5` waits for
@@ -66,6 +67,8 @@ DAY_H = 24.0
 SETTLE_S = 6.0
 FIRST = ("nice", "-n", "-10") if os.geteuid() == 0 else ()
 """As the unit file in examples/ has it."""
+USUAL = ("setpriv", "--bounding-set=-sys_nice") if os.geteuid() == 0 else ()
+"""As somebody who may not come first."""
 
 
 class Client:
@@ -154,7 +157,9 @@ def dump_poll() -> str:
 
 
 @contextmanager
-def grug_house(directory: Path, text: str, environment: dict[str, str]) -> Iterator[None]:
+def grug_house(
+    directory: Path, text: str, environment: dict[str, str], first: Sequence[str] = FIRST
+) -> Iterator[None]:
     """The simulated house and the grug that runs it."""
     house = directory / "house.toml"
     house.write_text(text)
@@ -171,7 +176,7 @@ def grug_house(directory: Path, text: str, environment: dict[str, str]) -> Itera
             time.sleep(0.1)
         said = (directory / "grug.txt").open("w")
         running = subprocess.Popen(
-            [*FIRST, sys.executable, "-m", "grug", "run", "--no-view", str(house)],
+            [*first, sys.executable, "-m", "grug", "run", "--no-view", str(house)],
             env=outer | environment,
             stdout=said,
             stderr=said,
@@ -200,19 +205,18 @@ if "grug.app.data" in sys.orig_argv:
             n += 1
     set_priority = os.setpriority
     def then_spin(*arguments):
-        if not {equal}:
-            set_priority(*arguments)
+        set_priority(*arguments)
         threading.Thread(target=spin, daemon=True).start()
     os.setpriority = then_spin
     os.getpriority = lambda *arguments: -20
 """
 
 
-def busy_environment(directory: Path, *, equal: bool) -> dict[str, str]:
+def busy_environment(directory: Path) -> dict[str, str]:
     """Python runs a sitecustomize.py that it finds: in the data process it starts the thread."""
     place = directory / "busy"
     place.mkdir(exist_ok=True)
-    (place / "sitecustomize.py").write_text(BUSY.format(equal=equal))
+    (place / "sitecustomize.py").write_text(BUSY)
     return {"PYTHONPATH": os.pathsep.join([str(place), *sys.path])}
 
 
@@ -292,7 +296,7 @@ def start_idle(turnaround_s: float | None) -> Callable[[ExitStack, Path, Client]
 
 
 def start_load(
-    day: Path, *, thread: bool = True, equal: bool = False, in_c: bool = False
+    day: Path, *, thread: bool = True, first: Sequence[str] = FIRST, in_c: bool = False
 ) -> Callable[[ExitStack, Path, Client], None]:
     def start(stack: ExitStack, directory: Path, client: Client) -> None:
         shutil.copytree(day, directory / "state" / "log")
@@ -301,8 +305,8 @@ def start_load(
             start_libmodbus(stack, directory, client)
             port = str(directory / "ports" / "solis1_meter")
         text = house_text(directory, port, is_full=True, turnaround_s=0)
-        environment = busy_environment(directory, equal=equal) if thread else {}
-        stack.enter_context(grug_house(directory, text, environment))
+        environment = busy_environment(directory) if thread else {}
+        stack.enter_context(grug_house(directory, text, environment, first))
         stack.enter_context(log_readers())
 
     return start
@@ -370,7 +374,7 @@ def main(seconds: float, rounds: int, chosen: str, keep: Path | None) -> None:
             Case("libmodbus", start_libmodbus),
             Case("load", start_load(day)),
             Case("load, no thread", start_load(day, thread=False)),
-            Case("load, equal", start_load(day, equal=True)),
+            Case("load, usual", start_load(day, first=USUAL)),
             Case("load, libmodbus", start_load(day, in_c=True)),
         ]
         if chosen:

@@ -15,13 +15,12 @@ from grug.config.types import DeviceConfig, HouseConfig, LineConfig, PollConfig
 from grug.errors import LocalProtocolError
 from grug.model import Priority, Span
 from grug.planner.feasible import Infeasible, can_be_in_time, infeasible
+from grug.planner.gap import GAP_S_MIN
 from grug.planner.plan import ReadCost, ReadLimits, plan_reads, plan_s, whole_of
 from grug.planner.schedule import Group, LineSchedule, UnitLoad, schedule_line
 from grug.planner.traits import UnitTraits, WireTiming
 from grug.protocol.rtu import character_bits, character_s, interframe_delay_s
 
-GAP_S_MIN = 0.005
-"""Least silence between frames that a line keeps unless it is told otherwise."""
 FAST_POLL_SHARE_MAX = 0.5
 """No read may hold a line for longer than this part of the fastest poll's period, so that a long
 one just begun does not make that poll miss its tick."""

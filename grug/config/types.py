@@ -249,7 +249,7 @@ class LogConfig(Struct, frozen=True):
     """Free space that is always left to others."""
     frames: bool = True
     """Keep what was on the wires, too, in a ring of its own."""
-    frames_max_bytes: int = 200_000_000
+    frames_max_bytes: int = 100_000_000
     """Of that ring: more than a week of the example house."""
     serve: str = ""
     """Host and port for ``grug ship --from``; empty serves nobody."""

@@ -1,24 +1,26 @@
 """Which reads will be asked for soon, and what had better wait for them.
 
 Polls are known beforehand: who asks again and again says when it will ask next. Who does not say it
-is not expected. What has begun is not broken off, so that three things wait for what was announced,
+is not expected. What has begun is not broken off, so that four things wait for what was announced,
 or are made shorter, although the line is free:
 
 - a read that would make a more urgent one late; if that has the higher priority, even where it is
   too late itself then;
 - a read of background priority that would delay a more urgent one at all; and where it never fits,
   all of these together delay a poll once in twenty of its ticks;
+- what would ride with a read, and make another poll late by that;
 - a probe of an offline unit, whose silence would delay one that is as urgent.
 
 None of them waits for ever. Only who knows what will be asked can be idle at the right time, and to
 be so at best is NP-hard in the strong sense (R. R. Howell and M. K. Venkatrao, On non-preemptive
 scheduling of recurring tasks using inserted idle times, Information and Computation 117, 1995).
-This looks no further ahead than what is to begin lasts.
+This looks at what comes while the read is on the line, and at what comes while that is read.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from grug.messages import ReadRegisters
@@ -29,6 +31,9 @@ from grug.planner.waiting import WaitingRead, serving
 
 GRACE_S = 0.02
 """So much later than announced a read may come: a busy machine wakes its asker late."""
+
+SAME_S = 0.001
+"""What is asked for so soon is asked for at the same moment."""
 
 ANNOUNCED_MAX = 1000
 """More than all polls of a full line; more means a runaway asker."""
@@ -77,6 +82,8 @@ class Announced:
         self._gap_s = gap_s
         self._may_delay_s = -math.inf
         self._coming: dict[tuple[int, tuple[Span, ...]], tuple[Unit, ReadRegisters]] = {}
+        self._first_s = math.inf
+        """Nothing is to come sooner than this."""
 
     def expect(self, unit: Unit, request: ReadRegisters, now_s: float) -> None:
         """Remember when this will be asked for again, if that was said."""
@@ -84,6 +91,14 @@ class Announced:
             if len(self._coming) >= ANNOUNCED_MAX:
                 self._coming.clear()
             self._coming[request.unit_id, request.spans] = unit, request
+            self._first_s = min(self._first_s, request.next_s)
+
+    def has_due(self, now_s: float) -> bool:
+        """Whether something is to be asked for at this very moment."""
+        soon_s = now_s + SAME_S
+        if self._first_s <= soon_s:
+            self._drop_over(now_s)
+        return self._first_s <= soon_s
 
     def forget(self, unit: Unit) -> None:
         """Expect nothing of a unit until it is asked for something again."""
@@ -105,9 +120,47 @@ class Announced:
 
     def _drop_over(self, now_s: float) -> None:
         """Do not expect those any longer who are too late."""
-        for key, (_, request) in list(self._coming.items()):
+        first_s, over = math.inf, []
+        for key, (_, request) in self._coming.items():
             if request.next_s + GRACE_S <= now_s:
-                del self._coming[key]
+                over.append(key)
+            elif request.next_s < first_s:
+                first_s = request.next_s
+        for key in over:
+            del self._coming[key]
+        self._first_s = first_s
+
+    def is_late_after(
+        self,
+        read: WaitingRead,
+        transactions: Sequence[Transaction],
+        waiting: Iterable[WaitingRead],
+        free_s: float,
+    ) -> bool:
+        """Whether a poll is late if a read's transactions follow each other from a time on.
+
+        Args:
+            read: what they are for; less urgent ones do not count.
+            transactions: bring all that is missing of it.
+            waiting: this one and all others.
+            free_s: since when the line has been free.
+        """
+        self._drop_over(free_s)
+        done_s = free_s + sum(read.unit.held_s(each.span) for each in transactions)
+        brought = {span for each in transactions for span in each.covers}
+        for other in waiting:
+            is_poll = other.request.next_s < math.inf
+            if other is not read and is_poll and other.request.priority <= read.request.priority:
+                rest = tuple([each for each in other.still_wanted if each not in brought])
+                if rest and done_s + _work_s(other.unit, {rest}) > other.request.deadline_s:
+                    return True
+        return any(
+            request.next_s < done_s
+            and request.priority <= read.request.priority
+            and not unit.is_offline
+            and done_s + _work_s(unit, {request.spans}) > request.next_deadline_s
+            for unit, request in self._coming.values()
+        )
 
     def fitting(
         self, read: WaitingRead, transaction: Transaction, now_s: float
@@ -122,6 +175,8 @@ class Announced:
         Returns:
             None and until when to wait, where the line is better left free.
         """
+        if now_s + read.unit.held_s(transaction.span) <= self._first_s:
+            return transaction, now_s
         fitting, clash = self._fit(read, transaction, now_s, is_polite=True)
         if clash is None:
             read.held_since_s = None
@@ -186,23 +241,56 @@ class Announced:
             if request.next_s < (rested_s if unit is read.unit else free_s)
             and _goes_before(unit, request, read)
         ]
+        if not before:
+            return None
         before.sort(key=lambda each: each[0])
         wanted: dict[Unit, set[tuple[Span, ...]]] = {}
+        late: ReadRegisters | None = None
         for due_s, unit, request in before:
             wanted.setdefault(unit, set()).add(request.spans)
             begins_s = rested_s if read.unit in wanted else free_s
             work_s = sum(_work_s(each, spans) for each, spans in wanted.items())
             if begins_s + work_s - self._gap_s > due_s:
-                period_s, fast_s = min(_pace(unit, request) for _, unit, request in before)
-                pause_s = period_s - fast_s
-                most_s = pause_s if is_polite else 2 * pause_s + self._gap_s
-                return _Clash(
-                    asked_s=min(request.next_s for _, _, request in before),
-                    work_s=work_s,
-                    room_s=most_s - 2 * (begins_s - free_s),  # Silence before and after.
-                    period_s=period_s,
-                    has_priority=request.priority < read.request.priority,
-                )
+                late = request
+                break
+        if late is None and not is_polite:
+            late = self._late_afterwards(read, [each[1:] for each in before], begins_s + work_s)
+        if late is None:
+            return None
+        period_s, fast_s = min(_pace(unit, request) for _, unit, request in before)
+        pause_s = period_s - fast_s
+        most_s = pause_s if is_polite else 2 * pause_s + self._gap_s
+        return _Clash(
+            asked_s=min(request.next_s for _, _, request in before),
+            work_s=work_s,
+            room_s=most_s - 2 * (begins_s - free_s),  # Silence before and after.
+            period_s=period_s,
+            has_priority=late.priority < read.request.priority,
+        )
+
+    def _late_afterwards(
+        self,
+        read: WaitingRead,
+        before: Sequence[tuple[Unit, ReadRegisters]],
+        free_s: float,
+    ) -> ReadRegisters | None:
+        """What will be late of that which comes while the first ones are being read, if anything.
+
+        Those come again, and others come that were announced for later.
+        """
+        coming: list[tuple[float, float, Unit, ReadRegisters]] = []
+        for unit, request in self._coming.values():
+            if _goes_before(unit, request, read):
+                asked_s, due_s = request.next_s, request.next_deadline_s
+                if (unit, request) in before:
+                    asked_s, due_s = due_s, 2 * due_s - asked_s
+                coming.append((due_s, asked_s, unit, request))
+        coming.sort(key=lambda each: each[:2])
+        for due_s, asked_s, unit, request in coming:
+            if asked_s < free_s:
+                free_s += _work_s(unit, {request.spans})
+                if free_s - self._gap_s > due_s:
+                    return request
         return None
 
 

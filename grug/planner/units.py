@@ -275,7 +275,8 @@ class Unit:
 
     def proved(self, span: Span) -> None:
         """A read of this span went well, whatever was thought of it before."""
-        self._quarantine.pop(span, None)
+        if self._quarantine:
+            self._quarantine.pop(span, None)
         if self._refusals.proved(span):
             self._learn()
         if len(self._refusals.guilty) != len(self._memory.spans):
@@ -360,11 +361,11 @@ class Unit:
         configured_s = self._timing.reply_timeout_s
         if is_write:
             return configured_s
+        if not self.is_offline and (self._failures or not self._latency_s_max_before):
+            return configured_s
         least_s = min(configured_s, max(TIMEOUT_S_MIN, TIMEOUT_SHARE_MIN * configured_s))
         if self.is_offline:
             return configured_s if self._is_patient() else least_s
-        if self._failures or not self._latency_s_max_before:
-            return configured_s
         longest_s = max(self._latency_s_max, self._latency_s_max_before)
         return min(configured_s, max(least_s, TIMEOUT_LATENCIES * longest_s))
 

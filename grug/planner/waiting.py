@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol, TypeAlias
 
 from grug.errors import BusError, ExceptionReply
@@ -82,6 +82,8 @@ class WaitingRead:
     @property
     def still_wanted(self) -> tuple[Span, ...]:
         """What is missing of it."""
+        if len(self.missing) == len(self.request.spans):
+            return self.request.spans
         return tuple([self.request.spans[at] for at in self.missing])
 
     @property
@@ -262,8 +264,10 @@ def look_of(write: WaitingWrite, function: int) -> Look:
     return look_of_write(write.request, function) if function else look_of_read(write.span)
 
 
-def serving(read: WaitingRead, plan: Iterable[Transaction]) -> list[Transaction]:
-    """Those of a plan that bring what is missing of a read."""
+def serving(read: WaitingRead, plan: Sequence[Transaction]) -> Sequence[Transaction]:
+    """Those of a plan that bring what is missing of a read; one that is alone brings all of it."""
+    if len(plan) == 1:
+        return plan
     missing = {read.request.spans[at] for at in read.missing}
     if read.is_whole:
         return [each for each in plan if missing.issubset(each.covers)][:1]

@@ -206,7 +206,10 @@ class Judge:
         while side.replayed and side.recorded:
             (ours, reason), theirs = side.replayed[0], side.recorded[0]
             late_s = LOOSE_S_MAX if self.is_loose else LATE_S_MAX
-            if len(side.recorded) > 1:
+            if len(side.recorded) == 1 and abs(ours.at_s - theirs.at_s) > LATE_S_MAX:
+                if self.is_loose:
+                    return  # It may be the next one's counterpart.
+            elif len(side.recorded) > 1:
                 late_s = min(late_s, LATE_PART * (side.recorded[1].at_s - theirs.at_s) + 0.002)
             if ours.at_s < theirs.at_s - late_s:
                 self._exceeds(*side.replayed.popleft())

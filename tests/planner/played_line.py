@@ -61,22 +61,23 @@ class PlayedLine:
         every_s: float,
         until_s: float,
         priority: Priority = Priority.CONTROL,
+        *,
+        who: str = "poll",
+        phase_s: float = 0.0,
     ) -> None:
         """Somebody asks this again and again, and says so."""
         for number in range(int(until_s / every_s)):
-            next_s, after_s = (number + 1) * every_s, (number + 2) * every_s
-            self.at(
-                number * every_s,
-                ReadRegisters(
-                    unit_id,
-                    spans,
-                    next_s,
-                    priority,
-                    "poll",
-                    next_s=next_s,
-                    next_deadline_s=after_s,
-                ),
+            at_s = phase_s + number * every_s
+            request = ReadRegisters(
+                unit_id,
+                spans,
+                at_s + every_s,
+                priority,
+                who,
+                next_s=at_s + every_s,
+                next_deadline_s=at_s + 2 * every_s,
             )
+            self.at(at_s, request)
 
     def run(self, until_s: float) -> None:
         """Let the time go by."""

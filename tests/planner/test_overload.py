@@ -98,6 +98,31 @@ def test_what_the_line_cannot_carry_expires_and_the_polls_notice_nothing(
     assert min(shares.values()) > 0.3 * max(shares.values())
 
 
+@pytest.mark.parametrize(("period_s", "registers", "share"), [(2.0, 60, 1.0), (1.0, 100, 0.35)])
+def test_polls_of_four_times_what_single_reads_can_carry_are_merged(
+    period_s: float, registers: int, share: float
+) -> None:
+    units = (1, 2, 3, 4)
+    line = line_of(units)
+    dice = Random(2)
+    for _ in range(round(LOAD / SINGLE_S * period_s)):
+        span = Span(HOLDING, dice.randrange(registers), 1)
+        line.poll(
+            dice.choice(units),
+            (span,),
+            period_s,
+            UNTIL_S,
+            Priority.NORMAL,
+            who="people",
+            phase_s=dice.random() * period_s,
+        )
+    line.run(UNTIL_S)
+    check_polls(line)
+    people = line.asked_by("people")
+    assert sum(each.is_in_time for each in people) >= share * len(people)
+
+
+@pytest.mark.slow
 def test_who_has_no_deadline_waits_and_is_served() -> None:
     units = (1, 2, 3, 4)
     line = line_of(units)

@@ -147,3 +147,36 @@ def test_a_snapshot_is_one_read_and_named_so(
     reads = [read for unit in line["units"] for read in unit["reads"]]
     assert any("200 ms snapshot" in read["brings"] for read in reads)
     assert line["late"] == []
+
+
+LONG_NAME = "a_meter_with_a_very_long_name"
+
+
+def test_a_picture_has_room_for_long_names_and_a_colour_for_each_of_many_groups(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path, picture = tmp_path / "house.toml", tmp_path / "lines.svg"
+    many = ["voltage", "current", "active_power", "apparent_power", "frequency", "power_factor"]
+    polls = ", ".join(
+        f'{{ every = "{at}s", registers = ["{name}"] }}' for at, name in enumerate(many, 1)
+    )
+    house = BESIDE_EACH_OTHER.replace("[device.fast]", f"[device.{LONG_NAME}]")
+    poll = house.index("poll =")
+    path.write_text(house[:poll] + f"poll = [{polls}]\n" + house[house.index("[device.slow]") :])
+    assert plan_file(path, as_json=False, svg=picture) == 0
+    root = ElementTree.fromstring(picture.read_text(encoding="utf-8"))
+    svg = "{http://www.w3.org/2000/svg}"
+    left = min(float(line.attrib["x1"]) for line in root.iter(f"{svg}line"))
+    assert left > 7 * len(LONG_NAME)
+    legend = [each for each in root.iter(f"{svg}rect") if each.get("height") == "14"]
+    assert len({each.attrib["fill"] for each in legend}) == len(legend) == len(many) + 1
+
+
+def test_a_house_that_polls_nothing_has_an_empty_plan_and_picture(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path, picture = tmp_path / "house.toml", tmp_path / "lines.svg"
+    path.write_text(BESIDE_EACH_OTHER.replace("poll = ", "poll = [] # "), encoding="utf-8")
+    assert plan_file(path, as_json=False, svg=picture) == 0
+    assert "nothing is polled" in capsys.readouterr().out
+    assert ElementTree.fromstring(picture.read_text(encoding="utf-8")).tag.endswith("svg")

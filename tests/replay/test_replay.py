@@ -26,7 +26,7 @@ from grug.messages import Decided, GateAnswered, RunStarted
 from grug.replay import Replayed, load_other, replay
 from grug.replay.judge import Judge
 from grug.replay.report import causes_of, result_text
-from grug.replay.session import BlockReader, Noticed, Recorded, pairs_in
+from grug.replay.session import BlockReader, Noticed, Recorded, Said, SessionBlock, pairs_in
 from grug.storage.show import TimeRange
 from grug.transport.logreads import blocks_in, copy_blocks
 
@@ -159,6 +159,21 @@ def test_answers_that_no_image_gives_are_found(tmp_path: Path) -> None:
     assert len(answer.recorded) == len(answer.replayed) > 20
 
 
+def test_what_is_done_by_the_clock_finds_its_counterpart_in_a_part_of_a_run() -> None:
+    """Of the first ones nothing was recorded that is known; the others come one by one."""
+    judge = Judge(100.0, is_loose=True)
+    names = ("limit_a", "failures")
+    series = tuple(f"evse/garage/{name}" for name in names)
+    for at_s in range(10, 200, 10):
+        judge.decided(Decided("evse/garage", at_s - 0.2, names, (10.0, 0.0), "fixed"))
+        if at_s > 20:
+            said = Said(float(at_s), series, (10.0, 0.0))
+            judge.expect(SessionBlock(None, 0, said=[said]))
+    judge.end(200.0)
+    assert judge.divergences == []
+    assert judge.equal >= 8
+
+
 def test_what_only_the_replay_decides_is_found() -> None:
     judge = Judge()
     judge.decided(Decided("offset", 10.0, ("offset_w",), (5.0,), "just so"))
@@ -280,13 +295,14 @@ def test_an_exported_part_is_a_recording_too(long_session: Path, tmp_path: Path)
     whole, part = tmp_path / "whole.grug", tmp_path / "part.grug"
     assert copy_blocks(long_session / "log", TimeRange(), whole) > 70
     assert replay(whole).equal == replay(long_session).equal
-    since_ms = replay(long_session).since_ms + 200_000
+    since_ms = replay(long_session).since_ms + 400_000
     copy_blocks(long_session / "log", TimeRange(since_ms), part)
     assert part.stat().st_size < whole.stat().st_size
     found = replay(part)
     assert found.divergence is None, result_text(found)
     assert found.gaps
-    assert (720 - 300) * 5 < found.equal < replay(whole).equal
+    assert found.since_ms < since_ms, "it begins where it is told what was known"
+    assert (720 - 320) * 5 < found.equal < replay(whole).equal
 
 
 def test_two_runs_in_one_log_are_replayed_one_after_the_other(
