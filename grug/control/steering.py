@@ -80,7 +80,7 @@ class DriveSettings:
     """The same where readings come so slowly that nobody is told surges."""
     plain_w: float = 300.0
     """Up to here a rest is small."""
-    import_part: float = 0.95
+    import_part: float = 1.15
     """Of what an import is larger, the part that one decision sets going."""
     export_part: float = 0.3
     """The same of an export."""
