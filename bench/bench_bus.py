@@ -361,6 +361,8 @@ class VirtualLine:
         self._silent = silent
         self._one_s = character_s(9600, CHARACTER_BITS)
         self._send, self._receive = trio.open_memory_channel[tuple[float, bytes]](math.inf)
+        self._arriving: tuple[float, bytes] | None = None
+        self._waiting: trio.CancelScope | None = None
 
     async def open(self) -> VirtualLine:
         await trio.lowlevel.checkpoint()
@@ -377,10 +379,19 @@ class VirtualLine:
         spent_s = (len(data) + len(reply)) * self._one_s + 0.015
         self._send.send_nowait((trio.current_time() + spent_s, reply))
 
+    def interrupt(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+
     async def receive_some(self) -> bytes:
-        at_s, data = await self._receive.receive()
-        await trio.sleep_until(at_s)
-        return data
+        with trio.CancelScope() as self._waiting:
+            if self._arriving is None:
+                self._arriving = await self._receive.receive()
+            at_s, data = self._arriving
+            await trio.sleep_until(at_s)
+            self._arriving = None
+            return data
+        return b""
 
     async def discard_input(self) -> int:
         return 0

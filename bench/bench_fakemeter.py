@@ -378,7 +378,8 @@ def main(seconds: float, rounds: int, chosen: str, keep: Path | None) -> None:
             Case("load, libmodbus", start_load(day, in_c=True)),
         ]
         if chosen:
-            cases = [case for case in cases if case.name in chosen.split(";")]
+            by_name = {case.name: case for case in cases}
+            cases = [by_name[name] for name in chosen.split(";")]
         if rounds and any("load" in case.name for case in cases):
             write_day(Path(name) / "day")
         for _ in range(rounds):

@@ -175,7 +175,8 @@ class Announced:
         Returns:
             None and until when to wait, where the line is better left free.
         """
-        if now_s + read.unit.held_s(transaction.span) <= self._first_s:
+        if now_s + read.unit.held_s(transaction.span) + read.unit.rest_s <= self._first_s:
+            read.held_since_s = None
             return transaction, now_s
         fitting, clash = self._fit(read, transaction, now_s, is_polite=True)
         if clash is None:

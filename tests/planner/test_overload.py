@@ -156,6 +156,14 @@ def test_a_dump_without_a_limit_for_its_reads_costs_no_tick(unit_id: int) -> Non
     assert line.busy_s > 0.8 * UNTIL_S
 
 
+def test_a_dump_in_short_reads_delays_no_tick() -> None:
+    line = line_of([1, 2], UnitTraits(turnaround_s=0.015, transaction_s_max=0.1))
+    dump(line, 2, REGISTERS)
+    line.run(UNTIL_S)
+    assert max(each.done_s - each.asked_s for each in line.asked_by("poll")) < 0.06
+    assert len(line.asked_by("dump")) > 5
+
+
 def test_a_dump_does_not_forget_the_silence_that_the_unit_wants() -> None:
     traits = UnitTraits(turnaround_s=0.015, gap_s=0.05)
     line = line_of([1], traits)
