@@ -9,7 +9,9 @@
 2. CPU and latency per read of 40 words from a unit made with libmodbus, over a pseudo-terminal,
    without any gap: grug's whole bus owner, and with its poller on top, beside a bare loop over the
    same frames, libmodbus, pymodbus's async client and minimalmodbus.
-3. Fairness, in virtual time at 9600 baud: the period of a 5 Hz group beside trouble and load.
+3. CPU per read of 40 words at 9600 baud through an adapter that passes on each byte as it comes, as
+   USB adapters do with their latency timer at 1 ms.
+4. Fairness, in virtual time at 9600 baud: the period of a 5 Hz group beside trouble and load.
 
 Ratios are of one run on one machine.
 """
@@ -62,6 +64,7 @@ METER += [Span(HOLDING, at, 2) for at in (200, 202, 204, 206, 224, 234, 236, 238
 
 CYCLES = 12
 READS = 500
+READS_TRICKLED = 20
 ROUNDS = 5
 
 
@@ -162,6 +165,16 @@ def wire_efficiency() -> None:
 # 2. CPU and latency
 
 
+class Wire(NamedTuple):
+    """What is read over, and how often."""
+
+    path: str
+    baudrate: int = 115200
+    reads: int = READS
+    program: str = ""
+    """Of the server; the client made with libmodbus lies beside it."""
+
+
 class Cost(NamedTuple):
     """Of one read, in microseconds."""
 
@@ -178,19 +191,19 @@ class Cost(NamedTuple):
         )
 
 
-def in_a_loop(read: Callable[[], object]) -> Cost:
+def in_a_loop(read: Callable[[], object], reads: int) -> Cost:
     latencies = []
     cpu_s = time.process_time()
-    for _ in range(READS):
+    for _ in range(reads):
         began_s = time.monotonic()
         read()
         latencies.append(time.monotonic() - began_s)
     return Cost.of(time.process_time() - cpu_s, latencies)
 
 
-def raw_reads(path: str, program: str) -> Cost:
+def raw_reads(wire: Wire) -> Cost:
     """No event loop, no deadlines, no queue: what terminal and frames cost by themselves."""
-    descriptor = os.open(path, os.O_RDWR | os.O_NOCTTY)
+    descriptor = os.open(wire.path, os.O_RDWR | os.O_NOCTTY)
     termios.tcflush(descriptor, termios.TCIOFLUSH)
     framing, span = RtuFraming(), Span(HOLDING, 0, 40)
 
@@ -200,33 +213,33 @@ def raw_reads(path: str, program: str) -> Cost:
         while exchange.receive(os.read(descriptor, 4096)) is None:
             pass
 
-    cost = in_a_loop(read)
+    cost = in_a_loop(read, wire.reads)
     os.close(descriptor)
     return cost
 
 
-def libmodbus_reads(path: str, program: str) -> Cost:
-    command = [f"{program}_client", path, str(READS)]
+def libmodbus_reads(wire: Wire) -> Cost:
+    command = [f"{wire.program}_client", wire.path, str(wire.reads)]
     said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return Cost(*(float(each) for each in said.split()))
 
 
-def minimalmodbus_reads(path: str, program: str) -> Cost:
-    instrument = minimalmodbus.Instrument(path, 1)
-    instrument.serial.baudrate = 115200
+def minimalmodbus_reads(wire: Wire) -> Cost:
+    instrument = minimalmodbus.Instrument(wire.path, 1)
+    instrument.serial.baudrate = wire.baudrate
     instrument.serial.timeout = 2.0
-    cost = in_a_loop(lambda: instrument.read_registers(0, 40))
+    cost = in_a_loop(lambda: instrument.read_registers(0, 40), wire.reads)
     instrument.serial.close()
     return cost
 
 
-def pymodbus_reads(path: str, program: str) -> Cost:
+def pymodbus_reads(wire: Wire) -> Cost:
     async def run() -> Cost:
-        client = AsyncModbusSerialClient(path, baudrate=115200, timeout=2, retries=0)
+        client = AsyncModbusSerialClient(wire.path, baudrate=wire.baudrate, timeout=2, retries=0)
         assert await client.connect()
         latencies = []
         cpu_s = time.process_time()
-        for _ in range(READS):
+        for _ in range(wire.reads):
             began_s = time.monotonic()
             reply = await client.read_holding_registers(0, count=40)
             assert len(reply.registers) == 40
@@ -238,15 +251,16 @@ def pymodbus_reads(path: str, program: str) -> Cost:
     return asyncio.run(run())
 
 
-def grug_reads(path: str, program: str) -> Cost:
+def grug_reads(wire: Wire) -> Cost:
     async def run() -> Cost:
-        timing = bus.LineTiming(115200, 1.0, gap_s=0.0)
-        request = ReadRegisters(1, (Span(HOLDING, 0, 40),), math.inf)
+        timing = bus.LineTiming(wire.baudrate, 1.0, gap_s=0.0)
         latencies = []
-        async with bus_on(serial_opener(path, 115200), timing) as caller:
+        async with bus_on(serial_opener(wire.path, wire.baudrate), timing) as caller:
             cpu_s = time.process_time()
-            for _ in range(READS):
+            for _ in range(wire.reads):
                 began_s = time.monotonic()
+                next_s = trio.current_time() + 1.0  # As pollers say it.
+                request = ReadRegisters(1, (Span(HOLDING, 0, 40),), math.inf, next_s=next_s)
                 assert isinstance(await caller.ask(request), RegistersRead)
                 latencies.append(time.monotonic() - began_s)
             return Cost.of(time.process_time() - cpu_s, latencies)
@@ -254,27 +268,27 @@ def grug_reads(path: str, program: str) -> Cost:
     return trio.run(run)
 
 
-def poller_reads(path: str, program: str) -> Cost:
+def poller_reads(wire: Wire) -> Cost:
     """A poller's whole work: 40 registers asked for by name, decoded and published."""
 
     async def run() -> Cost:
-        timing = bus.LineTiming(115200, 1.0, gap_s=0.0)
+        timing = bus.LineTiming(wire.baudrate, 1.0, gap_s=0.0)
         registers = tuple(Register(f"register_{at}", HOLDING, at, Kind.U16) for at in range(40))
         group = poller.PollGroup(0.0, registers, tuple(each.span for each in registers))
         feed, latencies = Feed(), []
-        async with bus_on(serial_opener(path, 115200), timing) as caller:
+        async with bus_on(serial_opener(wire.path, wire.baudrate), timing) as caller:
             poll = poller._Poll(caller, feed, "device", 1, group, Ticks(0.0, 1.0))
             cpu_s = time.process_time()
-            for _ in range(READS):
+            for _ in range(wire.reads):
                 began_s = time.monotonic()
-                await poll._once(math.inf)
+                await poll._once(math.inf, trio.current_time() + 1.0)
                 latencies.append(time.monotonic() - began_s)
             return Cost.of(time.process_time() - cpu_s, latencies)
 
     return trio.run(run)
 
 
-CLIENTS: dict[str, Callable[[str, str], Cost]] = {
+CLIENTS: dict[str, Callable[[Wire], Cost]] = {
     "raw loop": raw_reads,
     "libmodbus (C)": libmodbus_reads,
     "pymodbus async": pymodbus_reads,
@@ -301,7 +315,8 @@ def cpu_and_latency() -> None:
         server.stdout.readline()
         try:
             rounds = [
-                {name: read(ours, program) for name, read in CLIENTS.items()} for _ in range(ROUNDS)
+                {name: read(Wire(ours, program=program)) for name, read in CLIENTS.items()}
+                for _ in range(ROUNDS)
             ]
         finally:
             server.kill()
@@ -322,7 +337,21 @@ def cpu_and_latency() -> None:
         )
 
 
-# 3. Fairness
+# 3. Bytes one by one
+
+
+def trickled() -> None:
+    print(f"3. CPU per read of 40 words at 9600 baud, byte by byte, {READS_TRICKLED} reads")
+    names = ("pymodbus async", "minimalmodbus", "grug")
+    with far_end("adapter", "9600", "0.02") as (path,):
+        costs = {name: CLIENTS[name](Wire(path, 9600, READS_TRICKLED)) for name in names}
+    for name, cost in costs.items():
+        ratio = cost.cpu_us / costs["pymodbus async"].cpu_us
+        p50_ms = cost.p50_us / 1000
+        print(f"   {name:<15} {cost.cpu_us:>6.0f} us  p50 {p50_ms:>6.1f} ms  {ratio:>6.2f}")
+
+
+# 4. Fairness
 
 
 class VirtualLine:
@@ -332,6 +361,8 @@ class VirtualLine:
         self._silent = silent
         self._one_s = character_s(9600, CHARACTER_BITS)
         self._send, self._receive = trio.open_memory_channel[tuple[float, bytes]](math.inf)
+        self._arriving: tuple[float, bytes] | None = None
+        self._waiting: trio.CancelScope | None = None
 
     async def open(self) -> VirtualLine:
         await trio.lowlevel.checkpoint()
@@ -348,10 +379,19 @@ class VirtualLine:
         spent_s = (len(data) + len(reply)) * self._one_s + 0.015
         self._send.send_nowait((trio.current_time() + spent_s, reply))
 
+    def interrupt(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+
     async def receive_some(self) -> bytes:
-        at_s, data = await self._receive.receive()
-        await trio.sleep_until(at_s)
-        return data
+        with trio.CancelScope() as self._waiting:
+            if self._arriving is None:
+                self._arriving = await self._receive.receive()
+            at_s, data = self._arriving
+            await trio.sleep_until(at_s)
+            self._arriving = None
+            return data
+        return b""
 
     async def discard_input(self) -> int:
         return 0
@@ -416,7 +456,7 @@ async def fairness_of(scene: str) -> list[float]:
 
 
 def fairness() -> None:
-    print("3. Period of a 5 Hz group of 10 words, 10 minutes at 9600 baud, virtual time")
+    print("4. Period of a 5 Hz group of 10 words, 10 minutes at 9600 baud, virtual time")
     print("                                  reads   mean     p99 jitter   longest  from 1 min on")
     scenes = (
         "alone",
@@ -444,6 +484,7 @@ def fairness() -> None:
 PARTS: dict[str, Callable[[], None]] = {
     "wire": wire_efficiency,
     "cpu": cpu_and_latency,
+    "trickled": trickled,
     "fairness": fairness,
 }
 

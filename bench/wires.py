@@ -2,6 +2,8 @@
 
     python bench/wires.py cable                  joins two terminals
     python bench/wires.py unit BAUDRATE SECONDS  a unit with its turnaround, as slow as its wire
+    python bench/wires.py adapter BAUDRATE SECONDS
+                                                 the same, each byte passed on when it is there
 
 Each prints the terminals' names, one a line, and runs until it is killed.
 """
@@ -50,7 +52,7 @@ def cable() -> None:
             os.write(other if source is one else one, os.read(source, 4096))
 
 
-def unit(baudrate: int, turnaround_s: float) -> None:
+def unit(baudrate: int, turnaround_s: float, *, trickles: bool = False) -> None:
     """Answers reads of registers with their addresses, when a real unit would have."""
     master, _slave = make_terminal()
     character_s = CHARACTER_BITS / baudrate
@@ -64,9 +66,13 @@ def unit(baudrate: int, turnaround_s: float) -> None:
         words = b"".join((at & 0xFFFF).to_bytes(2, "big") for at in range(address, address + count))
         reply = request[:2] + bytes((2 * count,)) + words
         reply += fastcrc.crc16.modbus(reply).to_bytes(2, "little")
-        ready_s = arrived_s + (8 + len(reply)) * character_s + turnaround_s
-        time.sleep(max(0.0, ready_s - time.monotonic()))
-        os.write(master, reply)
+        begins_s = arrived_s + 8 * character_s + turnaround_s
+        pieces = [reply[at : at + 1] for at in range(len(reply))] if trickles else [reply]
+        ready_s = begins_s
+        for piece in pieces:
+            ready_s += len(piece) * character_s
+            time.sleep(max(0.0, ready_s - time.monotonic()))
+            os.write(master, piece)
         request = b""
 
 
@@ -74,4 +80,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "cable":
         cable()
     else:
-        unit(int(sys.argv[2]), float(sys.argv[3]))
+        unit(int(sys.argv[2]), float(sys.argv[3]), trickles=sys.argv[1] == "adapter")

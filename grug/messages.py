@@ -323,6 +323,25 @@ class Decided(Message, frozen=True):
     """The cause, as text; repeated unchanged while nothing changes."""
 
 
+class OffsetRemembered(Message, frozen=True):
+    """Offset controller -> recorder: all that it knows, once it has heard what came before this.
+
+    Said every few minutes; see ``grug.control.memory``.
+    """
+
+    memory: bytes
+    remembered_s: float
+
+
+class RecallOffset(Message, frozen=True):
+    """Replay -> offset controller: go on from what was remembered at this place. No house says it.
+
+    ``memory`` is that of an ``OffsetRemembered``.
+    """
+
+    memory: bytes
+
+
 ANSWERS = ("answers",)
 """A fake meter -> controllers: ``Readings`` of this name, once a second, with the number of its
 answers since the start, at the time of the last one. From two of them follows when an inverter will

@@ -25,10 +25,11 @@ class Table(enum.StrEnum):
     HOLDING_REGISTER = "holding_register"
     INPUT_REGISTER = "input_register"
 
-    @property
-    def is_bits(self) -> bool:
-        """Whether an address of this table holds one bit instead of one word."""
-        return self in (Table.COIL, Table.DISCRETE_INPUT)
+    is_bits: bool
+    """Whether an address of this table holds one bit instead of one word."""
+
+    def __init__(self, name: str) -> None:
+        self.is_bits = name in ("coil", "discrete_input")
 
 
 class Span(msgspec.Struct, frozen=True, order=True, array_like=True, gc=False):

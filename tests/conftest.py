@@ -19,6 +19,14 @@ os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="grug-tests-")
 IS_CI = os.environ.get("CI", "false") != "false"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Programs of others come first: some use select(), which knows only 1024 descriptors.
+
+    The embedded database's threads open more than that.
+    """
+    items.sort(key=lambda item: "peers" not in item.path.parts)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]

@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from pump import COIL, HOLDING, INPUT, PUMP, ROOT, Clock, Watched, make_register, open_cellar, pump
 
 import grug
-from grug.actors.bus import GAP_S_MIN
 from grug.app.load import load_house
 from grug.codec.block import BlockDecoder
 from grug.codec.image import RegisterImage
 from grug.codec.registers import DeviceFacts, Kind, RegisterMap
 from grug.device.server import ServedUnit
 from grug.model import Quality
+from grug.planner.gap import GAP_S_MIN
 from grug.planner.plan import ReadCost, ReadLimits, plan_reads
 from grug.sim.faults import SimFaults, parse_fault
 from grug.sim.line import SimLine

@@ -118,6 +118,9 @@ async def test_a_bug_ends_the_block_and_keeps_nobody_waiting(autojump_clock: Clo
         async def receive_some(self) -> bytes:
             raise AssertionError("never asked")
 
+        def interrupt(self) -> None:
+            pass
+
         async def discard_input(self) -> int:
             return 0
 

@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 import trio
 
@@ -26,15 +25,14 @@ from grug.errors import (
     RemoteProtocolError,
 )
 from grug.messages import LineChanged
-from grug.planner.gap import LearnedGap
 from grug.planner.queue import BusQueue, Job, WriteJob
-from grug.planner.traits import UnitTraits, WireTiming
+from grug.planner.traits import UnitTraits
 from grug.planner.verdicts import VerdictStore
 from grug.planner.writes import MASK_WRITE, READ_WRITE, WRITE_COILS, WRITE_WORDS
-from grug.protocol.framing import Exchange, Framing, RtuFraming
-from grug.protocol.rtu import CHARACTER_BITS, character_s, interframe_delay_s
-from grug.runtime.calls import BusCalls
+from grug.protocol.framing import Exchange
+from grug.runtime.calls import BusCall, BusCalls
 from grug.runtime.feed import Feed
+from grug.runtime.line_timing import LineTiming
 from grug.transport.line import Line, LineOpener
 
 __all__ = ["LineTiming", "UnitTraits", "run"]
@@ -46,15 +44,19 @@ OPEN_S_MAX = 5.0
 
 COUNT_EVERY_S = 1.0
 
-GAP_S_MIN = 0.005
-"""Many units need more than 3.5 characters; 5 ms is what most of those that do are content with."""
-
 REPLY_SLACK_S = 0.05
 """How much later than at wire speed the rest of a reply may come: an FTDI adapter holds bytes back
 for up to 16 ms, and a busy machine wakes us late. Only a damaged reply ever waits for this."""
 
 QUIET_TRIES_MAX = 20
 """How many gaps to wait for a babbling line to be quiet before asking all the same."""
+
+LOOK_S_MIN = 0.002
+"""For so much of a reply we sleep, and look again then: adapters pass on what they have each
+millisecond, which at 9600 baud is each byte, and each look costs as much as a whole transaction."""
+
+LOOK_SHARE = 0.9
+"""Of the time that is missing: characters may have 10 bits where we count with 11."""
 
 CLOSE_S_MAX = 1.0
 
@@ -67,45 +69,6 @@ LAST_REPLY_S_MAX = 1.0
 
 IDLE_S_MIN = 1.0
 """A connection that ends sooner than this without a reply is one that is refused."""
-
-
-@dataclass(frozen=True, slots=True)
-class LineTiming:
-    """How long things last on a serial line."""
-
-    baudrate: int
-    reply_timeout_s: float
-    """How long a unit may take to begin its reply."""
-    gap_s: float | None = None
-    """Silence between two frames; None means at least 5 ms to begin with, and 3.5 characters once
-    that has long gone well."""
-    settle_s: float = 0.0
-    """Pause after opening."""
-    character_bits: int = CHARACTER_BITS
-    """10 for 8N1, 11 with parity or two stop bits."""
-    switch_gap_s: float = 0.0
-    """Silence before another unit is asked than the last one, where that is more than the gap."""
-    silence_s_max: float = math.inf
-    """The line is opened anew when requests have had no reply for so long: a connection may be half
-    open, which nothing else tells."""
-    framing: Callable[[], Framing] = RtuFraming
-    """Makes what wraps the requests of the line."""
-
-    def learned_gap(self) -> LearnedGap:
-        """What decides of the silence between two frames; one that was configured stays."""
-        safe_s = self.on_wire().gap_s
-        if self.gap_s is not None or not safe_s:
-            return LearnedGap(safe_s, safe_s)
-        return LearnedGap(safe_s, interframe_delay_s(self.baudrate))
-
-    def on_wire(self) -> WireTiming:
-        """The same in seconds, with the gap to begin with."""
-        gap_s = self.gap_s
-        is_numbered = self.framing().is_numbered
-        if gap_s is None:  # A gateway keeps the gaps of its wire itself.
-            gap_s = 0.0 if is_numbered else max(interframe_delay_s(self.baudrate), GAP_S_MIN)
-        one_character_s = character_s(self.baudrate, self.character_bits)
-        return WireTiming(one_character_s, gap_s, self.reply_timeout_s, is_numbered)
 
 
 async def run(
@@ -134,6 +97,7 @@ async def run(
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(owner.count, name=f"count of {line_name}")
+            nursery.start_soon(owner.ring, name=f"alarm of {line_name}")
             await owner.serve()
             nursery.cancel_scope.cancel()
     finally:
@@ -167,12 +131,19 @@ class _BusOwner:
         self._job: Job | None = None
         """What was picked and has not ended."""
         self._exchange: Exchange | None = None
-        """What is on the wire of it."""
+        """What is on the wire of it, or about to be."""
+        self._is_sent = False
+        """Whether all of that has been handed to the line."""
         self._started_s = -math.inf
+        self._overdue_s = math.inf
+        """When it has waited long enough for its reply."""
         self._alarm = trio.CancelScope()
-        """Rings when a reply is overdue, or what waits has something due. It is one scope for many
-        requests, since to enter one takes as long as to find the reply in what arrives. So it may
-        ring for a deadline that is past: whatever is not on the wire yet is then begun again."""
+        """Rings then. It is one scope for many exchanges, since to enter one takes as long as to
+        find the reply in what arrives; it may ring too early, and is set anew; it rings once."""
+        self._line: Line | None = None
+        """What is up."""
+        self._trouble: Exception | None = None
+        """What came of it while an asker carried its own request."""
         self._is_up: bool | None = None  # None until the first attempt has ended.
         self._has_ended = False
         self._is_dirty = False
@@ -201,6 +172,16 @@ class _BusOwner:
             await trio.sleep(COUNT_EVERY_S)
             self._feed.publish(self._queue.counted(trio.current_time()))
 
+    async def ring(self) -> None:
+        """Wake whoever waits for a reply that is overdue, for ever."""
+        while True:
+            with trio.CancelScope() as self._alarm:
+                if self._exchange is not None and self._overdue_s > trio.current_time():
+                    self._alarm.deadline = self._overdue_s
+                await trio.sleep_forever()
+            if self._line is not None and self._overdue_s <= trio.current_time():
+                self._line.interrupt()
+
     async def serve(self) -> None:
         """Open the line, serve, and begin again when it is lost."""
         while not self._has_ended:
@@ -213,6 +194,8 @@ class _BusOwner:
                 except LineError as error:
                     self._lost(error)
                 finally:
+                    self._line = None
+                    line.interrupt()  # An asker that carries its own request lets go of it.
                     with trio.move_on_after(CLOSE_S_MAX, shield=True):
                         await line.aclose()
             if not self._is_up:
@@ -253,13 +236,23 @@ class _BusOwner:
     # While it is up
 
     async def _serve_line(self, line: Line) -> None:
+        """Carry out one job after the other, until all is done."""
         await trio.sleep(self._line_timing.settle_s)
+        self._line = line
         self._begin(trio.current_time())
-        while True:
-            with trio.CancelScope() as self._alarm:
-                await self._work(line)
+        while True:  # The loop is the lock; what it may lend is in _carry.
+            now_s = trio.current_time()
+            self._collect(now_s)
+            if self._job is not None:  # A connection ended before it was sent, or an asker left it.
+                await self._carry_out(self._job, line)
+            elif now_s < self._free_s and len(self._queue):
+                await trio.sleep_until(self._free_s)
+            elif (job := self._queue.pick(now_s)) is not None:
+                await self._carry_out(job, line)
+            elif self._has_ended and not len(self._queue):
                 return
-            await self._alarm_rang(line)
+            else:
+                await self._wait_for_calls()
 
     def _begin(self, now_s: float) -> None:
         """Take up work on a line just opened."""
@@ -273,26 +266,6 @@ class _BusOwner:
             self._queue.line_opened(now_s)
             self._feed.publish(LineChanged(self._line_name, True, "opened", now_s))
 
-    async def _work(self, line: Line) -> None:
-        """Carry out one job after the other, until all is done or the alarm rings."""
-        if self._job is not None:  # A connection ended, or the alarm rang, before it was sent.
-            await self._carry_out(self._job, line)
-        while True:  # The loop is the lock.
-            now_s = trio.current_time()
-            self._collect(now_s)
-            if now_s < self._free_s and len(self._queue):
-                await trio.sleep_until(self._free_s)
-                continue
-            job = self._queue.pick(now_s)
-            if job is not None:
-                await self._carry_out(job, line)
-            elif self._has_ended and not len(self._queue):
-                return
-            else:
-                if self._queue.wake_s < math.inf:
-                    self._alarm.deadline = self._queue.wake_s
-                await self._wait_for_calls()
-
     def _collect(self, now_s: float) -> None:
         """Take over all calls that came while the line was busy."""
         for call in self._calls.take():
@@ -300,35 +273,61 @@ class _BusOwner:
         self._has_ended = self._calls.has_ended
 
     async def _wait_for_calls(self) -> None:
-        if self._has_ended:
-            await trio.sleep_forever()
-        await self._calls.wait()
+        """Wait for the next call, or until what waits has something due.
+
+        Raises:
+            Exception: what came of the line while an asker carried its own request.
+        """
+        if len(self._queue):
+            with trio.move_on_at(self._queue.wake_s):
+                if self._has_ended:
+                    await trio.sleep_forever()
+                await self._calls.wait()
+            return
+        await self._calls.wait(self._carry)
+        trouble, self._trouble = self._trouble, None
+        if trouble is not None:
+            raise trouble
+        if self._exchange is not None and not self._is_sent:
+            self._exchange = None
+            raise _Renewal("an asker was cancelled while it sent its request")
+
+    async def _carry(self, call: BusCall) -> bool:
+        """In an asker's task: carry out its request while the owner sleeps, one task switch fewer.
+
+        What a cancelled asker leaves on the wire, and all trouble, is the owner's.
+
+        Returns:
+            Whether the owner may sleep on.
+        """
+        try:
+            now_s = trio.current_time()
+            self._queue.add(call, now_s)
+            if self._queue.is_joined(call.request, now_s):
+                await trio.lowlevel.checkpoint()  # Who asks at this moment shares the transaction.
+                now_s = trio.current_time()
+                self._collect(now_s)
+            line = self._line
+            if line is None or now_s < self._free_s:
+                return False
+            self._job = self._queue.pick(now_s)
+            if self._job is None:
+                await trio.lowlevel.checkpoint()
+            elif not isinstance(self._job, WriteJob):
+                await self._carry_out(self._job, line)
+        except Exception as error:  # noqa: BLE001 - The owner raises it.
+            self._trouble = error
+        return self._trouble is None and self._job is None and not len(self._queue)
 
     async def _carry_out(self, job: Job, line: Line) -> None:
-        """Put one job on the wire and tell the queue how it ended."""
+        """Put one job on the wire, if it is not there yet, and tell the queue how it ended."""
         self._job = job
-        try:
-            exchange = self._exchange_of(job)
-        except LocalProtocolError as error:
-            self._job = None
-            self._queue.refused(job, str(error), trio.current_time())
+        if self._exchange is None and not await self._prepare(job, line):
             return
-        unit = job.unit
-        if unit.unit_id != self._last_unit_id and self._switch_s > trio.current_time():
-            await trio.sleep_until(self._switch_s)
-        self._last_unit_id = unit.unit_id
-        await self._quieten(line)
-        started_s = trio.current_time()
-        if isinstance(job, WriteJob) and started_s > job.request.deadline_s:
-            self._job = None
-            self._queue.refused(job, "the line was not quiet in time", started_s)
-            return
-        self._alarm.deadline = self._deadline_s(exchange, started_s, job.timeout_s)
-        if self._alarm.cancel_called:  # It rang for something else, at this very moment.
-            await trio.lowlevel.checkpoint()
-        self._exchange, self._started_s = exchange, started_s
+        exchange = self._exchange
+        assert exchange is not None, "it was prepared"
         try:
-            block = await self._converse(exchange, line)
+            block, ended_s = await self._converse(job, exchange, line)
         except ConnectionEndedError as error:
             self._failed(job, exchange, NoReplyError(f"{error} instead of a reply"), str(error))
         except LineError:
@@ -336,10 +335,32 @@ class _BusOwner:
         except BusError as error:
             self._failed(job, exchange, error)
         else:
-            ended_s = trio.current_time()
             self._gap.replied()
-            self._queue.succeeded(job, block, started_s, ended_s)
+            self._queue.succeeded(job, block, self._started_s, ended_s)
             self._ended(exchange, ended_s, is_answered=True)
+
+    async def _prepare(self, job: Job, line: Line) -> bool:
+        """Make its exchange, and the line ready; tells whether it may still go."""
+        try:
+            exchange = self._exchange_of(job)
+        except LocalProtocolError as error:
+            self._job = None
+            self._queue.refused(job, str(error), trio.current_time())
+            return False
+        unit_id = job.unit.unit_id
+        if unit_id != self._last_unit_id and self._switch_s > trio.current_time():
+            await trio.sleep_until(self._switch_s)
+        self._last_unit_id = unit_id
+        await self._quieten(line)
+        started_s = trio.current_time()
+        if isinstance(job, WriteJob) and started_s > job.request.deadline_s:
+            self._job = None
+            self._queue.refused(job, "the line was not quiet in time", started_s)
+            return False
+        self._exchange, self._is_sent = exchange, False
+        self._started_s = started_s
+        self._overdue_s = self._deadline_s(exchange, started_s, job.timeout_s)
+        return True
 
     def _deadline_s(self, exchange: Exchange, started_s: float, timeout_s: float) -> float:
         """When a reply must have begun, or be there whole where it comes at once."""
@@ -350,38 +371,53 @@ class _BusOwner:
             begins_s = min(begins_s, self._timing.reply_timeout_s)
         return started_s + len(exchange.adu) * one_character_s + begins_s
 
-    async def _converse(self, exchange: Exchange, line: Line) -> bytes:
-        """Send, and receive until the answer is there; the alarm ends it.
+    async def _converse(self, job: Job, exchange: Exchange, line: Line) -> tuple[bytes, float]:
+        """Send, unless that is done, and receive until the answer is there or overdue.
+
+        Returns:
+            The answer, and when it had arrived.
 
         Raises:
             BusError: which kind of answer it was not.
         """
-        await line.send_all(exchange.adu)
-        has_begun = False
-        while True:
-            block = exchange.receive(await line.receive_some())
+        if self._overdue_s < self._alarm.deadline:
+            self._alarm.deadline = self._overdue_s  # At once, where it rang before this was left.
+        if not self._is_sent:
+            await line.send_all(exchange.adu)
+            if trio.current_time() >= self._overdue_s:
+                raise ConnectionEndedError("a line that takes nothing")
+            self._is_sent = True
+        now_s = trio.current_time()
+        while now_s < self._overdue_s:
+            has_begun = exchange.has_received
+            data = await line.receive_some()
+            now_s = trio.current_time()
+            block = exchange.receive(data) if data else None
             if block is not None:
-                if trio.current_time() > self._alarm.deadline:
+                if now_s > self._overdue_s:
                     # We were stopped meanwhile: nobody knows how old this is.
                     raise NoReplyError("the reply was read too late to be trusted")
-                return block
-            if not has_begun and exchange.has_received:
-                has_begun = True
-                rest_s = exchange.reply_bytes * self._timing.character_s + REPLY_SLACK_S
-                rest_ends_s = trio.current_time() + rest_s
-                self._alarm.deadline = max(self._alarm.deadline, rest_ends_s)
-
-    async def _alarm_rang(self, line: Line) -> None:
-        """Give up the exchange that is under way; without one there is something to see to."""
-        exchange, job = self._exchange, self._job
-        if exchange is None or job is None:
-            return
-        error: BusError = NoReplyError(f"no reply within {job.timeout_s:.3g} s")
-        if exchange.has_received:
-            error = RemoteProtocolError("what came was no answer")
+                return block, now_s
+            if self._line is not line:
+                raise LineError("the bus owner stopped")
+            if exchange.has_received and now_s < self._overdue_s:  # What began in time may end.
+                await self._wait_for_rest(exchange, has_begun=has_begun)
+                now_s = trio.current_time()
         with contextlib.suppress(ConnectionEndedError):  # It will be seen before the next request.
             await line.discard_input()
-        self._failed(job, exchange, error)
+        if exchange.has_received:
+            raise RemoteProtocolError("what came was no answer")
+        raise NoReplyError(f"no reply within {job.timeout_s:.3g} s")
+
+    async def _wait_for_rest(self, exchange: Exchange, *, has_begun: bool) -> None:
+        """Let the rest of a reply come, rather than look at each byte that an adapter passes on."""
+        one_character_s = self._timing.character_s
+        if not has_begun:
+            rest_s = exchange.reply_bytes * one_character_s + REPLY_SLACK_S
+            self._overdue_s = max(self._overdue_s, trio.current_time() + rest_s)
+        missing_s = exchange.missing_bytes * one_character_s
+        if missing_s > LOOK_S_MIN and not self._framing.is_stored:
+            await trio.sleep(LOOK_SHARE * missing_s)
 
     def _failed(self, job: Job, exchange: Exchange, error: BusError, cause: str = "") -> None:
         """Tell the queue of an exchange that had no good end.

@@ -164,7 +164,6 @@ async def _serve(meter: _Meter, line: Line, settings: MeterSettings) -> None:
             continue
         received_s = trio.current_time()
         if not port.received(received_s):
-            framer = RequestFramer(baudrate)
             await line.discard_input()
             meter.note_held_up()
             continue

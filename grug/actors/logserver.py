@@ -93,7 +93,11 @@ class _Server:
             about = {"log": log_id.hex() if log_id else "", "seq": self._synced.seq}
             body = json.dumps(about).encode()
             await stream.send_all(reply_head("200 OK", Content_Type="application/json") + body)
-        elif request.path == "/log" and (after := _position(request)) is not None:
+        elif request.path == "/log":
+            after = _position(request)
+            if after is None:
+                await stream.send_all(reply_head("400 Bad Request"))
+                return
             await stream.send_all(reply_head("200 OK", Content_Type="application/octet-stream"))
             await self._send_log(stream, after)
         elif request.path == "/live" and self._feed is not None:

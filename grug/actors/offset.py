@@ -1,9 +1,9 @@
 """Offset actor: tells every fake meter what to say, each time the grid's power was read.
 
 In:    Readings and ReadingsMissing of the grid meter and of the second one, SetOffset, and
-       UnitChanged and DispatchChanged of the inverters
+       UnitChanged and DispatchChanged of the inverters; in a replay RecallOffset
 Out:   MeterImage per fake meter and one Decided, per reading of the grid's power; Noted, also for
-       every change of where the grid's power comes from
+       every change of where the grid's power comes from; every few minutes OffsetRemembered
 Owns:  nothing but its memory
 Stops: when asked, after a moment of offset 0; a crash leaves the fake meters to fall silent
 """
@@ -22,6 +22,7 @@ from grug.control.facts import FactsBook
 from grug.control.images import GridOthers
 from grug.control.ladder import GridReading, Rung, Step, choose, next_look_s
 from grug.control.ladder import Readings as LadderReadings
+from grug.control.memory import OffsetKnown, decode_known, encode_known
 from grug.control.offset import (
     OffsetSettings,
     OffsetState,
@@ -38,8 +39,10 @@ from grug.messages import (
     Lagged,
     Message,
     Noted,
+    OffsetRemembered,
     Readings,
     ReadingsMissing,
+    RecallOffset,
     SetOffset,
     UnitChanged,
 )
@@ -55,6 +58,9 @@ RAMP_EVERY_S = 0.2
 
 TICK_S = 1e-3
 """Times of readings are whole milliseconds: by less than one they may seem to be yet to come."""
+
+REMEMBER_EVERY_S = 300.0
+"""How often it is told what is known: some hundred kilobytes a day of the log."""
 
 LAST_IMAGES_S = 1.5
 """How long the offset 0 is served before the end: inverters ask at least once a second."""
@@ -130,6 +136,8 @@ class _Controller:
         """Where the grid's power came from at the last decision; None before the first."""
         self._now_s = -math.inf
         """The time of the last message or look; it never goes back."""
+        self._remember_s = -math.inf
+        """When to tell next what is known."""
         self._look_s = math.inf
         """When a reading will have become too old for its rung, or the ramp's next step is due."""
         self._nap = trio.CancelScope()
@@ -155,13 +163,15 @@ class _Controller:
         second.pop("", None)
         self._second_passed_on = second
         self._meters = {settings.grid_device, settings.second_device}
-        kinds = (Readings, ReadingsMissing, *LASTING)
+        kinds = (Readings, ReadingsMissing, RecallOffset, *LASTING)
         self.inbox = feed.subscribe(NAME, *kinds, wanted=self._is_wanted, wakes=self._wakes)
 
     async def serve(self) -> None:
         """Wait for what matters and decide when the grid was read, or could not be."""
         while True:
             self.take_all(await self.inbox.receive_batch())
+            if self._rung is not None and self._now_s >= self._remember_s:
+                self._remember()
 
     async def look_at_ages(self) -> None:
         """Decide when a reading has become too old for its rung, and while the offset ramps."""
@@ -292,11 +302,39 @@ class _Controller:
                 self._take_wish(message)
             case Lagged():
                 self._take_gap(message.count)
+            case RecallOffset():
+                self._recall(message)
             case DispatchChanged():
                 self._memory.state = take_dispatch(self._memory.state, message)
             case UnitChanged():
                 self._take_health(message)
         return False
+
+    def _remember(self) -> None:
+        """Tell all that the next decision depends on, while nothing waits to be taken."""
+        now_s = self._now_s
+        known = OffsetKnown(
+            self._memory.state,
+            self._book.known(),
+            self._known,
+            self._others,
+            self._rung,
+            now_s,
+            self._look_s,
+        )
+        self._remember_s = now_s + REMEMBER_EVERY_S
+        self._feed.publish(OffsetRemembered(encode_known(known), now_s))
+
+    def _recall(self, message: RecallOffset) -> None:
+        """Go on from what was known elsewhere; another version's memory says nothing here."""
+        known = decode_known(message.memory)
+        if known is None:
+            return
+        self._memory.state = known.state
+        self._book.recall(known.facts)
+        self._known, self._others, self._rung = known.readings, known.others, known.rung
+        self._now_s, self._look_s = known.now_s, known.look_s
+        self._nap.deadline = min(self._nap.deadline, self._look_s)
 
     def _take_health(self, message: UnitChanged) -> None:
         inverter = self._inverters.get((message.line, message.unit_id))

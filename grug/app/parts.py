@@ -345,7 +345,7 @@ def _bus(
     line = house.config.line[name]
     units = {
         device.unit: replace(
-            unit_traits(house.config, maps, name, device.map),
+            unit_traits(house.config, maps, device),
             identity=f"{device.map} {name}/{device.unit}",
         )
         for device in house.config.device.values()

@@ -51,7 +51,7 @@ def frames(
 ) -> Job:
     """Show what was on LINE, such as 'solis*', or on all: -> asks, <- answers, .. says nothing.
 
-    They reach the disk every 30 s. For Wireshark: grug log export --pcap FILE.
+    They reach the disk every minute. For Wireshark: grug log export --pcap FILE.
     """
     return partial(on_log, state, _frames, lines, (since, until), last, follow)
 

@@ -29,7 +29,7 @@ def command(house: Path, as_json: bool, svg: Path | None) -> Job:
     """Plan the polls of HOUSE (house.toml): requests, times, and the least that is possible.
 
     Exit status 1 when something would be late. Times are an estimate from the wire's arithmetic
-    and a usual turnaround; nothing is opened or asked.
+    and each device's turnaround, as far as the file knows it; nothing is opened or asked.
     """
     return partial(plan_file, house, as_json=as_json, svg=svg)
 
@@ -72,9 +72,11 @@ def _as_text(line: PlannedLine) -> Iterator[str]:
 
 
 def _unit_text(unit: PlannedUnit) -> Iterator[str]:
-    silence = f", {unit.own_silence_ms:.0f} ms silence" if unit.own_silence_ms else ""
+    waits = f"{unit.turnaround_ms:.3g} ms turnaround"
+    if unit.own_silence_ms:
+        waits += f", {unit.own_silence_ms:.0f} ms silence"
     yield ""
-    yield f"  {unit.device} (unit {unit.unit}, {unit.map}{silence})"
+    yield f"  {unit.device} (unit {unit.unit}, {unit.map}, {waits})"
     yield (
         f"    {unit.reads_per_s:.2f} reads/s for {unit.values_per_s:.1f} values/s;"
         f" {unit.words_per_s:.0f} registers/s, {unit.wanted_per_s:.0f} of them wanted"

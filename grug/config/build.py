@@ -35,6 +35,8 @@ ALIASES = {
     "stopbits": "framing",
     "response_timeout": "timeout",
     "wait": "timeout",
+    "latency": "turnaround",
+    "response_time": "turnaround",
     "delay": "gap",
     "connectdelay": "settle",
     "slave": "unit",

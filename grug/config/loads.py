@@ -1,6 +1,7 @@
 """How busy polls will keep a line, before it is ever opened.
 
-An estimate from the wire's arithmetic and a usual turnaround; the bus owner measures what is true.
+An estimate from the wire's arithmetic and the turnaround that the file says, or a usual one; the
+bus owner measures what is true.
 """
 
 from __future__ import annotations
@@ -14,15 +15,12 @@ from grug.config.types import DeviceConfig, HouseConfig, LineConfig, PollConfig
 from grug.errors import LocalProtocolError
 from grug.model import Priority, Span
 from grug.planner.feasible import Infeasible, can_be_in_time, infeasible
+from grug.planner.gap import GAP_S_MIN
 from grug.planner.plan import ReadCost, ReadLimits, plan_reads, plan_s, whole_of
 from grug.planner.schedule import Group, LineSchedule, UnitLoad, schedule_line
 from grug.planner.traits import UnitTraits, WireTiming
 from grug.protocol.rtu import character_bits, character_s, interframe_delay_s
 
-TURNAROUND_S = 0.015
-"""A unit's usual time from request to reply: 10 to 20 ms with the seed's meters and inverters."""
-GAP_S_MIN = 0.005
-"""Least silence between frames that a line keeps unless it is told otherwise."""
 FAST_POLL_SHARE_MAX = 0.5
 """No read may hold a line for longer than this part of the fastest poll's period, so that a long
 one just begun does not make that poll miss its tick."""
@@ -38,7 +36,7 @@ def line_loads(house: HouseConfig, maps: Mapping[str, RegisterMap]) -> dict[str,
     for device in house.device.values():
         line = house.line.get(device.line)
         if line is not None and line.baudrate > 0 and device.map in maps:
-            traits = unit_traits(house, maps, device.line, device.map)
+            traits = unit_traits(house, maps, device)
             load = _device_load(device, maps[device.map], traits, wire_timing(line))
             loads[device.line] = loads.get(device.line, 0.0) + load
     return loads
@@ -84,7 +82,7 @@ def unit_loads(
             tuple(
                 poll_group(device, number, maps[device.map]) for number in range(len(device.poll))
             ),
-            unit_traits(house, maps, line_name, device.map),
+            unit_traits(house, maps, device),
         )
         for name, device in house.device.items()
         if device.line == line_name and device.map in maps
@@ -111,7 +109,7 @@ def snapshot_problem(
     if not group.is_snapshot or not group.spans:
         return ""
     line = house.line[device.line]
-    traits = unit_traits(house, maps, device.line, device.map)
+    traits = unit_traits(house, maps, device)
     try:
         whole = whole_of(group.spans, traits.limits)
     except LocalProtocolError as error:
@@ -162,24 +160,30 @@ def known_registers(register_map: RegisterMap, names: Iterable[str]) -> tuple[Re
     return tuple(known[name] for name in dict.fromkeys(wanted) if name in known)
 
 
+def turnaround_s(house: HouseConfig, device: DeviceConfig) -> float:
+    """How long a device usually takes to begin its reply, as far as the file knows."""
+    own_s = device.turnaround
+    return house.line[device.line].turnaround if own_s is None else own_s
+
+
 def unit_traits(
-    house: HouseConfig, maps: Mapping[str, RegisterMap], line_name: str, model: str
+    house: HouseConfig, maps: Mapping[str, RegisterMap], device: DeviceConfig
 ) -> UnitTraits:
-    """What is known beforehand of a unit with the map of that name on a line."""
-    facts = maps[model].facts
-    rest_s = max(0.0, facts.gap_s - wire_timing(house.line[line_name]).gap_s)
+    """What is known beforehand of a device whose line and map there are."""
+    facts = maps[device.map].facts
+    rest_s = max(0.0, facts.gap_s - wire_timing(house.line[device.line]).gap_s)
     return UnitTraits(
         words_max=facts.words_max,
         bits_max=facts.bits_max,
         # A plan counts the unit's rest as part of each read, although the line is free then.
-        transaction_s_max=_transaction_s_max(house, maps, line_name) + rest_s,
+        transaction_s_max=_transaction_s_max(house, maps, device.line) + rest_s,
         forbidden=facts.barriers,
-        turnaround_s=TURNAROUND_S,
+        turnaround_s=turnaround_s(house, device),
         gap_s=facts.gap_s,
         reads_holes=facts.holes != "never",
         writes_multiple=facts.write_function == "multiple",
         functions=facts.functions,
-        identity_spans=spans_of(known_registers(maps[model], facts.identity)),
+        identity_spans=spans_of(known_registers(maps[device.map], facts.identity)),
     )
 
 
@@ -187,10 +191,11 @@ def _transaction_s_max(
     house: HouseConfig, maps: Mapping[str, RegisterMap], line_name: str
 ) -> float:
     """Longest read on a line that leaves its fastest poll its time; never less than it needs."""
-    cost = read_cost(house.line[line_name])
+    timing = wire_timing(house.line[line_name])
     longest_s = math.inf
     for device in house.device.values():
         if device.line == line_name and device.map in maps:
+            cost = UnitTraits(turnaround_s=turnaround_s(house, device)).read_cost(timing)
             facts = maps[device.map].facts
             limits = ReadLimits(facts.words_max, facts.bits_max, forbidden=facts.barriers)
             for number, poll in enumerate(device.poll):
@@ -211,8 +216,8 @@ def wire_timing(line: LineConfig) -> WireTiming:
 
 
 def read_cost(line: LineConfig) -> ReadCost:
-    """What a read costs on a line, from a unit that wants no silence of its own."""
-    return UnitTraits(turnaround_s=TURNAROUND_S).read_cost(wire_timing(line))
+    """What a read costs on a line, from a usual unit that wants no silence of its own."""
+    return UnitTraits(turnaround_s=line.turnaround).read_cost(wire_timing(line))
 
 
 def _device_load(
@@ -220,7 +225,7 @@ def _device_load(
 ) -> float:
     """Share of the line's time; the unit's own silences are not counted, as others may talk."""
     cost = traits.read_cost(timing)
-    on_wire = UnitTraits(turnaround_s=TURNAROUND_S).read_cost(timing)
+    on_wire = UnitTraits(turnaround_s=traits.turnaround_s).read_cost(timing)
     load = 0.0
     spans: set[Span] = set()
     groups = [poll_group(device, number, register_map) for number in range(len(device.poll))]

@@ -41,6 +41,8 @@ class PlannedUnit(NamedTuple):
     words_per_s: float
     """Read, or bits of coils and discrete inputs."""
     wanted_per_s: float
+    turnaround_ms: float
+    """From the end of a request to the beginning of the reply, as far as the file knows."""
     own_silence_ms: float
     """That the unit wants after each read, beyond the line's gap."""
     utilisation: float
@@ -127,6 +129,7 @@ def _unit(load: UnitLoad, model: str, schedule: LineSchedule, timing: WireTiming
         values_per_s=sum(len(group.spans) / group.period_s for group in load.groups),
         words_per_s=sum(each.per_s * each.registers for each in reads),
         wanted_per_s=sum(each.per_s * each.wanted for each in reads),
+        turnaround_ms=1e3 * load.traits.turnaround_s,
         own_silence_ms=1e3 * rest_s,
         utilisation=sum(each.per_s * each.ms / 1e3 for each in reads),
         used=used,

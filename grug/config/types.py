@@ -46,6 +46,9 @@ class LineConfig(Struct, frozen=True):
     """Silence before another unit is asked than the last one, where that is more than the gap."""
     settle: Seconds = Seconds(0.0)
     """Pause after opening."""
+    turnaround: Seconds = Seconds(0.015)
+    """How long a unit usually takes to begin its reply; polls are planned by it, and what units
+    really take is learned. Default: 10 to 20 ms with the seed's meters and inverters."""
     rs485: Literal["off", "rts", "rts-low"] = "off"
     """Whether the kernel has to switch the direction of the line with RTS, which is high while we
     send, or low; most adapters do it by themselves."""
@@ -67,6 +70,8 @@ class DeviceConfig(Struct, frozen=True):
     line: str
     unit: int
     map: str
+    turnaround: Seconds | None = None
+    """How long it usually takes to begin its reply; None means the line's."""
     poll: tuple[PollConfig, ...] = ()
 
 
@@ -244,7 +249,7 @@ class LogConfig(Struct, frozen=True):
     """Free space that is always left to others."""
     frames: bool = True
     """Keep what was on the wires, too, in a ring of its own."""
-    frames_max_bytes: int = 200_000_000
+    frames_max_bytes: int = 100_000_000
     """Of that ring: more than a week of the example house."""
     serve: str = ""
     """Host and port for ``grug ship --from``; empty serves nobody."""

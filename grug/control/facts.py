@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from functools import lru_cache
 
+import msgspec
 from msgspec.structs import replace
 
 from grug.control.balance import InverterFacts
@@ -38,6 +39,17 @@ LAYOUTS_MAX = 256
 """Poll groups whose layout is remembered: far more than a house has."""
 
 
+class FactsKnown(msgspec.Struct, frozen=True):
+    """What a ``FactsBook`` has gathered; its fields are those of the book."""
+
+    facts: dict[str, InverterFacts]
+    answers: dict[str, tuple[float, float]]
+    off_grid: dict[tuple[str, str], bool]
+    soc_s: dict[str, float]
+    pv_s: dict[str, float]
+    ac_s: dict[str, float]
+
+
 class FactsBook:
     """The latest facts of every inverter; a bad or missing value leaves the one before to age."""
 
@@ -57,6 +69,18 @@ class FactsBook:
         """By inverter: when its state of charge was read."""
         self._pv_s: dict[str, float] = {}
         self._ac_s: dict[str, float] = {}
+
+    def known(self) -> FactsKnown:
+        """What was gathered; it changes with the next readings."""
+        return FactsKnown(
+            self.facts, self._answers, self._off_grid, self.soc_s, self._pv_s, self._ac_s
+        )
+
+    def recall(self, known: FactsKnown) -> None:
+        """Go on from what was gathered at another time."""
+        self.facts, self._answers = known.facts, known.answers
+        self._off_grid, self.soc_s = known.off_grid, known.soc_s
+        self._pv_s, self._ac_s = known.pv_s, known.ac_s
 
     def take(self, readings: Readings) -> None:
         """Note what matters of some readings."""

@@ -48,8 +48,8 @@ class Punctuality:
         self._sent_s = -math.inf
 
     def empty_until(self, at_s: float) -> None:
-        """Nothing had arrived at this time."""
-        self._empty_s = max(self._empty_s, at_s)
+        """Nothing had arrived at this time; times only go forward."""
+        self._empty_s = at_s
 
     def received(self, now_s: float) -> bool:
         """Everything that had arrived was taken off the port.

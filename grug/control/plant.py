@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
 
 import msgspec
@@ -61,8 +60,7 @@ PREFERENCE = 1.6
 one that was measured."""
 
 
-@dataclass(frozen=True, slots=True)
-class Plant:
+class Plant(msgspec.Struct, frozen=True):
     """One inverter with its fake meter, as seen from grug."""
 
     gain_per_s: float = 0.45
@@ -223,14 +221,22 @@ def passing_w(plant: Plant, motion: Motion, now_s: float) -> float:
 
 
 def _moved_w(
-    plant: Plant, moves: tuple[tuple[float, float], ...], from_s: float, until_s: float
+    plant: Plant,
+    moves: tuple[tuple[float, float], ...],
+    from_s: float,
+    until_s: float,
+    dead_s: float,
 ) -> float:
-    """What moves made the AC port do between two times."""
-    total_ws = 0.0
-    over_s = from_s - plant.dead_s - DONE_LAGS * plant.lag_s
+    """What moves made the AC port do between two times, if it begins to after ``dead_s``."""
+    total_ws, lag_s, exp = 0.0, plant.lag_s, math.exp
+    over_s, begun_s = from_s - dead_s - DONE_LAGS * lag_s, until_s - dead_s
     for at_s, told_ws in moves:
-        if over_s < at_s < until_s - plant.dead_s:
-            total_ws += told_ws * (done(plant, until_s - at_s) - done(plant, from_s - at_s))
+        if over_s < at_s < begun_s:
+            # As ``done`` has it, twice; written out, since this is asked most often of all.
+            until_age_s, from_age_s = until_s - at_s - dead_s, from_s - at_s - dead_s
+            until_part = 1.0 - exp(-until_age_s / lag_s) if until_age_s > 0.0 else 0.0
+            from_part = 1.0 - exp(-from_age_s / lag_s) if from_age_s > 0.0 else 0.0
+            total_ws += told_ws * (until_part - from_part)
     return total_ws * plant.gain_per_s
 
 
@@ -247,7 +253,10 @@ def learn(plant: Plant, motion: Motion, ac_w: float, read_s: float) -> Learned:
     if from_s is None or read_s - from_s > 2.0 * plant.passing_s:
         return before
     expected_w = tuple(
-        [_moved_w(_slower(plant, factor), motion.moves, from_s, read_s) for factor in DEAD_FACTORS]
+        [
+            _moved_w(plant, motion.moves, from_s, read_s, factor * plant.dead_s)
+            for factor in DEAD_FACTORS
+        ]
     )
     seen_w = ac_w - motion.ac_w
     if _is_strange(expected_w, seen_w):
@@ -286,11 +295,6 @@ def _judged(learned: Learned) -> Learned:
     return replace(learned, at=at, gain=1.0 if is_same else gain)
 
 
-def _slower(plant: Plant, factor: float) -> Plant:
-    """The same with another dead time."""
-    return Plant(plant.gain_per_s, factor * plant.dead_s, plant.lag_s)
-
-
 def _is_strange(expected_w: Sequence[float], seen_w: float) -> bool:
     """Whether an AC port did what no gain and dead time explains."""
     low, high = STRANGE
@@ -317,7 +321,7 @@ def see(plant: Plant, motion: Motion, ac_w: float, read_s: float) -> Motion:
         return motion
     found_w = 0.0
     if motion.ac_s is not None and read_s - motion.ac_s <= 2.0 * plant.passing_s:
-        moved_w = _moved_w(plant, motion.moves, motion.ac_s, read_s)
+        moved_w = _moved_w(plant, motion.moves, motion.ac_s, read_s, plant.dead_s)
         unexplained_w = ac_w - motion.ac_w - moved_w
         young_s = plant.dead_s + 3.0 * plant.lag_s + (read_s - motion.ac_s)
         doubt_w = DOUBT_W + DOUBT * plant.gain_per_s * sum(

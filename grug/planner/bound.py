@@ -58,13 +58,29 @@ def least_s(values: Iterable[Needed], cost: ReadCost, limits: ReadLimits) -> flo
 
 def lower_bound(groups: Sequence[Group], cost: ReadCost, limits: ReadLimits) -> float:
     """Share of the time that no schedule of one unit's groups can go below, 1 = all of it."""
+    values, cycle_s = _in_a_cycle(groups)
+    return least_s(values, cost, limits) / cycle_s
+
+
+def sum_of_layers(groups: Sequence[Group], cost: ReadCost, limits: ReadLimits) -> float:
+    """What one unit's groups take if all that is needed j times or more is read at once, for all j.
+
+    A yardstick that is easy to understand: what each of these reads at best costs, 1 = all of the
+    time. Where reads have a longest length it is no bound, see ``least_s``.
+    """
+    values, cycle_s = _in_a_cycle(groups)
+    return _in_layers_s(values, cost, limits) / cycle_s
+
+
+def _in_a_cycle(groups: Sequence[Group]) -> tuple[list[Needed], float]:
+    """The values of groups, how often each is needed in a cycle, and how long that is."""
     cycle_us = min(CYCLE_US_MAX, math.lcm(*(microseconds(group.period_s) for group in groups)))
     values = [
         Needed(span, cycle_us // microseconds(group.period_s))
         for group in groups
         for span in group.values
     ]
-    return least_s(values, cost, limits) / (cycle_us / 1e6)
+    return values, cycle_us / 1e6
 
 
 def _may_be_any(needed: Sequence[Needed], cost: ReadCost, limits: ReadLimits) -> bool:

@@ -27,7 +27,7 @@ from typing import NamedTuple
 from grug.model import Span
 from grug.planner.bound import lower_bound
 from grug.planner.groups import Group, UnitLoad, microseconds
-from grug.planner.plan import ReadCost, ReadLimits, hull_of, plan_reads, plan_s
+from grug.planner.plan import ReadCost, ReadLimits, plan_reads, plan_s
 from grug.planner.traits import WireTiming
 
 ROUNDING = 1e-9
@@ -174,16 +174,14 @@ def _without_pause(timing: WireTiming, units: Sequence[UnitLoad]) -> Infeasible 
 
 
 def _rides(value: _Whole, group: Group, timing: WireTiming, within_s: float) -> bool:
-    """Whether some read can bring a value and one of a group of its unit, in time for that."""
-    limits, cost = value.unit.traits.limits, _on_wire(value.unit, timing)
-    count_max = limits.bits_max if value.span.table.is_bits else limits.words_max
-    wholes = (
-        hull_of((value.span, span)) for span in group.values if span.table is value.span.table
-    )
-    return any(
-        whole.count <= count_max and cost.read_s(whole.table, whole.count) <= within_s + ROUNDING
-        for whole in wholes
-    )
+    """Whether reads can bring a group and a value of its unit with it, in time for the group.
+
+    Where even the cheapest ones take more than that, no read by which the group comes brings the
+    value too: it needs one of its own, in some pause.
+    """
+    cost = _on_wire(value.unit, timing)
+    reads = plan_reads((*group.values, value.span), cost, _limits(value.unit))
+    return plan_s(reads, cost) <= within_s + ROUNDING
 
 
 def _too_few_pauses(
@@ -236,8 +234,8 @@ def crowded_out(
 
     Args:
         fast: period, and seconds that the group's reads take in each, gaps included.
-        others: for each unit, what cannot be split, and cannot be in a read with the group's own:
-            that of other units, and what is too far away for a read that would still be in time.
+        others: for each unit, what cannot be split, and cannot come with the group's own: that of
+            other units, and what would make the group late if its reads brought it too.
         gap_s: silence after a read, in which it has been in time already.
 
     Source:

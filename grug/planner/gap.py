@@ -9,6 +9,9 @@ time after four times as many: seven in the first million.
 
 from __future__ import annotations
 
+GAP_S_MIN = 0.005
+"""Many units need more than 3.5 characters; 5 ms is what most of those that do are content with."""
+
 GOOD_MIN = 500
 """Replies in a row until the shorter silence is tried."""
 GOOD_MIN_MAX = 500 * 2**12

@@ -50,7 +50,7 @@ class ReadCost:
 
     def read_s(self, table: Table, count: int) -> float:
         """Wire time of one read of ``count`` words or bits, both gaps included."""
-        data = data_bytes(Span(table, 0, count))
+        data = (count + 7) // 8 if table.is_bits else 2 * count
         characters = REQUEST_CHARACTERS + REPLY_OVERHEAD_CHARACTERS + data
         return characters * self.character_s + 2 * self.interframe_delay_s + self.turnaround_s
 

@@ -14,6 +14,7 @@ from grug.errors import BusError, ExceptionReply, LocalProtocolError
 from grug.messages import (
     LineCounted,
     Message,
+    ReadRegisters,
     RegistersRead,
     WriteDone,
     WriteFailed,
@@ -66,6 +67,9 @@ WRITE_CHARACTERS = 8
 GATEWAY_CODES = (10, 11)
 """Gateway path unavailable, gateway target device failed to respond: it is the gateway that speaks,
 and the unit is silent. Source: as above."""
+
+_READ_CHARACTERS = REQUEST_CHARACTERS + REPLY_OVERHEAD_CHARACTERS
+"""Of a read and its reply, without the contents."""
 
 USUAL_TRAITS = UnitTraits()
 """Of units that nobody has told of."""
@@ -142,6 +146,11 @@ class BusQueue:
             self._reads.append(read)
         else:
             read.answer(now_s)
+
+    def is_joined(self, request: ReadRegisters | WriteRegisters, now_s: float) -> bool:
+        """Whether others may ask at the same moment as this request, and share its transaction."""
+        is_announced = isinstance(request, ReadRegisters) and request.next_s < math.inf
+        return not is_announced or self._announced.has_due(now_s)
 
     def _unit(self, unit_id: int) -> Unit:
         """What is known of a unit; its traits may become known, or change, at any time."""
@@ -237,7 +246,7 @@ class BusQueue:
         """How long a probe may wait for its reply before others come; 0 when it has to wait."""
         next_s = self._announced.next_s(read.request.priority, now_s)
         span = read.request.spans[read.missing[0]]
-        characters = REQUEST_CHARACTERS + REPLY_OVERHEAD_CHARACTERS + data_bytes(span)
+        characters = _READ_CHARACTERS + data_bytes(span)
         wire_s = characters * self._timing.character_s + 2 * self._timing.gap_s
         timeout_s = read.unit.probe_timeout_s(next_s - now_s - wire_s, now_s)
         if not timeout_s:
@@ -252,22 +261,26 @@ class BusQueue:
             span = spans[urgent.missing[0]]
             return Transaction(span, (span,))
         reads = [read for read in self._reads if read.unit is unit]
+        if len(reads) == 1:
+            snapshots = frozenset([urgent.snapshot] if urgent.is_whole else ())
+            return unit.plan(urgent.still_wanted, snapshots)[0]
         snapshots = frozenset([read.snapshot for read in reads if read.is_whole])
         is_begun = [len(read.missing) < len(read.request.spans) for read in reads]
-        if is_begun == [False]:
-            plan = unit.plan(spans, snapshots)
-        elif True not in is_begun:  # Polls come again and again, as the same tuples.
+        if True not in is_begun:  # Polls come again and again, as the same tuples.
             plan = unit.plan_together(frozenset([read.request.spans for read in reads]), snapshots)
         else:
             wanted = frozenset([read.request.spans[at] for read in reads for at in read.missing])
             plan = unit.plan(wanted, snapshots)
         together = serving(urgent, plan)
         free_s = now_s - self._timing.gap_s
-        if len(reads) > 1 and not is_in_time(urgent, together, free_s):
-            # It would be late by what the others have read along with it: it goes alone.
+        is_late = not is_in_time(urgent, together, free_s)
+        if is_late or self._announced.is_late_after(urgent, together, self._reads, free_s):
+            # Something would be late by what the others have read along with it.
             missing = urgent.still_wanted
             alone = serving(urgent, unit.plan(missing, snapshots & {missing}))
-            if is_in_time(urgent, alone, free_s):
+            if is_in_time(urgent, alone, free_s) and (
+                is_late or not self._announced.is_late_after(urgent, alone, self._reads, free_s)
+            ):
                 return alone[0]
         return together[0]
 
@@ -314,8 +327,7 @@ class BusQueue:
         unit = job.unit
         span = job.transaction.span
         data = data_bytes(span)
-        characters = REQUEST_CHARACTERS + REPLY_OVERHEAD_CHARACTERS + data
-        unit.measured(elapsed_s - characters * self._timing.character_s)
+        unit.measured(elapsed_s - (_READ_CHARACTERS + data) * self._timing.character_s)
         if job.is_for_identity:
             unit.identity_took(block)
         if job.blocked is not None:
@@ -325,13 +337,13 @@ class BusQueue:
         unit.proved(span)
         unit.remember(span, block, ended_s)
         unit.took(data, elapsed_s)
-        is_one_done = False
+        waiting = []
         for read in self._reads:
             if read.unit is unit and read.take(span, block, ended_s):
                 read.answer(ended_s)
-                is_one_done = True
-        if is_one_done:
-            self._reads = [read for read in self._reads if read.missing]
+            else:
+                waiting.append(read)
+        self._reads = waiting
 
     def failed(self, job: Job, error: BusError, started_s: float, ended_s: float) -> None:
         """The unit stayed silent, refused or was not understood."""

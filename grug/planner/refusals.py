@@ -74,20 +74,21 @@ class Refusals:
         Returns:
             Whether that changes what may be read over.
         """
-        if read not in self._proofs:
+        is_news = read not in self._proofs
+        if is_news:
             if len(self._proofs) >= PROOFS_MAX:
                 self._proofs.clear()
             self._proofs.add(read)
-        if not self._open and not self._guilty:
+        if not self._open and not (self._guilty and is_news):
             return False
-        before = self._state()
+        before = self.avoided()
         self._guilty = {each for each in self._guilty if not _is_in(each, read)}
         for refusal in self._open:
             refusal.suspects = [each for each in refusal.suspects if not _is_in(each, read)]
             refusal.values = [each for each in refusal.values if not _is_in(each, read)]
             refusal.choose()
         self._conclude()
-        return self._state() != before
+        return self.avoided() != before
 
     def refused(self, transaction: Transaction) -> bool:
         """A read was refused for its addresses.
@@ -116,7 +117,7 @@ class Refusals:
         forbidden: set[tuple[Table, int]] = set()
         barriers: set[tuple[Table, int]] = set()
         for each in self._avoided_suspects():
-            forbidden.update((each.table, address) for address in range(each.address, each.end))
+            forbidden.update((each.table, address) for address in self._unproved_in(each))
             if not each.count:
                 barriers.add((each.table, each.address))
         return forbidden, barriers
@@ -127,15 +128,21 @@ class Refusals:
             if refusal.split is not None:
                 yield refusal.split
 
-    def _state(self) -> set[Suspect]:
-        return set(self._avoided_suspects())
-
     def _proved_in(self, span: Span) -> Iterator[Span]:
         """The parts of a read that other reads have proved harmless."""
         for proof in self._proofs:
             start, end = max(span.address, proof.address), min(span.end, proof.end)
             if proof.table is span.table and start < end:
                 yield Span(span.table, start, end - start)
+
+    def _unproved_in(self, suspect: Suspect) -> AbstractSet[int]:
+        """The addresses of a suspect that no other read has proved harmless; if none is left, all.
+
+        Of two values that overlap, one may be there and the other not.
+        """
+        whole = set(range(suspect.address, suspect.end))
+        proved = (range(each.address, each.end) for each in self._proved_in(suspect))
+        return whole.difference(*proved) or whole
 
     def _is_proved(self, suspect: Suspect) -> bool:
         return any(_is_in(suspect, read) for read in self._proofs)

@@ -34,17 +34,17 @@ __all__ = [
     "schedule_line",
 ]
 
-TRIES_MAX = 14
-"""Cycles that are played until nothing is late, before some ride no longer."""
+TRIES_MAX = 24
+"""How often ticks are chosen anew until nothing is late, before some groups ride no longer."""
+
+LATE_SHARE_MAX = 0.2
+"""Where more than this part of the readings is late, there is too much to read, whenever it is."""
 
 APART_MAX = 4
 """Slow groups that are tried off their tick one after the other."""
 
 MOMENT_S = 1e-6
 """Times this close to each other are the same."""
-
-CROWD_S = 0.1
-"""What went out so long before something that came too late may have been in its way."""
 
 
 class PlayedRead(NamedTuple):
@@ -148,11 +148,13 @@ def _best_play(timing: WireTiming, units: Sequence[UnitLoad], cycle_s: float) ->
     best = _Play(timing, units, spread(timing, units, cycle_s), cycle_s)
     play = best
     for _ in range(TRIES_MAX):
-        if not best.lateness:
+        if not best.lateness or best.lateness > LATE_SHARE_MAX * best.readings:
             return best
-        crowds += [(asked.tick_s - CROWD_S, asked.due_s - MOMENT_S) for asked in play.late_ones]
-        play = _Play(timing, units, spread(timing, units, cycle_s, crowds=crowds), cycle_s)
-        best = min(best, play, key=_lateness_of)
+        crowds += play.crowds()
+        ticks = spread(timing, units, cycle_s, crowds=crowds)
+        if ticks != play.ticks:  # Else the same times count once more, the next time.
+            play = _Play(timing, units, ticks, cycle_s)
+            best = min(best, play, key=_lateness_of)
     if not best.lateness:
         return best
     plays = (
@@ -244,6 +246,7 @@ class _Play:
         start_s = cycle_s + max(ticks.phase_s for ticks in self.ticks.values())
         # From a multiple of the cycle on, so that phases show as they are.
         from_s = math.ceil(start_s / cycle_s) * cycle_s
+        self._from_s = from_s
         # Sums of periods are not exact: what begins with the next cycle is none of this one.
         start_s, end_s = from_s - MOMENT_S, from_s - MOMENT_S + cycle_s
         due = self._requests(end_s)
@@ -318,6 +321,30 @@ class _Play:
     def late_ones(self) -> list[_Asked]:
         """The readings that came too late."""
         return [asked for asked in self._asked if asked.is_late]
+
+    def crowds(self) -> list[tuple[float, float]]:
+        """Times in which the line was so busy that something came too late in the end."""
+        return [
+            (self._busy_since_s(asked.tick_s) - MOMENT_S, asked.due_s - MOMENT_S)
+            for asked in self.late_ones
+        ]
+
+    def _busy_since_s(self, at_s: float) -> float:
+        """Since when the line had no pause that lasted until then."""
+        at_s -= self._from_s
+        since_s = at_s
+        for read in reversed(self.reads):
+            if read.started_s >= at_s:
+                continue
+            if read.ended_s + self._timing.gap_s < since_s - MOMENT_S:
+                break
+            since_s = read.started_s
+        return since_s + self._from_s
+
+    @property
+    def readings(self) -> int:
+        """How many there are in a cycle."""
+        return len(self._asked)
 
     @property
     def lateness(self) -> int:

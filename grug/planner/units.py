@@ -210,13 +210,18 @@ class Unit:
 
     def plan_within(self, spans: Iterable[Span], held_s_max: float) -> tuple[Transaction, ...]:
         """The cheapest reads of which none holds the line for longer, if values are that short."""
-        most_s = held_s_max + self.traits.rest_s(self._timing)
+        most_s = held_s_max + self.rest_s
         most_s = min(self.limits.transaction_s_max, most_s)
         return plan_reads(spans, self._learned.cost, replace(self.limits, transaction_s_max=most_s))
 
+    @property
+    def rest_s(self) -> float:
+        """Silence that it wants after a read, beyond the line's: others may be asked then."""
+        return self.traits.rest_s(self._timing)
+
     def held_s(self, span: Span) -> float:
         """For how long a read holds the line, the gap after it included."""
-        return self.read_s(span) - self.traits.rest_s(self._timing)
+        return self.read_s(span) - self.rest_s
 
     def check(self, spans: tuple[Span, ...]) -> None:
         """Look whether each can be read at all; remembered, since polls repeat.
@@ -270,7 +275,8 @@ class Unit:
 
     def proved(self, span: Span) -> None:
         """A read of this span went well, whatever was thought of it before."""
-        self._quarantine.pop(span, None)
+        if self._quarantine:
+            self._quarantine.pop(span, None)
         if self._refusals.proved(span):
             self._learn()
         if len(self._refusals.guilty) != len(self._memory.spans):
@@ -355,11 +361,11 @@ class Unit:
         configured_s = self._timing.reply_timeout_s
         if is_write:
             return configured_s
+        if not self.is_offline and (self._failures or not self._latency_s_max_before):
+            return configured_s
         least_s = min(configured_s, max(TIMEOUT_S_MIN, TIMEOUT_SHARE_MIN * configured_s))
         if self.is_offline:
             return configured_s if self._is_patient() else least_s
-        if self._failures or not self._latency_s_max_before:
-            return configured_s
         longest_s = max(self._latency_s_max, self._latency_s_max_before)
         return min(configured_s, max(least_s, TIMEOUT_LATENCIES * longest_s))
 

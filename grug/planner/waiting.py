@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol, TypeAlias
 
 from grug.errors import BusError, ExceptionReply
@@ -49,7 +49,7 @@ class WaitingRead:
         "_has_scouted",
         "asker",
         "blocks",
-        "held_until_s",
+        "held_since_s",
         "is_whole",
         "missing",
         "read_s",
@@ -71,9 +71,8 @@ class WaitingRead:
         self.is_whole = request.is_snapshot
         """Whether all that is missing has to come in one transaction."""
         self._has_scouted = False
-        self.held_until_s: float | None = None
-        """Since it would be in the way of others that are to come, it goes on the wire no sooner
-        than it fits between them; but from then on it does. None: it is not held back."""
+        self.held_since_s: float | None = None
+        """Since when it is held back, as it would be in the way of others that are to come."""
 
     @property
     def is_background(self) -> bool:
@@ -83,6 +82,8 @@ class WaitingRead:
     @property
     def still_wanted(self) -> tuple[Span, ...]:
         """What is missing of it."""
+        if len(self.missing) == len(self.request.spans):
+            return self.request.spans
         return tuple([self.request.spans[at] for at in self.missing])
 
     @property
@@ -263,8 +264,10 @@ def look_of(write: WaitingWrite, function: int) -> Look:
     return look_of_write(write.request, function) if function else look_of_read(write.span)
 
 
-def serving(read: WaitingRead, plan: Iterable[Transaction]) -> list[Transaction]:
-    """Those of a plan that bring what is missing of a read."""
+def serving(read: WaitingRead, plan: Sequence[Transaction]) -> Sequence[Transaction]:
+    """Those of a plan that bring what is missing of a read; one that is alone brings all of it."""
+    if len(plan) == 1:
+        return plan
     missing = {read.request.spans[at] for at in read.missing}
     if read.is_whole:
         return [each for each in plan if missing.issubset(each.covers)][:1]

@@ -66,7 +66,6 @@ class _Exchange:
     __slots__ = (
         "_buffer",
         "_echo",
-        "_exception_header",
         "_header",
         "adu",
         "reply_bytes",
@@ -84,7 +83,6 @@ class _Exchange:
         self.strays = 0
         """Bytes received that belong to no answer."""
         self._header = header
-        self._exception_header = bytes((header[0], header[1] | 0x80))
         self._echo = adu if skips_echo else b""
         self._buffer = b""
 
@@ -92,6 +90,21 @@ class _Exchange:
     def has_received(self) -> bool:
         """Whether anything but our own echo has arrived."""
         return bool(self.strays or self._buffer)
+
+    @property
+    def _exception_header(self) -> bytes:
+        return bytes((self._header[0], self._header[1] | 0x80))
+
+    @property
+    def missing_bytes(self) -> int:
+        """How many bytes have yet to come of what has begun; 0 where nothing has."""
+        there = len(self._buffer)
+        if not there:
+            return 0
+        if self._buffer.startswith(self._exception_header):
+            return EXCEPTION_ADU_BYTES - there
+        is_reply = self._buffer.startswith(self._header[:there]) and there > 1
+        return self.reply_bytes - there if is_reply else 0
 
     def _take(self, data: bytes) -> bytes | None:
         """Add what arrived; give the answering frame once it is complete.

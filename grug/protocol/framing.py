@@ -31,6 +31,10 @@ class Exchange(Protocol):
     def has_received(self) -> bool:
         """Whether anything but our own echo has arrived."""
 
+    @property
+    def missing_bytes(self) -> int:
+        """How many bytes have yet to come of what has begun; 0 where nobody knows."""
+
     def receive(self, data: bytes) -> bytes | None:
         """Add what arrived.
 

@@ -76,6 +76,9 @@ class _Stream:
 class MbapExchange:
     """One request with its number; see ``grug.protocol.framing.Exchange``."""
 
+    missing_bytes = 0
+    """A gateway passes a reply on when it has all of it."""
+
     __slots__ = (
         "_bits",
         "_header",

@@ -23,7 +23,14 @@ LATE_PART = 0.5
 LOOSE_S_MAX = 30.0
 """The same, when the replay begins in the middle of a run: nobody knows the phase of its clocks."""
 SETTLE_S = 60.0
-"""A controller that has not come to the same after this is different."""
+"""A controller that has not come to the same after this is different; the offset controller only
+where the recording does not tell later what it knew."""
+STOPPING_S = 1e-3
+"""Times of stopping and of a decision that are closer are one moment."""
+OFFSET = "offset"
+"""Name of the offset controller in its decisions."""
+IMAGES_S_MAX = 2.0
+"""An inverter may be told an image that is this old."""
 WRITE_LATE_S_MAX = 2.5
 """A write may take this long until it is acknowledged, or refused."""
 SHOWN_MAX = 20
@@ -97,6 +104,11 @@ class Judge:
         self._since_s = since_s
         self._zero_ms = 0
         self._gap_s = -math.inf
+        self._stopping_s = math.inf
+        self._recalled_s = -math.inf
+        """When the offset controller was told last what it knew."""
+        self._unrecalled = 0
+        """Divergences of it since the last gap, as long as it was not told."""
         self._sides: dict[Series, _Side] = {}
         self._by_controller: dict[str, _Side] = {}
         self._reasons: dict[str, str] = {}
@@ -121,6 +133,27 @@ class Judge:
         self.gaps.append(gap)
         self._gap_s = gap.at_s
 
+    def recalled(self, at_s: float) -> None:
+        """The offset controller was told what it knew then: from there on it has to be itself.
+
+        Whatever it did since the last gap was done without knowing.
+        """
+        self._recalled_s = at_s
+        if self._gap_s + SETTLE_S < self._since_s:
+            self.gaps.clear()  # All is known again before anything is judged.
+        self.divergences = [
+            each
+            for each in self.divergences
+            if each.at_s <= self._gap_s or not _is_offsets(each.controller)
+        ]
+        self.divergence_count -= self._unrecalled
+        self.passed += self._unrecalled
+        self._unrecalled = 0
+
+    def stopping(self, at_s: float) -> None:
+        """The run was asked to stop: what was due at that very moment may be done, or not."""
+        self._stopping_s = at_s
+
     def heard(self, message: Message) -> None:
         """Note what controllers are told."""
         self._heard.append(message)
@@ -137,9 +170,9 @@ class Judge:
         """Take one answer to an inverter; both texts are empty when it is the same."""
         if recorded == replayed:
             self.answers += at_s >= self._since_s
-        elif at_s > self._gap_s + SETTLE_S:
+        else:
             difference = Difference("answer", recorded, replayed)
-            self._differ(at_s, f"fakemeter/{fakemeter}", (difference,))
+            self._differ_unless_passed(at_s, f"fakemeter/{fakemeter}", (difference,))
 
     def wrote(self, at_s: float, text: str, *, is_equal: bool, problem: str = "") -> None:
         """Take a write of the replay, or one that it should have made."""
@@ -147,7 +180,7 @@ class Judge:
             self.equal += at_s >= self._since_s
             return
         if at_s <= self._gap_s + SETTLE_S:
-            self.passed += 1
+            self.passed += at_s >= self._since_s
             return
         recorded, replayed = ("nothing", text) if not problem else (text, problem)
         self._differ(at_s, "writes", (Difference("write", recorded, replayed),))
@@ -173,7 +206,10 @@ class Judge:
         while side.replayed and side.recorded:
             (ours, reason), theirs = side.replayed[0], side.recorded[0]
             late_s = LOOSE_S_MAX if self.is_loose else LATE_S_MAX
-            if len(side.recorded) > 1:
+            if len(side.recorded) == 1 and abs(ours.at_s - theirs.at_s) > LATE_S_MAX:
+                if self.is_loose:
+                    return  # It may be the next one's counterpart.
+            elif len(side.recorded) > 1:
                 late_s = min(late_s, LATE_PART * (side.recorded[1].at_s - theirs.at_s) + 0.002)
             if ours.at_s < theirs.at_s - late_s:
                 self._exceeds(*side.replayed.popleft())
@@ -187,14 +223,15 @@ class Judge:
     def _exceeds(self, ours: Said, reason: str) -> None:
         """The replay decides what was not decided."""
         only = Difference("decision", "none", _text_of(ours, reason))
-        self._differ_unless_passed(ours, (only,))
+        self._differ_unless_passed(ours.at_s, _controller_of(ours.series), (only,))
 
     def _lacks(self, side: _Side, theirs: Said) -> None:
         expected = self._reason_at(side, theirs.at_s)
         if not expected and not side.is_replayed:
             return  # Nobody decided this, it was counted or estimated: decisions have reasons.
         recorded = _text_of(theirs, expected)
-        self._differ_unless_passed(theirs, (Difference("decision", recorded, "none"),))
+        lacking = Difference("decision", recorded, "none")
+        self._differ_unless_passed(theirs.at_s, _controller_of(theirs.series), (lacking,))
 
     def _compare_two(self, side: _Side, theirs: Said, ours: Said, reason: str) -> None:
         expected = self._reason_at(side, theirs.at_s)
@@ -209,7 +246,7 @@ class Judge:
         if expected and reason != expected:
             found.append(Difference(f"{_controller_of(ours.series)} reason", expected, reason))
         if found:
-            self._differ_unless_passed(theirs, tuple(found))
+            self._differ_unless_passed(theirs.at_s, _controller_of(theirs.series), tuple(found))
         else:
             self.equal += ours.at_s >= self._since_s
 
@@ -219,11 +256,19 @@ class Judge:
             side.reason = side.reasons.popleft()[1]
         return side.reason
 
-    def _differ_unless_passed(self, said: Said, differences: tuple[Difference, ...]) -> None:
-        if said.at_s <= self._gap_s + SETTLE_S:
-            self.passed += 1
-        else:
-            self._differ(said.at_s, _controller_of(said.series), differences)
+    def _differ_unless_passed(
+        self, at_s: float, controller: str, differences: tuple[Difference, ...]
+    ) -> None:
+        settled_s = self._gap_s + SETTLE_S
+        is_told = self._recalled_s >= self._gap_s
+        if is_told and _is_offsets(controller):
+            settled_s = self._recalled_s + (0.0 if controller == OFFSET else IMAGES_S_MAX)
+        is_end = abs(at_s - self._stopping_s) < STOPPING_S
+        if at_s <= settled_s or is_end:
+            self.passed += at_s >= self._since_s
+        elif at_s >= self._since_s:
+            self._unrecalled += not is_told and _is_offsets(controller)
+            self._differ(at_s, controller, differences)
 
     def _differ(self, at_s: float, controller: str, differences: tuple[Difference, ...]) -> None:
         if at_s < self._since_s:
@@ -234,6 +279,11 @@ class Judge:
             self.divergences.append(
                 Divergence(at_s, self._zero_ms, controller, differences, inputs)
             )
+
+
+def _is_offsets(controller: str) -> bool:
+    """Whether it follows from what the offset controller knows."""
+    return controller == OFFSET or controller.startswith("fakemeter/")
 
 
 def _controller_of(series: Sequence[str]) -> str:

@@ -19,14 +19,17 @@ import trio.testing
 from grug.app.control import House
 from grug.app.parts import Maps
 from grug.codec.image import RegisterImage
+from grug.control.memory import decode_known
 from grug.errors import EncodeError
 from grug.messages import (
     DispatchChanged,
     GateAnswered,
     Message,
+    OffsetRemembered,
     ReadFailed,
     Readings,
     ReadRegisters,
+    RecallOffset,
     RegistersRead,
     RunStarted,
     RunStopping,
@@ -200,6 +203,7 @@ class Player:
         until_s: float = math.inf,
         *,
         is_same: bool = True,
+        is_whole: bool = True,
     ) -> None:
         """Prepare.
 
@@ -213,9 +217,12 @@ class Player:
             until_s: nothing later is played.
             is_same: whether it is the recorded configuration: then controllers hear what registers
                 were recorded to carry, at exactly that place, and not what the replay says.
+            is_whole: whether the run is played from its beginning.
         """
         self._tape = tape
         self._is_same = is_same
+        self._lacks_memory = not is_whole
+        """Whether something was missed: the offset controller is told next what it knew."""
         self._published: DispatchChanged | None = None
         """What is being played just now."""
         self._carried: set[str] = set()
@@ -270,6 +277,7 @@ class Player:
         now_s = trio.current_time()
         for gap in block.gaps:
             self._judge.pass_over(gap)
+            self._lacks_memory |= self._is_same  # With another configuration it has its own.
         for at_s, floor_s, message in block.heard:
             if at_s > self._until_s:
                 break
@@ -282,16 +290,27 @@ class Player:
                 await trio.testing.wait_all_tasks_blocked()
             if isinstance(message, Readings):
                 take(message)
-            if self._is_for_controllers(message):
+            if isinstance(message, OffsetRemembered):
+                self._recall(message)
+            elif self._is_for_controllers(message):
                 heard(message)
                 publish(message)
             self.played_s = max(self.played_s, at_s)
         self._ledger.end(self.played_s, frozenset(self._who))
         self._tape.end(self.played_s)
 
+    def _recall(self, remembered: OffsetRemembered) -> None:
+        """Where something was missed, what was known is a matter of record from here on."""
+        if self._lacks_memory and decode_known(remembered.memory) is not None:
+            self._lacks_memory = False
+            self._house.feed.publish(RecallOffset(remembered.memory))
+            self._look()
+            self._judge.recalled(remembered.remembered_s)
+
     def _is_for_controllers(self, message: Message) -> bool:
         """Act on what is about the run itself."""
         if isinstance(message, RunStopping):
+            self._judge.stopping(message.stopping_s)
             self._house.stop_asked.set()
         if isinstance(message, DispatchChanged):
             self._published = message

@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 import trio
 
+from grug.actors.offset import REMEMBER_EVERY_S
 from grug.app import parts
 from grug.app.about import started
 from grug.app.control import House, run_house
@@ -48,8 +49,9 @@ from grug.storage.show import TimeRange
 from grug.transport.framereads import read_boot
 from grug.transport.logreads import blocks_in
 
-WARM_UP_MS = 120_000
-"""What is played before the first moment that is judged, so that controllers know the house."""
+WARM_UP_MS = round(1000 * REMEMBER_EVERY_S) + 30_000
+"""What is played before the first moment that is judged, so that controllers know the house: the
+recording tells meanwhile what the offset controller knew."""
 WAITING_MESSAGES_MAX = 100_000
 """Between two looks: they are all at one moment."""
 END_S = 4.0
@@ -230,11 +232,21 @@ class _Replay:
             begin_s = run.started_s
         judge = Judge(since_s, is_loose=not is_whole)
         is_same = self._other is None
-        stage = _Stage(config, maps, judge, self._found, zero_ms, since_s, until_s, is_same=is_same)
+        stage = _Stage(
+            config,
+            maps,
+            judge,
+            self._found,
+            zero_ms,
+            since_s,
+            until_s,
+            is_same=is_same,
+            is_whole=is_whole,
+        )
         stage.asked = self._asked(recorded, begin_s, first.boot_id)
         with seeded_order(1):
             trio.run(stage.run, itertools.chain([first], blocks), clock=JumpClock(begin_s))
-        self._take(judge, stage, zero_ms)
+        self._take(judge, stage, zero_ms, since_s)
 
     def _asked(self, recorded: Recorded, begin_s: float, boot_id: str) -> Iterator[Asked]:
         """What inverters asked from a moment on, as far as the ring of frames has it."""
@@ -266,7 +278,7 @@ class _Replay:
                 causes.append(f"map {model} is not the one of the recording")
         self._found.causes = list(dict.fromkeys(causes))
 
-    def _take(self, judge: Judge, stage: _Stage, zero_ms: int) -> None:
+    def _take(self, judge: Judge, stage: _Stage, zero_ms: int, since_s: float) -> None:
         found = self._found
         found.runs += 1
         found.equal += judge.equal
@@ -277,7 +289,7 @@ class _Replay:
         found.crashes += stage.crashes
         found.gaps += [(round(gap.at_s * 1000) + zero_ms, gap.text) for gap in judge.gaps]
         if stage.begun_s < math.inf:
-            begun_ms = round(stage.begun_s * 1000) + zero_ms
+            begun_ms = round(max(stage.begun_s, since_s) * 1000) + zero_ms
             found.since_ms = min(found.since_ms or begun_ms, begun_ms)
             found.until_ms = max(found.until_ms, round(stage.ended_s * 1000) + zero_ms)
 
@@ -309,8 +321,10 @@ class _Stage:
         until_s: float,
         *,
         is_same: bool,
+        is_whole: bool,
     ) -> None:
         self._is_same = is_same
+        self._is_whole = is_whole
         self.crashes: list[str] = []
         self.asked: Iterator[Asked] = iter(())
         self.begun_s, self.ended_s = math.inf, -math.inf
@@ -358,6 +372,7 @@ class _Stage:
                 self._look,
                 self._until_s,
                 is_same=self._is_same,
+                is_whole=self._is_whole,
             )
             feed.allows = player.allows
             await player.run(blocks)

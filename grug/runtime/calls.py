@@ -8,6 +8,7 @@ event would cost as much again as the two task switches themselves.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Awaitable, Callable
 from typing import Generic, Self, TypeAlias, TypeVar
 
 import trio
@@ -32,36 +33,40 @@ Reply = TypeVar("Reply")
 class Call(Generic[Request, Reply]):
     """One request on its way, and the place for its reply."""
 
-    __slots__ = ("_asker", "_reply", "is_abandoned", "request")
+    __slots__ = ("_asker", "answer", "is_abandoned", "request")
 
     def __init__(self, request: Request) -> None:
         self.request = request
         self.is_abandoned = False
         self._asker: trio.lowlevel.Task | None = None
-        self._reply: Reply | None = None
+        self.answer: Reply | None = None
+        """None until it was answered."""
 
     def reply(self, reply: Reply) -> None:
         """Answer; exactly once per call."""
-        assert self._reply is None, "a call is answered once"
-        self._reply = reply
+        assert self.answer is None, "a call is answered once"
+        self.answer = reply
         if self._asker is not None:
             trio.lowlevel.reschedule(self._asker)
             self._asker = None
 
     async def wait(self) -> Reply:
         """Wait for the reply."""
-        if self._reply is None:
+        if self.answer is None:
             self._asker = trio.lowlevel.current_task()
             await trio.lowlevel.wait_task_rescheduled(self._abandon)
         else:
             await trio.lowlevel.checkpoint()
-        assert self._reply is not None, "the asker is woken by the reply"
-        return self._reply
+        assert self.answer is not None, "the asker is woken by the reply"
+        return self.answer
 
     def _abandon(self, _raise_cancel: object) -> trio.lowlevel.Abort:
         self._asker = None
         self.is_abandoned = True
         return trio.lowlevel.Abort.SUCCEEDED
+
+
+Carry: TypeAlias = Callable[[Call[Request, Reply]], Awaitable[bool]]
 
 
 class Calls(Generic[Request, Reply]):
@@ -74,11 +79,22 @@ class Calls(Generic[Request, Reply]):
         """Begin empty."""
         self._waiting: deque[Call[Request, Reply]] = deque()
         self._reader: trio.lowlevel.Task | None = None
+        self._carry: Carry[Request, Reply] | None = None
+        """What is lent while the reader waits."""
+        self._is_carried = False
+        """Whether an asker is at it: the reader is not woken meanwhile."""
+        self._waits = 0
+        """How often a reader has waited: what was lent goes back to the same wait only."""
         self._is_closed = False
 
     def __len__(self) -> int:
         """Calls waiting."""
         return len(self._waiting)
+
+    @property
+    def is_lent(self) -> bool:
+        """Whether the answering task sleeps, and lets an asker carry out its own call."""
+        return self._carry is not None
 
     @property
     def has_ended(self) -> bool:
@@ -91,18 +107,27 @@ class Calls(Generic[Request, Reply]):
         self._waiting.clear()
         return calls
 
-    async def wait(self) -> None:
-        """Wait until there are calls, or there will be none any more."""
+    async def wait(self, carry: Carry[Request, Reply] | None = None) -> None:
+        """Wait until there are calls, or there will be none any more.
+
+        Args:
+            carry: what an asker may do itself with its call meanwhile, in its own task. It tells
+                whether the answering task may sleep on; that is woken too when the asker is
+                cancelled. Calls that come meanwhile wait, for ``take``.
+        """
         if self._waiting or self._is_closed:
             await trio.lowlevel.checkpoint()
             return
         if self._reader is not None:
             raise trio.BusyResourceError("two tasks wait for the same calls")
         self._reader = trio.lowlevel.current_task()
+        self._carry = carry
+        self._waits += 1
         await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
 
     def _stop_waiting(self, _raise_cancel: object) -> trio.lowlevel.Abort:
-        self._reader = None
+        self._reader = self._carry = None
+        self._is_carried = False  # Whoever is at it has nothing to give back any more.
         return trio.lowlevel.Abort.SUCCEEDED
 
     def __aiter__(self) -> Self:
@@ -123,15 +148,33 @@ class Calls(Generic[Request, Reply]):
         self._waiting.append(call)
         self._wake()
 
+    async def carry(self, call: Call[Request, Reply]) -> None:
+        """For askers, while ``is_lent``: do oneself what can be done; the rest is done as usual."""
+        carry, waits = self._carry, self._waits
+        assert carry is not None, "it is lent"
+        self._carry = None
+        self._is_carried = True
+        sleeps_on = None
+        try:
+            sleeps_on = await carry(call)
+        finally:
+            call.is_abandoned = sleeps_on is None
+            if self._is_carried and waits == self._waits:
+                self._is_carried = False
+                if sleeps_on and not self._waiting and not self._is_closed:
+                    self._carry = carry
+                else:
+                    self._wake()
+
     def close(self) -> None:
         """For askers: there will be no more calls."""
         self._is_closed = True
         self._wake()
 
     def _wake(self) -> None:
-        if self._reader is not None:
+        if self._reader is not None and not self._is_carried:
             trio.lowlevel.reschedule(self._reader)
-            self._reader = None
+            self._reader = self._carry = None
 
 
 class Caller(Generic[Request, Reply]):
@@ -143,7 +186,12 @@ class Caller(Generic[Request, Reply]):
     async def ask(self, request: Request) -> Reply:
         """Send the request and wait for its reply."""
         call: Call[Request, Reply] = Call(request)
-        self._calls.put(call)
+        if not self._calls.is_lent:
+            self._calls.put(call)
+        else:
+            await self._calls.carry(call)
+            if (reply := call.answer) is not None:
+                return reply
         return await call.wait()
 
     def close(self) -> None:
@@ -159,6 +207,7 @@ def open_calls() -> tuple[Caller[Request, Reply], Calls[Request, Reply]]:
 
 BusRequest: TypeAlias = ReadRegisters | WriteRegisters
 BusReply: TypeAlias = RegistersRead | ReadFailed | WriteDone | WriteFailed
+BusCall: TypeAlias = Call[BusRequest, BusReply]
 BusCaller: TypeAlias = Caller[BusRequest, BusReply]
 BusCalls: TypeAlias = Calls[BusRequest, BusReply]
 WriteCaller: TypeAlias = Caller[SetRegisters, RegistersSet]

@@ -97,6 +97,7 @@ class SimEnd:
     def __init__(self, port: SimPort) -> None:
         self._port = port
         self._scope: trio.CancelScope | None = None
+        self._is_interrupted = False
         self._is_closed = False
 
     async def receive_some(self) -> bytes:
@@ -114,6 +115,14 @@ class SimEnd:
             with trio.CancelScope(deadline=due_s) as self._scope:
                 await trio.sleep_forever()
             self._scope = None
+            if self._is_interrupted:
+                self._is_interrupted = False
+                return b""
+
+    def interrupt(self) -> None:
+        """See ``Line.interrupt``."""
+        self._is_interrupted = self._scope is not None
+        self.wake()
 
     async def send_all(self, data: bytes) -> None:
         """See ``Line.send_all``. Returns at once: adapters take a frame faster than it is sent."""

@@ -21,7 +21,13 @@ from typing import NamedTuple, TypeVar
 import msgspec
 
 from grug.errors import StorageError
-from grug.messages import Message, RunStarted, decode_message, encode_message
+from grug.messages import (
+    Message,
+    OffsetRemembered,
+    RunStarted,
+    decode_message,
+    encode_message,
+)
 
 Entry = TypeVar("Entry")
 
@@ -86,6 +92,11 @@ def messages_of(journal: Journal) -> list[JournalMessage]:
 def run_of(journal: Journal) -> Message | None:
     """The message with which the run began; None where the journal does not say."""
     return _message(journal.run) if journal.run else None
+
+
+def tells_memory(journal: Journal) -> bool:
+    """Whether a replay can begin at its block: a controller tells in it what it knows."""
+    return any(isinstance(_message(data), OffsetRemembered) for _, data in journal.messages)
 
 
 def _message(data: bytes) -> Message | None:

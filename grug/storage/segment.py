@@ -33,7 +33,7 @@ FRAME_MAGIC = b"GBLK"
 VERSION = 2
 """Of segments that are written; all samples in those of version 1 are in the first layout."""
 _VERSIONS_READ = (1, 2)
-_ZSTD_LEVEL = 3
+ZSTD_LEVEL = 3
 """Columnar data gains nothing above it. Source: STORAGE.md, 3."""
 
 _SEGMENT = struct.Struct("<8sHHI16sQQqI")
@@ -50,10 +50,18 @@ class _Zstd(threading.local):
     """
 
     def __init__(self) -> None:
-        self.compressor = zstandard.ZstdCompressor(
-            level=_ZSTD_LEVEL, write_checksum=False, write_content_size=False
-        )
+        self.compressors: dict[int, zstandard.ZstdCompressor] = {}
+        """By level."""
         self.decompressor = zstandard.ZstdDecompressor()
+
+    def compress(self, payload: bytes, level: int) -> bytes:
+        """Pack; the size is in the frame's header."""
+        compressor = self.compressors.get(level)
+        if compressor is None:
+            compressor = self.compressors[level] = zstandard.ZstdCompressor(
+                level=level, write_checksum=False, write_content_size=False
+            )
+        return compressor.compress(payload)
 
 
 _zstd = _Zstd()
@@ -201,6 +209,7 @@ def encode_frame(
     t_max_ms: int,
     monotonic_ms: int,
     flags: int = 0,
+    level: int = ZSTD_LEVEL,
 ) -> bytes:
     """Pack a payload and put the header before it.
 
@@ -213,8 +222,9 @@ def encode_frame(
         t_max_ms: the newest, at most 49 days later.
         monotonic_ms: of ``t_max_ms``, since boot.
         flags: see ``FrameFlag``.
+        level: of zstd; the higher, the slower and the smaller.
     """
-    packed, codec = _zstd.compressor.compress(payload), Codec.ZSTD
+    packed, codec = _zstd.compress(payload, level), Codec.ZSTD
     if len(packed) >= len(payload):
         packed, codec = payload, Codec.RAW
     head = _FRAME.pack(

@@ -26,6 +26,7 @@ from grug.messages import (
     LineCounted,
     Message,
     Noted,
+    OffsetRemembered,
     Readings,
     ReadingsMissing,
     RunStarted,
@@ -88,6 +89,7 @@ LOGGED_KINDS = (
     WriteFailed,
     WriteRecorded,
     DispatchChanged,
+    OffsetRemembered,
     GateAnswered,
     FakeMeterCounted,
     FakeMeterChanged,
@@ -110,9 +112,11 @@ JOURNAL_KINDS = (
     SetOffset,
     UnitChanged,
     DispatchChanged,
+    OffsetRemembered,
     GateAnswered,
 )
-"""What controllers are told besides readings: the journal has every one, word for word."""
+"""What controllers are told besides readings, and what they remember: the journal has every one,
+word for word."""
 
 
 def event_of(message: Message) -> TextEvent | None:
@@ -277,6 +281,7 @@ _TIMES: dict[type[Message], str] = {
     WriteFailed: "failed_s",
     WriteRecorded: "recorded_s",
     DispatchChanged: "changed_s",
+    OffsetRemembered: "remembered_s",
     GateAnswered: "answered_s",
     FakeMeterCounted: "counted_s",
     FakeMeterChanged: "changed_s",

@@ -37,16 +37,22 @@ class DescriptorLine:
             try:
                 data = data[os.write(self._fd, data) :]
             except BlockingIOError:
-                await self._ready(trio.lowlevel.wait_writable)
+                if not await self._ready(trio.lowlevel.wait_writable):
+                    return
             except OSError as error:
                 raise self._gone(error) from error
 
     async def receive_some(self) -> bytes:
         """See ``Line.receive_some``."""
-        while True:
-            await self._ready(trio.lowlevel.wait_readable)
+        while await self._ready(trio.lowlevel.wait_readable):
             if data := self._read():
                 return data
+        return b""
+
+    def interrupt(self) -> None:
+        """See ``Line.interrupt``."""
+        if self._fd >= 0:
+            trio.lowlevel.notify_closing(self._fd)
 
     async def discard_input(self) -> int:
         """See ``Line.discard_input``."""
@@ -68,11 +74,17 @@ class DescriptorLine:
         self._is_unanswered = False
         return data
 
-    async def _ready(self, wait: Callable[[int], Awaitable[None]]) -> None:
+    async def _ready(self, wait: Callable[[int], Awaitable[None]]) -> bool:
+        """Wait for the descriptor; tells whether that was not interrupted."""
+        if self._fd < 0:
+            raise self._gone()
         try:
             await wait(self._fd)
         except OSError as error:
             raise self._gone(error) from error
+        except trio.ClosedResourceError:
+            return False
+        return True
 
     def _gone(self, error: OSError | None = None) -> LineError:
         return LineError(f"{self._ended} ({error.strerror})" if error else self._ended)

@@ -10,7 +10,7 @@ from typing import Protocol
 
 
 class Line(Protocol):
-    """One open half-duplex line, owned by one task."""
+    """One open half-duplex line; one task at a time uses it."""
 
     async def send_all(self, data: bytes) -> None:
         """Hand all bytes to the line.
@@ -20,10 +20,16 @@ class Line(Protocol):
         """
 
     async def receive_some(self) -> bytes:
-        """Wait for bytes and return what is there, at least one.
+        """Wait for bytes and return what is there; nothing only after an ``interrupt``.
 
         Raises:
             LineError: the adapter or connection is gone.
+        """
+
+    def interrupt(self) -> None:
+        """Let the task that waits in ``receive_some`` or ``send_all``, if one does, wait no longer.
+
+        Of what was to be sent an unknown part may not have been.
         """
 
     async def discard_input(self) -> int:

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from grug.errors import StorageError
+from grug.storage.block import decode_block
+from grug.storage.journal import decode_journal, tells_memory
 from grug.storage.segment import (
     SEGMENT_HEADER_BYTES,
     Event,
@@ -29,6 +31,8 @@ from grug.transport.logfiles import (
     list_segments,
 )
 
+MEMORY_MS_MAX = 400_000
+"""The offset controller tells every five minutes what it knows."""
 Wanted = Callable[[str], bool]
 """Says whether a series, or the source of an event, is wanted."""
 
@@ -158,15 +162,17 @@ def copy_blocks(directory: Path, times: TimeRange, output: Path) -> int:
     """Write the blocks that meet a time range into one file, which ``blocks_in`` reads.
 
     They are copied as they are. Of each segment its series tables come along, and its first block,
-    which says of which run it is.
+    which says of which run it is. The file begins some minutes earlier, where it is told what a
+    replay has to know of what was before.
 
     Returns:
-        How many blocks there are in the range.
+        How many blocks were copied.
 
     Raises:
         StorageError: the log cannot be read.
         OSError: the file cannot be written.
     """
+    times = times._replace(since_ms=_begin_of(directory, times.since_ms))
     count, segment, seen = 0, -1, 0
     begin: list[Frame] = []
     with output.open("wb") as file:
@@ -185,6 +191,23 @@ def copy_blocks(directory: Path, times: TimeRange, output: Path) -> int:
             elif is_table or seen <= 1:
                 begin.append(frame)
     return count
+
+
+def _begin_of(directory: Path, since_ms: int) -> int:
+    """When a file has to begin for a replay from a time on; that time, where nothing is told."""
+    begin_ms = since_ms
+    for block in blocks_in(directory):
+        frame = block.frame
+        if since_ms - MEMORY_MS_MAX <= frame.t_min_ms < since_ms and _tells_memory(frame):
+            begin_ms = frame.t_min_ms
+    return begin_ms
+
+
+def _tells_memory(frame: Frame) -> bool:
+    if frame.kind == FrameKind.JOURNAL:
+        return tells_memory(decode_journal(frame.unpack()))
+    notes = decode_block(frame.unpack())[1] if frame.kind == FrameKind.SAMPLES else b""
+    return bool(notes) and tells_memory(decode_journal(notes))
 
 
 def rows_of_block(block: LogBlock, times: TimeRange, wanted: Wanted) -> Rows:

@@ -15,6 +15,9 @@ END_WAIT_S = 10.0
 """How long a data process may take to end by itself after it was told to; then it is killed. What
 it had not flushed by then is at most one block."""
 END_POLL_S = 0.05
+PIPE_BYTES = 65_536
+"""What a pipe holds at least. Settings that do not fit would keep the control process, and so the
+inverters, waiting until the data process has started and reads them. Source: pipe(7)."""
 KILLED_WAIT_S = 5.0
 """A killed process ends at once, unless the kernel holds it at a device that does not answer."""
 
@@ -74,6 +77,7 @@ def start_data_process(settings: bytes, *, in_virtual_time: bool) -> DataProcess
             [sys.executable, "-m", "grug.app.data", str(there.fileno())],
             stdin=subprocess.PIPE,
             pass_fds=[there.fileno()],
+            pipesize=max(len(settings), PIPE_BYTES),
         )
     assert child.stdin is not None, "asked for a pipe"
     with contextlib.suppress(BrokenPipeError):  # It died at once: the link will show it.

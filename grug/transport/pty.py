@@ -89,7 +89,8 @@ class PtyLine:
             try:
                 data = os.read(self._master, READ_BYTES_MAX)
             except BlockingIOError:
-                await self._wait_readable()
+                if not await self._wait_readable():
+                    return b""
             except OSError as error:
                 if error.errno != errno.EIO:
                     raise LineError(f"{self._link}: {error.strerror}") from error
@@ -130,8 +131,16 @@ class PtyLine:
             raise LineError(f"{self._link}: is closed")
         return True
 
-    async def _wait_readable(self) -> None:
+    async def _wait_readable(self) -> bool:
+        """Wait for bytes; tells whether that was not interrupted."""
         try:
             await trio.lowlevel.wait_readable(self._master)
         except trio.ClosedResourceError:
-            raise LineError(f"{self._link}: is closed") from None
+            self._is_open()  # Which raises when it was closed.
+            return False
+        return True
+
+    def interrupt(self) -> None:
+        """See ``Line.interrupt``."""
+        if self._master >= 0:
+            trio.lowlevel.notify_closing(self._master)

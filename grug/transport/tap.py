@@ -124,6 +124,10 @@ class _TappedLine:
                 self._tap.put(self._wire, WireKind.SILENCE)
         return data
 
+    def interrupt(self) -> None:
+        """See ``Line.interrupt``."""
+        self._line.interrupt()
+
     async def discard_input(self) -> int:
         """See ``Line.discard_input``."""
         count = await self._line.discard_input()

@@ -78,6 +78,7 @@ class _TcpLine(DescriptorLine):
 
     async def aclose(self) -> None:
         """See ``Line.aclose``."""
+        self._fd = -1
         await self._stream.aclose()
 
     def _gone(self, error: OSError | None = None) -> LineError:

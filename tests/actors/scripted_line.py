@@ -43,6 +43,12 @@ class ScriptedLine:
         """By unit: how much later than usual it answers."""
         self.script: Script | None = None
         """Takes the place of the ordinary answer."""
+        self.trickles = False
+        """Whether the adapter passes on each byte of a reply as it arrives."""
+        self.takes_nothing = False
+        """Whether sending is stuck, as with a full TCP window."""
+        self.looks = 0
+        """How often something was received."""
         self.is_gone = False
         self.opened = 0
         self.closed = 0
@@ -50,6 +56,7 @@ class ScriptedLine:
         """What was written, by unit and address."""
         self._arriving: deque[tuple[float, bytes]] = deque()
         self._changed = trio.Event()
+        self._is_interrupted = False
 
     async def open(self) -> ScriptedLine:
         if self.is_gone:
@@ -70,6 +77,12 @@ class ScriptedLine:
         await trio.lowlevel.checkpoint()
         if self.is_gone:
             raise LineError("unplugged")
+        self._is_interrupted = False
+        while self.takes_nothing:
+            if self._is_interrupted:
+                return
+            await self._changed.wait()
+            self._changed = trio.Event()
         now_s = trio.current_time()
         self.sent.append((now_s, data))
         unit_id = data[0]
@@ -79,7 +92,10 @@ class ScriptedLine:
         if reply is not None:
             spent_s = (len(data) + len(reply)) * CHARACTER_S
             late_s = self.late_s.get(unit_id, 0.0)
-            self.arrive(now_s + spent_s + self.turnaround_s + late_s, reply)
+            ends_s = now_s + spent_s + self.turnaround_s + late_s
+            pieces = [reply[at : at + 1] for at in range(len(reply))] if self.trickles else [reply]
+            for at, piece in enumerate(pieces, 1):
+                self.arrive(ends_s - (len(pieces) - at) * CHARACTER_S, piece)
 
     def _answer(self, request: bytes) -> bytes:
         unit_id, function = request[0], request[1]
@@ -94,27 +110,40 @@ class ScriptedLine:
             return with_crc(request[:6])
         return with_crc(bytes((unit_id, function, 2 * count)) + words_at(address, count))
 
+    def interrupt(self) -> None:
+        self._is_interrupted = True
+        self._changed.set()
+
     async def receive_some(self) -> bytes:
-        while True:
+        self._is_interrupted = False
+        while not self._is_interrupted:
             if self.is_gone:
                 raise LineError("unplugged")
             if self._arriving:
-                at_s, data = self._arriving[0]
+                at_s = self._arriving[0][0]
                 if at_s <= trio.current_time():
-                    self._arriving.popleft()
                     await trio.lowlevel.checkpoint()
-                    return data
+                    self.looks += 1
+                    return b"".join(self._arrived())
                 with trio.move_on_at(at_s):
                     await self._changed.wait()
             else:
                 await self._changed.wait()
             self._changed = trio.Event()
+        return b""
+
+    @property
+    def has_arrived(self) -> bool:
+        return bool(self._arriving) and self._arriving[0][0] <= trio.current_time()
+
+    def _arrived(self) -> list[bytes]:
+        arrived = []
+        while self._arriving and self._arriving[0][0] <= trio.current_time():
+            arrived.append(self._arriving.popleft()[1])
+        return arrived
 
     async def discard_input(self) -> int:
-        count = 0
-        while self._arriving and self._arriving[0][0] <= trio.current_time():
-            count += len(self._arriving.popleft()[1])
-        return count
+        return sum(map(len, self._arrived()))
 
     async def aclose(self) -> None:
         self.closed += 1

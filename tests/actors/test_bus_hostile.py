@@ -122,8 +122,13 @@ class _Connection:
         self._is_closed = True
         self._changed.set()
 
+    def interrupt(self) -> None:
+        self._is_interrupted = True
+        self._changed.set()
+
     async def receive_some(self) -> bytes:
-        while True:
+        self._is_interrupted = False
+        while not self._is_interrupted:
             if self._is_closed:
                 raise ConnectionEndedError("closed")
             if self._arriving:
@@ -140,6 +145,7 @@ class _Connection:
             else:
                 await self._changed.wait()
             self._changed = trio.Event()
+        return b""
 
     async def discard_input(self) -> int:
         await trio.lowlevel.checkpoint()

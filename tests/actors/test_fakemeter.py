@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,7 +13,7 @@ import trio
 import trio.testing
 
 from grug.actors import fakemeter
-from grug.control.meterport import MeterTally
+from grug.control.meterport import LOOK_EVERY_S, MeterTally
 from grug.errors import LineError
 from grug.messages import (
     FakeMeterAsked,
@@ -22,6 +23,7 @@ from grug.messages import (
     Message,
     MeterImage,
     Noted,
+    Readings,
 )
 from grug.protocol.rtu import crc_is_good, interframe_delay_s, with_crc
 from grug.runtime.feed import Feed
@@ -39,6 +41,8 @@ class MemoryLine:
         self.put, self._bytes = trio.open_memory_channel[bytes](100)
         self.sent: list[tuple[float, bytes]] = []
         self.is_closed = False
+        self.lets_go: trio.Event | None = None
+        """Closing waits for it, as for an adapter that is gone."""
 
     async def send_all(self, data: bytes) -> None:
         await trio.lowlevel.checkpoint()
@@ -51,10 +55,16 @@ class MemoryLine:
             raise LineError("unplugged") from None
 
     async def discard_input(self) -> int:
-        return 0
+        count = 0
+        with contextlib.suppress(trio.WouldBlock, trio.EndOfChannel):
+            while True:
+                count += len(self._bytes.receive_nowait())
+        return count
 
     async def aclose(self) -> None:
         self.is_closed = True
+        if self.lets_go is not None:
+            await self.lets_go.wait()
 
     async def ask(self, adu: bytes) -> bytes | None:
         """Ask like an inverter: the reply, or None after 0.3 s."""
@@ -70,6 +80,8 @@ class Port:
 
     def __init__(self) -> None:
         self.lines: list[MemoryLine] = []
+        self.waiting: list[bytes] = []
+        """What has come before a line is opened."""
         self.opened_s: list[float] = []
         self.problem = ""
 
@@ -79,7 +91,9 @@ class Port:
         if self.problem:
             raise LineError(self.problem)
         self.lines.append(MemoryLine())
-        return self.lines[-1]
+        for data in self.waiting:
+            self.line.put.send_nowait(data)
+        return self.line
 
     @property
     def line(self) -> MemoryLine:
@@ -199,10 +213,14 @@ async def test_old_image_is_not_revived_by_the_next_one_that_is_refused(autojump
         notes = [message.text for message in heard if isinstance(message, Noted)]
         assert len(notes) == 1
         assert "active_power" in notes[0]
-        changes = [m.is_live for m in heard if isinstance(m, FakeMeterChanged)]
-        assert changes == [True, False]
+        changes = [m for m in heard if isinstance(m, FakeMeterChanged)]
+        assert [change.is_live for change in changes] == [True, False]
+        assert changes[1].changed_s == pytest.approx(0.1), "at once, not when somebody asks"
         house.show(100.0)
         assert await house.port.line.ask(ASK) is not None
+        house.show(1e9)
+        await trio.sleep(0.1)
+        assert len(house.heard_of(Noted)) == 2, "the question, and the next row of refused images"
 
 
 async def test_silence_is_noticed_and_told_once_although_nobody_asks(autojump_clock) -> None:
@@ -312,6 +330,35 @@ async def test_line_that_breaks_as_soon_as_it_is_open_is_not_hammered(autojump_c
         assert len(house.port.opened_s) == 1
 
 
+async def test_adapter_that_does_not_let_go_holds_neither_the_next_try_nor_the_stop(
+    autojump_clock,
+) -> None:
+    async with running() as house:
+        house.show(100.0, max_age_s=100.0)
+        first = house.port.line
+        first.lets_go = trio.Event()
+        await first.put.aclose()
+        await trio.sleep(5.0)
+        assert await house.port.line.ask(ASK) is not None
+        house.port.line.lets_go = trio.Event()
+        stopped_s = trio.current_time()
+    assert trio.current_time() - stopped_s < 2.0
+
+
+async def test_when_it_last_answered_is_told_while_it_answers(autojump_clock) -> None:
+    async with running() as house:
+        house.show(100.0, max_age_s=100.0)
+        await trio.sleep(3.3)
+        assert house.heard_of(Readings) == []
+        await house.port.line.ask(ASK)
+        answered_s = house.port.line.sent[0][0]
+        await trio.sleep(5.0)
+        (told,) = house.heard_of(Readings)
+        assert isinstance(told, Readings)
+        assert told.read_s == pytest.approx(answered_s, abs=0.001)
+        assert told.values == (1,)
+
+
 async def test_missing_port_is_told_once(autojump_clock) -> None:
     house = House("acrel_1_phase")
     house.port.problem = "no such port"
@@ -350,6 +397,49 @@ async def test_question_that_waited_while_the_loop_was_held_up_is_not_answered(
         await trio.sleep(1)
         counted = house.heard_of(FakeMeterCounted)[-1]
         assert (counted.answered, counted.silent_late) == (2, 1)
+
+
+async def test_everything_that_came_while_the_loop_was_held_up_is_thrown_away(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Also what does not fit into one read of the port."""
+    async with running() as house:
+        house.show(100.0, max_age_s=100.0)
+        await trio.sleep(0.05)
+        for _ in range(3):
+            house.port.line.put.send_nowait(ASK)
+        autojump_clock.jump(3.0)
+        await trio.sleep(0.3)
+        assert house.port.line.sent == []
+        assert await house.port.line.ask(ASK) is not None
+
+
+async def test_question_that_came_before_the_port_was_opened_is_not_answered(
+    autojump_clock,
+) -> None:
+    async with running() as house:
+        house.show(100.0, max_age_s=100.0)
+        house.port.waiting = [ASK]
+        await house.port.line.put.aclose()
+        await trio.sleep(1.0)
+        assert len(house.port.lines) == 2
+        assert house.port.line.sent == []
+        assert await house.port.line.ask(ASK) is not None
+
+
+async def test_look_at_the_port_vouches_for_no_later_moment_than_its_own(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Stopped between finding the port empty and going on: the question that came then is old."""
+    for _ in range(10):  # Which of the tasks that wake then is first is for trio to choose.
+        began_s = trio.current_time()
+        async with running() as house:
+            house.show(100.0, max_age_s=100.0)
+            await trio.sleep_until(began_s + LOOK_EVERY_S)
+            autojump_clock.jump(3.0)
+            house.port.line.put.send_nowait(ASK)
+            await trio.sleep(0.3)
+            assert house.port.line.sent == []
 
 
 async def test_old_image_is_not_told_after_a_hold_up_although_the_question_is_new(

@@ -146,8 +146,8 @@ async def test_only_who_has_the_token_is_answered(directory: Path) -> None:
                 await get(url, "/log", token)
             with pytest.raises(LinkError, match="token"):
                 await puller.ask_about(url, token)
-        for path in ("/etc/passwd", "/log?seq=x"):
-            with pytest.raises(LinkError, match="404"):
+        for path, status in (("/etc/passwd", "404"), ("/log?seq=x", "400")):
+            with pytest.raises(LinkError, match=status):
                 await get(url, path, TOKEN)
         about = await puller.ask_about(url, TOKEN)
     assert about.seq == -1

@@ -115,12 +115,12 @@ async def test_full_disk_is_reported_and_tracing_goes_on(
         return partial(real_append, self)(*args, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(LogWriter, "append", append)
-    notes = await trace(tmp_path, [traced(index * 400, 400) for index in range(5)])
-    lost = range(400, 1200)
-    assert indexes(list(read_traced(tmp_path))) == [i for i in range(2000) if i not in lost]
+    notes = await trace(tmp_path, [traced(index * 800, 800) for index in range(5)])
+    lost = range(800, 2400)
+    assert indexes(list(read_traced(tmp_path))) == [i for i in range(4000) if i not in lost]
     assert len(notes) == 2
     assert "no space left" in notes[0]
-    assert "800" in notes[1]
+    assert "1600" in notes[1]
 
 
 async def test_ring_that_cannot_be_opened_stops_nothing(tmp_path: Path) -> None:

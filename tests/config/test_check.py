@@ -301,6 +301,36 @@ WRONG = {
         'serve = "8765"',
         "0.0.0.0:8765",
     ),
+    "a line whose units answer when nobody waits any more": (
+        "baudrate = 19200",
+        'turnaround = "300ms"',
+        "300ms",
+        "'turnaround' must be in 0..0.3 s, the line's 'timeout'",
+    ),
+    "a device that answers before it is asked": (
+        "unit = 7",
+        "unit = 7\nturnaround = -0.01",
+        "turnaround = -0.01",
+        "'turnaround' must be in 0..0.3 s",
+    ),
+    "a misspelt turnaround": (
+        "unit = 8",
+        'unit = 8\nturnarround = "30ms"',
+        "turnarround",
+        "did you mean 'turnaround'?",
+    ),
+    "a turnaround by another name": (
+        "unit = 8",
+        'unit = 8\nlatency = "30ms"',
+        "latency",
+        "did you mean 'turnaround'?",
+    ),
+    "a turnaround that is no time": (
+        "unit = 8",
+        'unit = 8\nturnaround = "30 ticks"',
+        "30 ticks",
+        "'turnaround' must be a duration",
+    ),
     "serving without a secret": (
         "limit = 10",
         'limit = 10\n[log]\nserve = "[::]:8765"\ntoken = "short"',
@@ -418,6 +448,21 @@ def test_things_that_work_but_surprise_are_warnings() -> None:
 def test_reading_forty_words_at_9600_baud_takes_about_120_ms() -> None:
     line = parse_house(HOUSE, "house.toml", MAPS).line["com"]
     assert read_cost(line).read_s(Table.INPUT_REGISTER, 40) == pytest.approx(0.122, abs=0.003)
+
+
+def test_a_device_s_turnaround_is_its_own_or_that_of_its_line() -> None:
+    text = changed("unit = 8", 'unit = 8\nturnaround = "30ms"').replace(
+        "[line.com]", "[line.com]\nturnaround = 0.02"
+    )
+    house = parse_house(text, "house.toml", MAPS)
+    loads = {
+        unit.name: unit.traits.turnaround_s
+        for line in house.line
+        for unit in unit_loads(house, MAPS, line)
+    }
+    assert loads == {"grid": 0.015, "sun": 0.02, "car": 0.03}
+    before, after = (line_loads(parse_house(each, "", MAPS), MAPS) for each in (HOUSE, text))
+    assert after["com"] - before["com"] == pytest.approx(0.005 + 0.015)  # One read a second each.
 
 
 def test_a_nearly_full_line_is_a_warning_and_its_load_is_told() -> None:

@@ -89,3 +89,18 @@ def test_what_is_believed_is_never_older_than_allowed(
     else:
         assert step.reading in (readings.good, readings.second)
         assert now_s - step.reading.read_s <= LADDER.max_age_s
+
+
+@given(st.none() | TIMES, st.none() | TIMES, TIMES)
+def test_a_rung_holds_until_the_next_look_and_no_longer(
+    first_s: float | None, second_s: float | None, now_s: float
+) -> None:
+    readings = known(first_s, second_s)
+    step = choose(LADDER, readings, now_s)
+    look_s = next_look_s(LADDER, readings, step)
+    if step.rung is Rung.SILENT:
+        assert look_s == math.inf
+        return
+    before_s = max(now_s, look_s - 1e-6)
+    assert choose(LADDER, readings, before_s).rung is step.rung
+    assert choose(LADDER, readings, look_s + 1e-6).rung is not step.rung

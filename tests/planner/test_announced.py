@@ -161,3 +161,53 @@ def test_what_waits_along_is_left_out_where_it_would_make_a_read_late() -> None:
     roomy.read(1, span(6, 2), now_s=FAST_S)
     roomy.ask_fast(FAST_S)
     assert roomy.reading(FAST_S) == span(0, 8)
+
+
+@pytest.mark.parametrize("until_s", [0.5, 0.25])
+def test_nothing_rides_at_the_cost_of_what_was_announced(until_s: float) -> None:
+    bench = Bench(dict.fromkeys((1, 2), TRAITS))
+    times = (0.2, Priority.NORMAL, "", 0.0, False, False)
+    bench.queue.add(Asked(ReadRegisters(2, (span(0, 10),), *times, 0.2, until_s)), 0.0)
+    job = bench.queue.pick(0.0)
+    assert isinstance(job, ReadJob)
+    bench.queue.succeeded(job, bytes(20), 0.0, 0.05)
+    bench.read(1, span(0, 10), now_s=0.15, until_s=0.4)
+    bench.read(1, span(20, 20), now_s=0.15, until_s=5.0)
+    # Together they hold the line until 0.263 s, and the first one alone until 0.203 s.
+    assert bench.reading(0.15) == (span(0, 40) if until_s == 0.5 else span(0, 10))
+
+
+def poll(bench: Bench, unit_id: int, words: int, every_s: float, now_s: float) -> None:
+    """Ask as a poller does, and read at once what it wants."""
+    times = (now_s + every_s, Priority.NORMAL, "", 0.0, False, False)
+    wanted = span(0, words)
+    asked = Asked(ReadRegisters(unit_id, (wanted,), *times, now_s + every_s, now_s + 2 * every_s))
+    bench.queue.add(asked, now_s)
+    job = bench.queue.pick(now_s)
+    assert isinstance(job, ReadJob)
+    assert job.transaction.span == wanted
+    bench.queue.succeeded(job, bytes(2 * words), now_s, now_s + 0.01)
+
+
+@pytest.mark.parametrize("now_s", [0.35, 0.39])
+def test_what_comes_while_the_next_ones_are_read_is_not_made_late_either(now_s: float) -> None:
+    # Of each 0.4 s, 0.347 s are taken: twice 0.113 s within 0.2 s each, and 0.121 s.
+    bench = Bench(dict.fromkeys((1, 2, 3), TRAITS))
+    poll(bench, 2, words_of(0.121), 0.4, 0.0)
+    poll(bench, 1, 40, FAST_S, FAST_S)
+    slow = span(100, words_of(0.08))
+    bench.read(3, slow, now_s=now_s)
+    if now_s < 0.36:  # It ends at 0.43 s, and all that then is late by that comes until 0.777 s.
+        assert bench.reading(now_s) == slow
+    else:  # It would end at 0.47 s, the two after it at 0.704 s, and the next of 0.6 s at 0.817 s.
+        assert bench.queue.pick(now_s) is None
+
+
+def test_nothing_rides_at_the_cost_of_a_poll_that_waits() -> None:
+    bench = Bench(dict.fromkeys((1, 2), TRAITS))
+    times = (0.27, Priority.NORMAL, "", 0.0, False, False)
+    bench.read(1, span(0, 10), now_s=0.15, until_s=0.26)
+    bench.read(1, span(20, 20), now_s=0.15, until_s=5.0)
+    bench.queue.add(Asked(ReadRegisters(2, (span(7, 10),), *times, 0.27, 0.5)), 0.15)
+    # With the first alone before it the poll is done at 0.251 s, and with both at 0.311 s.
+    assert bench.reading(0.15) == span(0, 10)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Sequence
+from random import Random
 from typing import NamedTuple
 
 import pytest
@@ -21,6 +22,7 @@ from grug.planner.feasible import (
     infeasible,
 )
 from grug.planner.groups import Group, UnitLoad
+from grug.planner.schedule import schedule_line
 from grug.planner.traits import UnitTraits, WireTiming
 
 
@@ -161,6 +163,8 @@ VALUES = st.tuples(
     st.sampled_from((1, 1, 1, 2, 2, 3, 4, 5)),
     st.integers(0, 4),
 )
+LINES_TRIED = 1000
+
 LINES = st.integers(0, 1).flatmap(
     lambda gap: st.builds(
         line_of, st.lists(VALUES, min_size=2, max_size=3), st.integers(gap, 1), st.just(gap)
@@ -224,6 +228,41 @@ def test_a_pause_is_not_long_twice_in_a_row() -> None:
 def test_a_value_too_far_away_to_ride_needs_a_pause_too() -> None:
     assert why((0, 0, 3, 1, 0), (0, 1, 12, 2, 0)) == []
     assert why((0, 0, 3, 2, 0), (0, 1, 12, 3, 4)) == [(Why.PAUSE, ONE)]
+
+
+def test_a_value_that_would_make_a_group_late_by_riding_needs_a_pause_too() -> None:
+    # 2 + 3 of each 6 are taken; the value between the two makes that 4 + 3, or takes 3 by itself.
+    line = Line((6, 12), (Asked(0, 0, 3, 1), Asked(0, 1, 4, 2), Asked(0, 0, 8, 2)), base=1, gap=0)
+    (reason,) = infeasible(*units_of(line))
+    assert (reason.why, reason.group) == (Why.PAUSE, ONE)
+    assert not has_schedule(line)
+
+
+@pytest.mark.slow
+def test_hardly_a_line_is_neither_refused_nor_in_time() -> None:
+    """What is in time in grug's own schedule has one; what is left over is a warning."""
+    dice = Random(1)
+    refused = in_time = 0
+    for _ in range(LINES_TRIED):
+        gap = dice.randint(0, 1)
+        values = [
+            (
+                dice.randint(0, 2),
+                dice.randint(0, 2),
+                dice.choice((3, 4, 6, 12)),
+                dice.choice((1, 1, 1, 2, 2, 3, 4, 5)),
+                dice.randint(0, 4),
+            )
+            for _ in range(dice.randint(2, 3))
+        ]
+        timing, units = units_of(line_of(values, dice.randint(gap, 1), gap))
+        if infeasible(timing, units):
+            refused += 1
+        else:
+            in_time += not schedule_line(timing, units).late
+    assert refused > 0.5 * LINES_TRIED
+    assert in_time > 0.2 * LINES_TRIED
+    assert refused + in_time > 0.995 * LINES_TRIED
 
 
 def test_a_units_own_silence_is_no_hindrance_to_others() -> None:

@@ -42,7 +42,7 @@ def test_the_text_has_a_row_for_each_read(capsys: pytest.CaptureFixture[str]) ->
     assert plan_file(EXAMPLE, as_json=False, svg=None) == 0
     text = capsys.readouterr().out
     assert "line solis1, 9600 baud 8N1: 39% busy" in text.replace("38.6%", "39%")
-    assert "solis1 (unit 1, solis_s5_eh1p, 95 ms silence)" in text
+    assert "solis1 (unit 1, solis_s5_eh1p, 15 ms turnaround, 95 ms silence)" in text
     assert "200 ms + 1 s" in text
     assert "nothing is late in each cycle of 10 s" in text
 
@@ -86,6 +86,26 @@ def test_what_cannot_be_in_time_is_refused_with_what_could_do(tmp_path: Path) ->
     (problem,) = raised.value.problems
     assert "cannot carry its polls in any order" in problem.text
     assert "what could do: every = '100ms' here, or baudrate = 14400" in problem.text
+    assert "with 15 ms for each answer" in problem.text
+    assert problem.text.endswith("devices that answer sooner may say so, with 'turnaround'")
+
+
+def test_a_device_that_says_how_fast_it_answers_is_planned_with_that(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "house.toml"
+    hasty = BESIDE_EACH_OTHER.replace("90ms", "70ms")
+    path.write_text(hasty.replace("unit = ", 'turnaround = "2ms"\nunit = '), encoding="utf-8")
+    assert plan_file(path, as_json=False, svg=None) == 0
+    assert "fast (unit 1, eastron_sdm120, 2 ms turnaround)" in capsys.readouterr().out
+    slow = hasty.replace("unit = 2", 'unit = 2\nturnaround = "30ms"')
+    path.write_text(slow, encoding="utf-8")
+    with pytest.raises(ConfigError, match="with 15 to 30 ms for each answer"):
+        plan_file(path, as_json=False, svg=None)
+    of_line = slow.replace("port =", 'turnaround = "30ms"\nport =')
+    path.write_text(of_line, encoding="utf-8")
+    with pytest.raises(ConfigError, match="with 30 ms for each answer"):
+        plan_file(path, as_json=False, svg=None)
 
 
 def test_a_line_that_is_feasible_for_any_phases_says_so(
@@ -127,3 +147,36 @@ def test_a_snapshot_is_one_read_and_named_so(
     reads = [read for unit in line["units"] for read in unit["reads"]]
     assert any("200 ms snapshot" in read["brings"] for read in reads)
     assert line["late"] == []
+
+
+LONG_NAME = "a_meter_with_a_very_long_name"
+
+
+def test_a_picture_has_room_for_long_names_and_a_colour_for_each_of_many_groups(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path, picture = tmp_path / "house.toml", tmp_path / "lines.svg"
+    many = ["voltage", "current", "active_power", "apparent_power", "frequency", "power_factor"]
+    polls = ", ".join(
+        f'{{ every = "{at}s", registers = ["{name}"] }}' for at, name in enumerate(many, 1)
+    )
+    house = BESIDE_EACH_OTHER.replace("[device.fast]", f"[device.{LONG_NAME}]")
+    poll = house.index("poll =")
+    path.write_text(house[:poll] + f"poll = [{polls}]\n" + house[house.index("[device.slow]") :])
+    assert plan_file(path, as_json=False, svg=picture) == 0
+    root = ElementTree.fromstring(picture.read_text(encoding="utf-8"))
+    svg = "{http://www.w3.org/2000/svg}"
+    left = min(float(line.attrib["x1"]) for line in root.iter(f"{svg}line"))
+    assert left > 7 * len(LONG_NAME)
+    legend = [each for each in root.iter(f"{svg}rect") if each.get("height") == "14"]
+    assert len({each.attrib["fill"] for each in legend}) == len(legend) == len(many) + 1
+
+
+def test_a_house_that_polls_nothing_has_an_empty_plan_and_picture(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path, picture = tmp_path / "house.toml", tmp_path / "lines.svg"
+    path.write_text(BESIDE_EACH_OTHER.replace("poll = ", "poll = [] # "), encoding="utf-8")
+    assert plan_file(path, as_json=False, svg=picture) == 0
+    assert "nothing is polled" in capsys.readouterr().out
+    assert ElementTree.fromstring(picture.read_text(encoding="utf-8")).tag.endswith("svg")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from grug.errors import ExceptionReply
 from grug.messages import ReadFailed, ReadRegisters, RegistersRead
@@ -134,3 +137,109 @@ def test_what_was_proved_and_is_refused_all_the_same_is_tried_in_halves() -> Non
     assert refusals.refused(Transaction(span(0, 4), (span(0), span(2), span(3))))
     forbidden, barriers = refusals.avoided()
     assert (forbidden, barriers) == ({(HOLDING, 1)}, set())
+
+
+class PolledUnit(RefusingUnit):
+    """The same, polled as pollers do: whole groups, which can do without some of their values."""
+
+    def poll(self, groups: list[list[Span]], at_s: float) -> None:
+        """Ask for all groups at once; every value that there is comes, and no other."""
+        self.now_s = max(self.now_s, at_s)
+        self.refused, self.read = 0, []
+        asked = [Asked(*group) for group in groups]
+        for each in asked:
+            each.request = replace(each.request, is_partial=True)
+            self.queue.add(each, self.now_s)  # type: ignore[arg-type]
+        while len(self.queue):
+            self.carry_out()
+        for each, group in zip(asked, groups, strict=True):
+            dead = [at for at, span in enumerate(group) if self.is_illegal(span)]
+            if len(dead) == len(group):
+                assert isinstance(each.answer, ReadFailed)
+            else:
+                assert isinstance(each.answer, RegistersRead)
+                assert sorted(at for at, _ in each.answer.refused) == dead
+
+    def is_illegal(self, read: Span) -> bool:
+        return not self.illegal.isdisjoint(range(read.address, read.end))
+
+    def carry_out(self) -> None:
+        job = self.queue.pick(self.now_s)
+        assert isinstance(job, ReadJob)
+        read = job.transaction.span
+        count = 0 if self.is_illegal(read) else read.count
+        ended_s = self.now_s + COST.read_s(read.table, count) - TIMING.gap_s
+        self.read.append(read)
+        assert len(self.read) < 500, "it goes on for ever"
+        if count:
+            self.queue.succeeded(job, bytes(2 * count), self.now_s, ended_s)
+        else:
+            self.refused += 1
+            self.queue.failed(job, ExceptionReply(2 + len(self.read) % 2), self.now_s, ended_s)
+        self.now_s = ended_s + TIMING.gap_s
+
+
+overlapping = st.lists(
+    st.tuples(st.sampled_from((-1, -1, 0, 0, 0, 1, 2, 5, 20, 60)), st.integers(1, 4)),
+    min_size=1,
+    max_size=15,
+).map(
+    lambda steps: sorted(
+        {
+            span(max(0, sum(gap + count for gap, count in steps[:at]) + steps[at][0]), steps[at][1])
+            for at in range(len(steps))
+        }
+    )
+)
+
+
+@given(
+    overlapping,
+    st.frozensets(st.integers(0, 120), max_size=12),
+    st.lists(st.sets(st.integers(0, 14), min_size=1), min_size=1, max_size=3),
+)
+def test_whatever_overlaps_polls_are_quiet_soon_and_cost_what_knowing_costs(
+    spans: list[Span], illegal: frozenset[int], choices: list[set[int]]
+) -> None:
+    unit = PolledUnit(illegal)
+    groups = [sorted({spans[at % len(spans)] for at in chosen}) for chosen in choices]
+    wanted = {each for group in groups for each in group}
+    dead = {each for each in wanted if unit.is_illegal(each)}
+    for number in range(5):
+        unit.poll(groups, 5.0 * number)
+    for number in range(5, 15):
+        unit.poll(groups, 5.0 * number)
+        assert {each for each in unit.read if unit.is_illegal(each)} <= dead  # Alone, now and then.
+    knowing = plan_reads(
+        wanted - dead,
+        COST,
+        ReadLimits(forbidden=frozenset((HOLDING, address) for address in illegal)),
+    )
+    learned_s = sum(COST.read_s(HOLDING, each.count) for each in unit.read if each not in dead)
+    assert learned_s == pytest.approx(plan_s(knowing, COST))
+
+
+def test_a_dead_value_is_tried_again_ever_more_seldom() -> None:
+    unit = PolledUnit(frozenset({7}))
+    groups = [[span(0, 2), span(7), span(12)]]
+    tried_s: list[float] = []
+    for at_s in range(0, 4 * 3600, 5):
+        unit.poll(groups, float(at_s))
+        if span(7) in unit.read:
+            tried_s.append(at_s)
+    pauses_s = [after - before for before, after in pairwise(tried_s)]
+    assert pauses_s[:4] == pytest.approx([10, 20, 40, 80], abs=6)
+    assert all(after >= before for before, after in pairwise(pauses_s))
+    assert 3600 <= max(pauses_s) <= 3610
+    unit.illegal = frozenset()
+    unit.poll(groups, tried_s[-1] + 3605)
+    unit.poll(groups, tried_s[-1] + 3610)
+    assert unit.read == [span(0, 13)]  # It is there after all.
+
+
+def test_of_values_that_overlap_the_one_that_is_there_is_merged() -> None:
+    unit = RefusingUnit(frozenset({4}))
+    spans = [span(0, 2), span(2, 2), span(3, 2)]
+    unit.cycle(spans)
+    unit.cycle(spans)
+    assert span(0, 4) in unit.read

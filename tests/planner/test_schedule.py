@@ -236,6 +236,7 @@ groups = st.lists(periods, min_size=1, max_size=3, unique=True).flatmap(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(st.lists(groups, min_size=1, max_size=3))
 def test_any_schedule_reads_everything_for_more_than_the_bound_and_less_than_one_by_one(

@@ -130,6 +130,17 @@ def test_request_after_noise_is_found_at_its_last_byte(
     assert [request.adu for request in found] == [adu]
 
 
+@pytest.mark.parametrize("bit", range(64))
+def test_request_with_one_wrong_bit_is_none_also_right_after_a_good_one(bit: int) -> None:
+    cut = bytearray(OURS)
+    cut[bit // 8] ^= 1 << bit % 8
+    framer = RequestFramer(9600)
+    assert framer.receive(bytes(cut), 0.0) == []
+    assert len(framer.receive(OURS, 1.0)) == 1
+    assert framer.receive(bytes(cut), 2.0) == []
+    assert [request.adu for request in framer.receive(OURS, 3.0)] == [OURS]
+
+
 @given(st.binary(max_size=300), st.integers(0, 3))
 def test_noise_never_crashes_and_is_never_hoarded(noise: bytes, times: int) -> None:
     framer = RequestFramer(9600)
@@ -229,6 +240,15 @@ def test_replies_refusals_and_echoes_are_no_requests() -> None:
     assert framer.receive(exception_reply(asked, 2), 0.04) == []
     assert framer.replies == 2
     assert framer.receive(asked.adu, 0.06) == [asked]
+
+
+def test_what_may_be_reply_or_request_is_a_reply_once() -> None:
+    framer = RequestFramer(9600)
+    asked = whole(with_crc(bytes((1, 1, 0, 0, 0, 20))))
+    ambiguous = read_reply(asked, bytes(20))
+    assert framer.receive(asked.adu, 0.0) == [asked]
+    assert framer.receive(ambiguous, 0.02) == []
+    assert [request.adu for request in framer.receive(ambiguous, 0.2)] == [ambiguous]
 
 
 def test_next_request_is_taken_when_the_reply_to_the_last_never_came() -> None:

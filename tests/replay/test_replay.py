@@ -17,7 +17,7 @@ from recording import record, segment_of, without_samples
 from grug.app.about import HIDDEN, started
 from grug.app.load import load_house
 from grug.app.parts import load_maps
-from grug.config.types import HouseConfig, PowerSaveConfig
+from grug.config.types import HouseConfig, PowerSaveConfig, ScheduleConfig
 from grug.control import offset
 from grug.demo.record import Record
 from grug.demo.settings import DemoSettings, example_house
@@ -26,7 +26,7 @@ from grug.messages import Decided, GateAnswered, RunStarted
 from grug.replay import Replayed, load_other, replay
 from grug.replay.judge import Judge
 from grug.replay.report import causes_of, result_text
-from grug.replay.session import BlockReader, Recorded, pairs_in
+from grug.replay.session import BlockReader, Noticed, Recorded, Said, SessionBlock, pairs_in
 from grug.storage.show import TimeRange
 from grug.transport.logreads import blocks_in, copy_blocks
 
@@ -38,18 +38,10 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return record(tmp_path_factory.mktemp("session"))
 
 
-def unmeasured(house: HouseConfig) -> HouseConfig:
-    """The house whose inverters nothing was measured of, so that nothing is learned of them."""
-    inverters = {
-        name: msgspec.structs.replace(each, gain=None, dead_time=None)
-        for name, each in house.inverter.items()
-    }
-    return msgspec.structs.replace(house, inverter=inverters)
-
-
 @pytest.fixture(scope="module")
-def plain_session(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return record(tmp_path_factory.mktemp("plain"), change=unmeasured)
+def long_session(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve minutes: the offset controller tells three times what it knows."""
+    return record(tmp_path_factory.mktemp("long"), hours=0.2)
 
 
 @pytest.fixture(scope="module", params=["message", "wire"])
@@ -167,6 +159,21 @@ def test_answers_that_no_image_gives_are_found(tmp_path: Path) -> None:
     assert len(answer.recorded) == len(answer.replayed) > 20
 
 
+def test_what_is_done_by_the_clock_finds_its_counterpart_in_a_part_of_a_run() -> None:
+    """Of the first ones nothing was recorded that is known; the others come one by one."""
+    judge = Judge(100.0, is_loose=True)
+    names = ("limit_a", "failures")
+    series = tuple(f"evse/garage/{name}" for name in names)
+    for at_s in range(10, 200, 10):
+        judge.decided(Decided("evse/garage", at_s - 0.2, names, (10.0, 0.0), "fixed"))
+        if at_s > 20:
+            said = Said(float(at_s), series, (10.0, 0.0))
+            judge.expect(SessionBlock(None, 0, said=[said]))
+    judge.end(200.0)
+    assert judge.divergences == []
+    assert judge.equal >= 8
+
+
 def test_what_only_the_replay_decides_is_found() -> None:
     judge = Judge()
     judge.decided(Decided("offset", 10.0, ("offset_w",), (5.0,), "just so"))
@@ -174,6 +181,47 @@ def test_what_only_the_replay_decides_is_found() -> None:
     (found,) = judge.divergences
     assert (found.controller, found.at_s) == ("offset", 10.0)
     assert found.differences[0].recorded == "none"
+
+
+def gap_at(at_s: float) -> Noticed:
+    return Noticed(at_s, "log", "gap", "blocks are missing")
+
+
+def decide_alone(judge: Judge, at_s: float, controller: str = "offset") -> None:
+    """A decision of the replay without a recorded one, and nothing more to wait for."""
+    judge.decided(Decided(controller, at_s, ("offset_w",), (5.0,), "just so"))
+    judge.end(at_s + 60.0)
+
+
+def test_what_was_done_unknowing_passes_once_the_recording_tells_what_was_known() -> None:
+    judge = Judge()
+    decide_alone(judge, 5.0)
+    judge.pass_over(gap_at(10.0))
+    decide_alone(judge, 20.0)  # Passes: a moment after the gap.
+    decide_alone(judge, 200.0)
+    decide_alone(judge, 201.0, "evse/garage")
+    assert (judge.divergence_count, judge.passed) == (3, 1)
+    judge.recalled(300.0)
+    assert [each.at_s for each in judge.divergences] == [5.0, 201.0]
+    assert (judge.divergence_count, judge.passed) == (2, 2)
+    decide_alone(judge, 300.0)
+    assert judge.divergence_count == 2, "it may not have been told yet"
+    decide_alone(judge, 300.2)
+    assert judge.divergence_count == 3
+    judge.pass_over(gap_at(400.0))
+    decide_alone(judge, 450.0)
+    assert judge.divergence_count == 3
+    decide_alone(judge, 461.0)
+    assert judge.divergence_count == 4, "as long as nothing more is told"
+
+
+def test_what_was_due_when_the_run_was_stopped_may_be_missing() -> None:
+    judge = Judge()
+    judge.stopping(100.0)
+    decide_alone(judge, 100.0)
+    assert judge.divergence_count == 0
+    decide_alone(judge, 100.2)
+    assert judge.divergence_count == 1
 
 
 def test_lost_blocks_are_a_gap_and_no_divergence(session: Path, tmp_path: Path) -> None:
@@ -186,36 +234,75 @@ def test_lost_blocks_are_a_gap_and_no_divergence(session: Path, tmp_path: Path) 
     assert found.equal > 780
 
 
-def test_a_part_of_a_session_settles_and_is_then_the_same(plain_session: Path) -> None:
-    whole = replay(plain_session)
-    since_ms = whole.since_ms + 150_000
-    found = replay(plain_session, times=TimeRange(since_ms, whole.until_ms))
-    assert found.divergence is None
-    assert 100 < found.equal < 400
+def with_schedule(house: HouseConfig) -> HouseConfig:
+    """The house that absorbs more than usual for hours, by its schedule."""
+    entry = ScheduleConfig(start="10:00", end="13:00", power=-900.0)
+    return msgspec.structs.replace(house, schedule={"noon": entry})
 
 
-def test_what_was_learned_before_a_part_of_a_session_makes_little_difference(
-    session: Path,
+@pytest.mark.parametrize("after_s", [20, 395, 640])
+def test_parts_of_a_session_add_up_to_the_whole(long_session: Path, after_s: int) -> None:
+    """What was learned of measured inverters before a part began is told by the recording."""
+    whole = replay(long_session)
+    cut_ms = whole.since_ms + after_s * 1000 + 50
+    first = replay(long_session, times=TimeRange(whole.since_ms, cut_ms))
+    last = replay(long_session, times=TimeRange(cut_ms, whole.until_ms + 1))
+    for part in (whole, first, last):
+        assert (part.divergence, part.gaps, part.passed) == (None, [], 0), result_text(part)
+    assert last.since_ms == cut_ms
+    assert last.equal > (710 - after_s) * 5
+    assert abs(whole.equal - first.equal - last.equal) <= 2, "one by the clock may be at the cut"
+
+
+def test_without_what_was_known_a_part_differs_a_little(
+    long_session: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = replay(session)
-    found = replay(session, times=TimeRange(whole.since_ms + 150_000, whole.until_ms))
+    """So it is with recordings from before the controller told it."""
+    whole = replay(long_session)
+    monkeypatch.setattr("grug.replay.player.decode_known", lambda memory: None)
+    found = replay(long_session, times=TimeRange(whole.since_ms + 640_000, whole.until_ms))
+    assert found.divergence is not None
+    assert found.gaps, "the beginning in the middle is named"
     for each in found.divergences:
         for difference in each.differences:
             assert difference.series.startswith("offset/served_w/")
             assert abs(float(difference.recorded) - float(difference.replayed)) < 50
 
 
-def test_an_exported_part_is_a_recording_too(plain_session: Path, tmp_path: Path) -> None:
+def test_an_offset_that_was_asked_for_before_a_part_is_known_in_it(tmp_path: Path) -> None:
+    """Asked for at the beginning and for the whole time, eleven minutes before."""
+    session = record(tmp_path, hours=0.19, change=with_schedule)
+    whole = replay(session)
+    assert whole.divergence is None, result_text(whole)
+    found = replay(session, times=TimeRange(whole.since_ms + 660_000, whole.until_ms))
+    assert (found.divergence, found.gaps, found.passed) == (None, [], 0), result_text(found)
+    rows = found.measures.rows()
+    assert any(value for name, value in rows.items() if "offset" in name)
+
+
+def test_after_lost_blocks_the_controller_is_itself_as_soon_as_it_is_told(
+    long_session: Path, tmp_path: Path
+) -> None:
+    part = tmp_path / "damaged.grug"
+    part.write_bytes(without_samples(segment_of(long_session), 7))
+    found = replay(part)
+    assert found.divergence is None, result_text(found)
+    assert len(found.gaps) == 1
+    assert found.equal > (720 - 300) * 5, "all after it told what it knew"
+
+
+def test_an_exported_part_is_a_recording_too(long_session: Path, tmp_path: Path) -> None:
     whole, part = tmp_path / "whole.grug", tmp_path / "part.grug"
-    assert copy_blocks(plain_session / "log", TimeRange(), whole) > 20
-    assert replay(whole).equal == replay(plain_session).equal
-    since_ms = replay(plain_session).since_ms + 120_000
-    copy_blocks(plain_session / "log", TimeRange(since_ms), part)
+    assert copy_blocks(long_session / "log", TimeRange(), whole) > 70
+    assert replay(whole).equal == replay(long_session).equal
+    since_ms = replay(long_session).since_ms + 400_000
+    copy_blocks(long_session / "log", TimeRange(since_ms), part)
     assert part.stat().st_size < whole.stat().st_size
     found = replay(part)
-    assert found.divergence is None
+    assert found.divergence is None, result_text(found)
     assert found.gaps
-    assert 100 < found.equal < replay(whole).equal
+    assert found.since_ms < since_ms, "it begins where it is told what was known"
+    assert (720 - 320) * 5 < found.equal < replay(whole).equal
 
 
 def test_two_runs_in_one_log_are_replayed_one_after_the_other(

@@ -12,11 +12,11 @@ from grug.config.build import quoted
 from grug.config.checks.context import HouseCheck
 from grug.config.checks.lines import BAUDRATES
 from grug.config.loads import (
-    TURNAROUND_S,
     group_name,
     is_feasible_anyhow,
     line_loads,
     line_schedule,
+    turnaround_s,
     why_infeasible,
 )
 from grug.config.types import HouseConfig, Seconds
@@ -91,7 +91,7 @@ def _refuse(check: HouseCheck, line: str, reason: Infeasible) -> None:
 
 def _said(house: HouseConfig, line: str, reason: Infeasible) -> str:
     """The reason with its numbers."""
-    speed = f"at {house.line[line].baudrate} baud, with {1e3 * TURNAROUND_S:.0f} ms for each answer"
+    speed = f"at {house.line[line].baudrate} baud, with {_answers(house, line)} for each answer"
     match reason.why:
         case Why.LINE:
             return (
@@ -110,6 +110,14 @@ def _said(house: HouseConfig, line: str, reason: Infeasible) -> str:
                 f"line {quoted(line)} cannot carry its polls in any order: this one takes "
                 f"{reason.alone:.0%} of its period {speed}, {_pause_said(reason.pause)}"
             )
+
+
+def _answers(house: HouseConfig, line: str) -> str:
+    """How long the units of a line are expected to take to begin an answer."""
+    devices = [device for device in house.device.values() if device.line == line and device.poll]
+    times_ms = [1e3 * turnaround_s(house, device) for device in devices]
+    least, most = f"{min(times_ms):.4g}", f"{max(times_ms):.4g}"
+    return f"{least} ms" if least == most else f"{least} to {most} ms"
 
 
 def _pause_said(pause: Pause) -> str:
@@ -141,9 +149,12 @@ def _cure(check: HouseCheck, line: str, device: str, number: int) -> str:
         cures.append(f"every = {quoted(_duration(period))} here")
     if speed is not None:
         cures.append(f"baudrate = {speed} for line {quoted(line)} and its devices")
+    cure = f"what could do: {', or '.join(cures)}"
     if not cures:
-        return "no longer period of this poll alone is enough: poll less often, or fewer registers"
-    return f"what could do: {', or '.join(cures)}"
+        cure = "no longer period of this poll alone is enough: poll less often, or fewer registers"
+    if is_served(_answering_at_once(house, line)):
+        cure += "; devices that answer sooner may say so, with 'turnaround'"
+    return cure
 
 
 def _first(choices: Sequence[_Choice], is_good: Callable[[_Choice], bool]) -> _Choice | None:
@@ -163,6 +174,15 @@ def _with_period(house: HouseConfig, name: str, number: int, period_s: float) ->
 def _with_speed(house: HouseConfig, name: str, baudrate: int) -> HouseConfig:
     changed = msgspec.structs.replace(house.line[name], baudrate=baudrate)
     return msgspec.structs.replace(house, line={**house.line, name: changed})
+
+
+def _answering_at_once(house: HouseConfig, name: str) -> HouseConfig:
+    devices = {
+        key: msgspec.structs.replace(device, turnaround=Seconds(0.0))
+        for key, device in house.device.items()
+        if device.line == name
+    }
+    return msgspec.structs.replace(house, device={**house.device, **devices})
 
 
 def _duration(seconds: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from grug.config.build import quoted
 from grug.config.checks.context import HouseCheck
+from grug.config.checks.lines import check_turnaround
 from grug.config.loads import snapshot_problem
 from grug.config.toml_lines import KeyPath
 from grug.config.types import DeviceConfig
@@ -18,6 +19,9 @@ def check_devices(check: HouseCheck) -> None:
 def _device(check: HouseCheck, name: str, device: DeviceConfig) -> None:
     path: KeyPath = ("device", name)
     check.refers((*path, "line"), device.line, "line")
+    if device.turnaround is not None and device.line in check.house.line:
+        line = check.house.line[device.line]
+        check_turnaround(check, (*path, "turnaround"), device.turnaround, line)
     register_map = check.map_named((*path, "map"), device.map)
     seen: set[str] = set()
     for index, poll in enumerate(device.poll):

@@ -55,9 +55,19 @@ def _line(check: HouseCheck, name: str, line: LineConfig) -> None:
     check.within((*path, "gap"), line.gap is None or line.gap >= 0, "cannot be negative")
     check.within((*path, "switch_gap"), line.switch_gap >= 0, "cannot be negative")
     check.within((*path, "settle"), line.settle >= 0, "cannot be negative")
+    check_turnaround(check, (*path, "turnaround"), line.turnaround, line)
     if line.rs485 != "off" and "://" in line.port:
         text = "'rs485' is for serial ports: a gateway switches its own line"
         check.report.refuse((*path, "rs485"), text)
+
+
+def check_turnaround(
+    check: HouseCheck, path: KeyPath, turnaround_s: float, line: LineConfig
+) -> None:
+    """A reply that usually begins after the timeout would never be heard."""
+    is_quick = 0 <= turnaround_s < line.timeout or line.timeout <= 0
+    text = f"must be in 0..{line.timeout:g} s, the line's 'timeout': later replies are not heard"
+    check.within(path, is_quick, text)
 
 
 def _port(check: HouseCheck, path: KeyPath, port: str) -> None:
