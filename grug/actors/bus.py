@@ -139,7 +139,7 @@ class _BusOwner:
         """When it has waited long enough for its reply."""
         self._alarm = trio.CancelScope()
         """Rings then. It is one scope for many exchanges, since to enter one takes as long as to
-        find the reply in what arrives; so it may ring too early, and is set anew."""
+        find the reply in what arrives; it may ring too early, and is set anew; it rings once."""
         self._line: Line | None = None
         """What is up."""
         self._trouble: Exception | None = None
@@ -381,11 +381,13 @@ class _BusOwner:
             BusError: which kind of answer it was not.
         """
         if self._overdue_s < self._alarm.deadline:
-            self._alarm.deadline = self._overdue_s
+            self._alarm.deadline = self._overdue_s  # At once, where it rang before this was left.
         if not self._is_sent:
             await line.send_all(exchange.adu)
+            if trio.current_time() >= self._overdue_s:
+                raise ConnectionEndedError("a line that takes nothing")
             self._is_sent = True
-        now_s = self._started_s
+        now_s = trio.current_time()
         while now_s < self._overdue_s:
             has_begun = exchange.has_received
             data = await line.receive_some()
@@ -398,7 +400,7 @@ class _BusOwner:
                 return block, now_s
             if self._line is not line:
                 raise LineError("the bus owner stopped")
-            if exchange.has_received:
+            if exchange.has_received and now_s < self._overdue_s:  # What began in time may end.
                 await self._wait_for_rest(exchange, has_begun=has_begun)
                 now_s = trio.current_time()
         with contextlib.suppress(ConnectionEndedError):  # It will be seen before the next request.

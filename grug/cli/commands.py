@@ -29,6 +29,7 @@ from grug.cli import (
     sql,
     writes,
 )
+from grug.control.ladder import GRID_POWER_W_MAX
 from grug.demo import fast as fast_demo
 from grug.demo import live as live_demo
 from grug.demo.settings import DEMO_TOKEN, DemoSettings
@@ -97,7 +98,12 @@ def check(house: Path) -> Job:
     show_default=True,
     help="With --fast: every byte of every frame, or only the messages.",
 )
-@click.option("--offset", type=Finite(), default=0.0, help="W; plus exports, minus absorbs.")
+@click.option(
+    "--offset",
+    type=Finite(-GRID_POWER_W_MAX, GRID_POWER_W_MAX),
+    default=0.0,
+    help="W; plus exports, minus absorbs.",
+)
 @click.option(
     "--fault",
     "faults",

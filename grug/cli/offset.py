@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import getpass
+import math
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -19,7 +20,16 @@ from grug.model import Aim
 Job: TypeAlias = Callable[[], int]
 
 
-@click.command(name="offset", context_settings={"ignore_unknown_options": True})
+EXAMPLES = """\b
+grug offset house -2000 --for 2h               the batteries absorb 2 kW more
+grug offset solis1 1500 --as battery --for 1h  its battery charges by 1.5 kW
+grug offset house -200 --as grid --for 3h      the house exports 200 W
+grug offset house 3000 --as export-max --for 8h
+"""
+"""The first line keeps the others as they are."""
+
+
+@click.command(name="offset", epilog=EXAMPLES, context_settings={"ignore_unknown_options": True})
 @click.argument("target", required=False)
 @click.argument("watts", type=float, required=False)
 @click.option("--for", "lasts", help="How long: 2h, 90min, 30s. 0s ends your earlier wish.")
@@ -47,18 +57,13 @@ def command(
     show: bool,
     state: Path | None,
 ) -> Job:
-    r"""Make TARGET (house, or an inverter) export WATTS more; less than 0 makes it absorb.
-
-    \b
-    grug offset house -2000 --for 2h               the batteries absorb 2 kW more
-    grug offset solis1 1500 --as battery --for 1h  its battery charges by 1.5 kW
-    grug offset house -200 --as grid --for 3h      the house exports 200 W
-    grug offset house 3000 --as export-max --for 8h
-    """
+    """Make TARGET (house, or an inverter) export WATTS more; less than 0 makes it absorb."""
     if show:
         return partial(ask_and_print, {"command": "show"}, state)
     if target is None or watts is None or lasts is None:
         raise click.UsageError("say TARGET, WATTS and --for, or --show")
+    if not (math.isfinite(watts) and math.isfinite(per_soc)):
+        raise click.BadParameter("WATTS and --per-soc are finite numbers of watts")
     for_s = parse_duration(lasts)
     if for_s is None:
         raise click.BadParameter(f"{lasts!r} is no duration such as 2h, 90min or 30s")
@@ -82,6 +87,8 @@ def ask_and_print(request: dict[str, Any], state: Path | None) -> int:
 def _text(answer: dict[str, Any]) -> str:
     if "accepted" in answer:
         wish = answer["accepted"]
+        if not wish["for_s"]:
+            return f"ended: what {wish['who']} asked of {wish['target']}\n"
         limited = f", limited to {wish['limited_to_w']:g} W" if "limited_to_w" in wish else ""
         return f"accepted: {_wish_text(wish)}{limited}\n"
     now = "none yet" if answer["offset_w"] is None else f"{answer['offset_w']:.0f} W"

@@ -67,7 +67,9 @@ def parse_offset(
     if for_s < 0.0:
         return Refused(f"its end is {-for_s:g} s in the past")
     if for_s > FOR_S_MAX:
-        return Refused(f"{for_s:g} s is longer than a week; that belongs into the config")
+        return Refused(
+            f"{for_s / 3600.0:.6g} h is longer than a week; that belongs into the config"
+        )
     who, why = request.get("who", ""), request.get("why", "")
     if not isinstance(who, str) or not isinstance(why, str) or not who.strip():
         return Refused("who asks, and why, are texts; who is needed")

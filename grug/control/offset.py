@@ -16,7 +16,16 @@ import msgspec
 from msgspec.structs import replace
 
 from grug.control.balance import BalanceSettings, Following, InverterFacts, off_grid_of
-from grug.control.carried import TOEHOLD_W, UNTRIED, Carrier, Gate, Split, admitted, split
+from grug.control.carried import (
+    CARRIES_ALL,
+    TOEHOLD_W,
+    UNTRIED,
+    Carrier,
+    Gate,
+    Split,
+    admitted,
+    split,
+)
 from grug.control.circulation import NONE as NO_CIRCULATION
 from grug.control.circulation import Circulation
 from grug.control.hunting import QUIET, Hunting
@@ -271,10 +280,10 @@ def decide_stop(
     if problem:
         return _silent(settings, stopped, grid, now_s, f"no image: {problem}; stopping, offset 0 W")
     shares = {inverter.name: inverter.share for inverter in settings.inverters}
-    # One that is away holds its power; when all are, nothing is known that tells them apart.
+    # When all are away, nothing is known that tells them apart.
     there = {name: share for name, share in shares.items() if name not in state.offline}
     there = there if any(there.values()) else shares
-    told = dict.fromkeys(shares, 0.0) | shared(grid.power_w, there, {})
+    told = shared(grid.power_w, there, {})
     splits = _splits(settings, stopped, state.offline, 0.0, now_s)
     return _serve(settings, stopped, grid, others, now_s, "stopping, offset 0 W", told, splits)
 
@@ -343,14 +352,16 @@ def _splits(
     offset_w: float,
     now_s: float,
 ) -> dict[str, Split]:
-    """What carries the part of each that has a fake meter; one that is away was told none."""
+    """What carries the part of each that has a fake meter; one that is away has none."""
     every = settings.inverters
     weight = sum([inverter.share for inverter in every]) or 1.0
     is_any = any(inverter.name not in away for inverter in every)
     splits = {}
     for inverter in settings.told:
-        is_there = inverter.name not in away or not is_any
-        part_w = offset_w * inverter.share / weight if is_there else 0.0
+        if inverter.name in away and is_any:
+            splits[inverter.name] = CARRIES_ALL
+            continue
+        part_w = offset_w * inverter.share / weight
         carried = state.carried.get(inverter.name)
         splits[inverter.name] = split(inverter.carrier, carried, part_w, now_s)
     return splits
@@ -395,12 +406,18 @@ def _serve(
 ) -> Outcome:
     """Make the images of what each inverter is told; those of a surge hold for a moment only.
 
-    One that nothing is decided for is told 0 W.
+    One that nothing is decided for is told 0 W, and nothing at all when it is offline: it would go
+    on with the battery power that it happened to have, from or into another battery perhaps, and
+    with what its registers still carry. Without a meter it ends that by itself.
     """
     known = known_others(others)
     images: list[MeterImage] = []
     served: list[float] = []
+    silent = state.offline - told.keys()
     for inverter in settings.told:
+        if inverter.name in silent:
+            served.append(math.nan)
+            continue
         part = splits[inverter.name]
         if part.why:
             reason = f"{reason}; {inverter.name}'s meter says no offset: {part.why}"
@@ -421,7 +438,8 @@ def _serve(
         values = values_of(names, power_w, known)
         images.append(MeterImage(inverter.fakemeter, names, values, grid.read_s, valid_until_s))
     if state.offline:
-        reason = f"{reason}; offline, carried by the others: {', '.join(sorted(state.offline))}"
+        names_of = ", ".join(sorted(state.offline))
+        reason = f"{reason}; offline, told nothing and carried by the others: {names_of}"
     decided = _decided(settings, now_s, (grid.power_w, state.offset_w, *served), reason)
     return Outcome(state, tuple(images), decided)
 

@@ -99,6 +99,9 @@ class DriveSettings:
     """Of what is under way beyond what is seen, the part that is taken back at once."""
     told_w_max: float = 11_000.0
     """No inverter is ever told more than this to make it quick."""
+    limit_told_w: float = 300.0
+    """One whose battery's limit is in the way is told no more than this: enough to find out that
+    the limit is gone, and nothing that would have to be undone then."""
     reserve_w: float = 90.0
     """Exported on purpose while a battery is nearly full and the sun gives more than is used."""
     hunting: HuntingSettings = field(default_factory=HuntingSettings)
@@ -201,7 +204,7 @@ def steer(
             one.name: tell(
                 measured[one.name],
                 motions[one.name],
-                told[one.name],
+                0.0 if is_at_limit(told[one.name], facts[one.name]) else told[one.name],
                 now_s,
                 answers[one.name],
                 SURGE_S_MAX if is_surging else HOLD_S,
@@ -275,10 +278,11 @@ def _as_believed(one: Steered, motion: Motion) -> Steered:
     return one if plant is one.plant else Steered(one.name, one.share, plant)
 
 
-def _told(drive: DriveSettings, one: Steered, moves_w_per_s: float) -> float:
+def _told(drive: DriveSettings, one: Steered, fact: InverterFacts, moves_w_per_s: float) -> float:
     """What makes it move at this speed, within what may be told."""
     told_w = moves_w_per_s / one.plant.gain_per_s
-    return min(max(told_w, -drive.told_w_max), drive.told_w_max)
+    most_w = drive.limit_told_w if is_at_limit(told_w, fact) else drive.told_w_max
+    return min(max(told_w, -most_w), most_w)
 
 
 def _quick(
@@ -311,7 +315,10 @@ def _quick(
     per_s = drive.plain_per_s if is_quick else drive.slow_per_s
     moves_w_per_s = shared(plain_w * per_s, {one.name: one.share for one in able}, NO_ROOMS)
     if not surge_w:
-        return {one.name: _told(drive, one, moves_w_per_s[one.name]) for one in able}, "", large_s
+        told = {
+            one.name: _told(drive, one, facts[one.name], moves_w_per_s[one.name]) for one in able
+        }
+        return told, "", large_s
     rooms = {one.name: room_w(facts[one.name], surge_w > 0.0) for one in able}
     # Twice as slow is four times less of a step: it comes when the quick one has done most of it.
     weights = {one.name: one.share / (one.plant.dead_s + one.plant.lag_s) ** 2 for one in able}
@@ -320,7 +327,8 @@ def _quick(
     for one in able:
         to_come = heard(facts[one.name].asking, now_s, now_s + inputs.step_s)
         heard_s = sum(for_s for _, for_s in to_come) or inputs.step_s
-        told[one.name] = _told(drive, one, moves_w_per_s[one.name] + surges[one.name] / heard_s)
+        per_s = moves_w_per_s[one.name] + surges[one.name] / heard_s
+        told[one.name] = _told(drive, one, facts[one.name], per_s)
     return told, f"surge of {surge_w:.0f} W", large_s
 
 
@@ -369,6 +377,14 @@ def room_w(fact: InverterFacts, is_more: bool) -> float:
     if is_more:
         return max(0.0, fact.discharge_a_max * fact.battery_v + charging_w)
     return max(0.0, fact.charge_a_max * fact.battery_v - charging_w)
+
+
+def is_at_limit(told_w: float, fact: InverterFacts) -> bool:
+    """Whether a battery's limit is in the way of what an inverter is told, so that it stands still.
+
+    Then nothing of that is under way, or has to be waited for when something else is wanted.
+    """
+    return room_w(fact, is_more=told_w > 0.0) <= LIMIT_W
 
 
 def shared(

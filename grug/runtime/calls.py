@@ -127,6 +127,7 @@ class Calls(Generic[Request, Reply]):
 
     def _stop_waiting(self, _raise_cancel: object) -> trio.lowlevel.Abort:
         self._reader = self._carry = None
+        self._is_carried = False  # Whoever is at it has nothing to give back any more.
         return trio.lowlevel.Abort.SUCCEEDED
 
     def __aiter__(self) -> Self:
@@ -157,13 +158,13 @@ class Calls(Generic[Request, Reply]):
         try:
             sleeps_on = await carry(call)
         finally:
-            self._is_carried = False
             call.is_abandoned = sleeps_on is None
-            is_same = self._reader is not None and waits == self._waits
-            if is_same and sleeps_on and not self._waiting and not self._is_closed:
-                self._carry = carry
-            else:
-                self._wake()
+            if self._is_carried and waits == self._waits:
+                self._is_carried = False
+                if sleeps_on and not self._waiting and not self._is_closed:
+                    self._carry = carry
+                else:
+                    self._wake()
 
     def close(self) -> None:
         """For askers: there will be no more calls."""

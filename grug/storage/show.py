@@ -17,8 +17,8 @@ from typing import NamedTuple
 from grug.storage.block import Column
 from grug.storage.segment import Event
 
-_SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d)")
-_SPAN_MS = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|m|h|d)")
+_SPAN_MS = {"s": 1000, "min": 60_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
 class TextStyle(Enum):

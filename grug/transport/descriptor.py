@@ -76,6 +76,8 @@ class DescriptorLine:
 
     async def _ready(self, wait: Callable[[int], Awaitable[None]]) -> bool:
         """Wait for the descriptor; tells whether that was not interrupted."""
+        if self._fd < 0:
+            raise self._gone()
         try:
             await wait(self._fd)
         except OSError as error:

@@ -114,8 +114,8 @@ class _SerialLine(DescriptorLine):
         """See ``Line.aclose``."""
         # The kernel would wait up to 30 s for a stalled adapter to send the rest.
         self._drop_output()
-        await self._stream.aclose()
         self._fd = -1
+        await self._stream.aclose()
 
     def _drop_output(self) -> None:
         if self._fd < 0:

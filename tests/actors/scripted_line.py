@@ -45,6 +45,8 @@ class ScriptedLine:
         """Takes the place of the ordinary answer."""
         self.trickles = False
         """Whether the adapter passes on each byte of a reply as it arrives."""
+        self.takes_nothing = False
+        """Whether sending is stuck, as with a full TCP window."""
         self.looks = 0
         """How often something was received."""
         self.is_gone = False
@@ -75,6 +77,12 @@ class ScriptedLine:
         await trio.lowlevel.checkpoint()
         if self.is_gone:
             raise LineError("unplugged")
+        self._is_interrupted = False
+        while self.takes_nothing:
+            if self._is_interrupted:
+                return
+            await self._changed.wait()
+            self._changed = trio.Event()
         now_s = trio.current_time()
         self.sent.append((now_s, data))
         unit_id = data[0]
@@ -123,6 +131,10 @@ class ScriptedLine:
                 await self._changed.wait()
             self._changed = trio.Event()
         return b""
+
+    @property
+    def has_arrived(self) -> bool:
+        return bool(self._arriving) and self._arriving[0][0] <= trio.current_time()
 
     def _arrived(self) -> list[bytes]:
         arrived = []

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from scripted_line import ScriptedLine, words_at
 
 from grug.actors import bus
-from grug.messages import LineChanged, ReadFailed, RegistersRead, WriteDone
+from grug.messages import LineChanged, ReadFailed, RegistersRead, WriteDone, WriteFailed
 from grug.model import FailureKind
 from grug.protocol.rtu import with_crc
 from grug.runtime.calls import open_calls
@@ -133,6 +133,55 @@ async def test_a_line_lost_under_an_asker_is_told_once_and_opened_again(
     assert isinstance(replies[1], RegistersRead)
     assert changes == [False, True]
     assert line.opened == 2
+
+
+@pytest.mark.parametrize("ask", ["read", "write"])
+async def test_a_line_that_takes_nothing_is_opened_anew_and_the_asker_told(
+    ask: str, autojump_clock: Clock
+) -> None:
+    line = ScriptedLine()
+    async with bus_on(line) as bench:
+        assert isinstance(await bench.bus.ask(read(1, span(0))), RegistersRead)
+        line.takes_nothing = True
+        with trio.fail_after(5):
+            reply = await bench.bus.ask(read(1, span(0)) if ask == "read" else write(1, 5, 7))
+        assert isinstance(reply, ReadFailed | WriteFailed)
+        assert reply.kind is FailureKind.NO_REPLY
+        line.takes_nothing = False
+        assert isinstance(await bench.bus.ask(read(1, span(0))), RegistersRead)
+    assert line.opened == 2
+
+
+class LateInterrupts(ScriptedLine):
+    """As a descriptor: who has been woken by bytes is not interrupted any more."""
+
+    def interrupt(self) -> None:
+        if not self.has_arrived:
+            super().interrupt()
+
+
+def test_the_beginning_of_a_reply_that_is_read_too_late_begins_no_new_wait() -> None:
+    clock = trio.testing.MockClock()
+    replies: list[object] = []
+
+    async def main() -> None:
+        line = LateInterrupts()
+        line.silent.add(1)
+        async with bus_on(line) as bench:
+            clock.jump(1)
+            await trio.testing.wait_all_tasks_blocked()
+            bench.ask_soon(read(1, span(0)), replies)
+            await trio.testing.wait_all_tasks_blocked()
+            line.arrive(trio.current_time(), b"\x01")
+            clock.jump(5)  # The process was stopped.
+            for _ in range(3):
+                await trio.testing.wait_all_tasks_blocked()
+                clock.jump(0.1)
+            await trio.testing.wait_all_tasks_blocked()
+            assert replies, "it was given up"
+
+    trio.run(main, clock=clock)
+    assert good(replies) == 0
 
 
 async def test_an_owner_that_stops_answers_the_asker_who_carries(autojump_clock: Clock) -> None:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from grug.control.carried import Carrier
 from grug.control.images import IMAGE_NAMES, GridOthers
 from grug.control.offset import (
     GridReading,
@@ -18,10 +19,11 @@ from grug.control.offset import (
     SteeredInverter,
     decide,
     decide_stop,
+    take_dispatch,
     take_health,
 )
 from grug.control.wishes import WishLimits, problem_of, take_wish
-from grug.messages import MeterImage, SetOffset
+from grug.messages import DispatchChanged, MeterImage, SetOffset
 
 SOLIS = (
     SteeredInverter("solis1", "fake1", image_names=IMAGE_NAMES),
@@ -84,8 +86,8 @@ def test_images_sum_to_grid_power_plus_offset(
         power_w + offset_w, abs=0.06 * len(shares)
     ), "each is told in tenths of a watt"
     if gone < set(range(len(shares))):
-        for number in gone:
-            assert power_of(outcome.images[number]) == 0.0
+        told = {image.fakemeter for image in outcome.images}
+        assert told == {f"f{number}" for number in range(len(shares)) if number not in gone}
 
 
 def test_shares_divide_the_power() -> None:
@@ -98,11 +100,26 @@ def test_inverter_that_comes_back_takes_its_share_again() -> None:
     state = take_health(OffsetState(), "solis1", is_offline=True)
     grid = GridReading(1000.0, 1.0)
     outcome = decide(SETTINGS, state, grid, GridOthers(), 1.0)
-    assert [power_of(image) for image in outcome.images] == [0.0, 1000.0]
-    assert "offline, carried by the others: solis1" in outcome.decided.reason
+    assert [(image.fakemeter, power_of(image)) for image in outcome.images] == [("fake2", 1000.0)]
+    assert "offline, told nothing and carried by the others: solis1" in outcome.decided.reason
     state = take_health(outcome.state, "solis1", is_offline=False)
     outcome = decide(SETTINGS, state, grid, GridOthers(), 1.0)
     assert [power_of(image) for image in outcome.images] == [500.0, 500.0]
+
+
+@pytest.mark.parametrize("carrier", [Carrier.REGISTERS, Carrier.BOTH])
+@pytest.mark.parametrize("is_doubt", [False, True])
+def test_what_an_offline_inverters_registers_carry_changes_nothing_for_the_others(
+    carrier: Carrier, is_doubt: bool
+) -> None:
+    settings = replace(SETTINGS, inverters=(replace(SOLIS[0], carrier=carrier), SOLIS[1]))
+    state = OffsetState(-2000.0, 1.0, (ask(-2000.0),))
+    change = DispatchChanged("solis1", -1000.0, 60.0, "", 1.0, is_doubt=is_doubt)
+    state = take_health(take_dispatch(state, change), "solis1", is_offline=True)
+    outcome = decide(settings, state, GridReading(2500.0, 1.0), GridOthers(), 1.0)
+    assert [(image.fakemeter, power_of(image)) for image in outcome.images] == [("fake2", 500.0)]
+    stopped = decide_stop(settings, outcome.state, GridReading(300.0, 1.0), GridOthers(), 1.0)
+    assert [(image.fakemeter, power_of(image)) for image in stopped.images] == [("fake2", 300.0)]
 
 
 @given(

@@ -162,6 +162,47 @@ def test_full_battery_is_not_asked_to_charge_nor_an_empty_one_to_give() -> None:
     assert told.told_w["b"] < told.told_w["a"] < 0.0
 
 
+@pytest.mark.parametrize("power_w", [2000.0, 30_000.0])
+def test_a_meter_that_jumps_in_sign_is_soon_told_on_as_it_is(power_w: float) -> None:
+    """Whatever made it do so, nobody is driven to and fro by more than what it says."""
+    facts = {"a": fact(), "b": fact()}
+    told, largest_w = decide(0.0, facts), 0.0
+    for step in range(1, 60):
+        now_s = 0.2 * step
+        facts = {name: fact(now_s) for name in "ab"}
+        inputs = Inputs(
+            power_w if step % 2 else -power_w,
+            facts,
+            {},
+            told.following,
+            told.motions,
+            told.circulation,
+            told.hunting,
+            0.2,
+            told.large_s,
+        )
+        told = steer(DRIVE, BALANCE, PAIR, inputs, now_s)
+        largest_w = max(largest_w, *map(abs, told.told_w.values()))
+        if step > 10:
+            assert "hunting" in told.reason
+            assert set(map(abs, told.told_w.values())) == {power_w / 2.0}
+    assert largest_w <= max(DRIVE.told_w_max, power_w / 2.0)
+
+
+@pytest.mark.parametrize("side", [-1.0, 1.0])
+def test_what_a_full_or_empty_battery_cannot_do_is_not_waited_for(side: float) -> None:
+    """A load that comes while the sun has filled the batteries is answered as any other."""
+    limits = {"charge_a_max": 0.0} if side < 0.0 else {"discharge_a_max": 0.0}
+    facts = {name: fact(0.0, 0.0, **limits) for name in "ab"}
+    at_limit = decide(side * 3000.0, facts)
+    assert max(abs(told_w) for told_w in at_limit.told_w.values()) == DRIVE.limit_told_w
+    inputs = Inputs(-side * 1000.0, facts, {}, {}, {}, NONE, QUIET, 0.2)
+    fresh = steer(DRIVE, BALANCE, PAIR, inputs, 0.2)
+    before = at_limit.motions
+    later = steer(DRIVE, BALANCE, PAIR, msgspec.structs.replace(inputs, motions=before), 0.2)
+    assert later.told_w == fresh.told_w
+
+
 def test_the_quick_one_takes_the_step() -> None:
     pair = (Steered("a", 1.0, Plant(dead_s=0.35)), Steered("b", 1.0, Plant(dead_s=1.2, lag_s=0.5)))
     told = decide(2000.0, {"a": fact(), "b": fact()}, pair)

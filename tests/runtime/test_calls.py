@@ -104,3 +104,58 @@ async def test_waiting_for_calls_can_be_cancelled_and_begun_again() -> None:
         with pytest.raises(trio.BusyResourceError):
             await calls.wait()
         caller.close()
+
+
+async def test_an_asker_of_a_former_owner_does_not_wake_the_new_one(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    caller, calls = ends()
+    events: list[str] = []
+
+    async def carry_for_old(call: Call[int, str]) -> bool:
+        await trio.sleep(1)
+        call.reply("old")
+        return False
+
+    async def carry_for_new(call: Call[int, str]) -> bool:
+        await trio.sleep(5)
+        events.append("carried")
+        call.reply("new")
+        return True
+
+    async def ask_after(delay_s: float) -> None:
+        await trio.sleep(delay_s)
+        events.append(await caller.ask(1))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask_after, 0.1)
+        nursery.start_soon(ask_after, 0.7)
+        with trio.move_on_after(0.5):  # The first owner is cancelled.
+            await calls.wait(carry_for_old)
+        with trio.move_on_after(20):
+            await calls.wait(carry_for_new)
+            events.append("woken")
+        nursery.cancel_scope.cancel()
+    assert events == ["old", "carried", "new"]
+
+
+async def test_a_carrier_who_is_cancelled_wakes_the_owner(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    caller, calls = ends()
+    left: list[Call[int, str]] = []
+
+    async def carry(call: Call[int, str]) -> bool:
+        left.append(call)
+        await trio.sleep_forever()
+        return True
+
+    async def ask() -> None:
+        with trio.move_on_after(1):
+            await caller.ask(1)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask)
+        with trio.fail_after(2):
+            await calls.wait(carry)
+    assert left[0].is_abandoned

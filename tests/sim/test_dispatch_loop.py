@@ -103,9 +103,11 @@ class LossyCaller(Caller[BusRequest, BusReply]):
         is_lost = self._replies.random.random() < self._replies.lost
         if is_lost:
             await trio.sleep(0.3)
-        self._note(request.unit_id, is_lost=is_lost)
         if not is_lost:
+            if not isinstance(reply, ReadFailed | WriteFailed):
+                self._note(request.unit_id, is_lost=False)
             return reply
+        self._note(request.unit_id, is_lost=True)
         kind, text, now_s = FailureKind.NO_REPLY, "no reply", trio.current_time()
         if isinstance(request, ReadRegisters):
             return ReadFailed(kind, text, now_s)
@@ -495,6 +497,32 @@ def test_a_line_that_is_lost_takes_the_offset_along_and_brings_it_back() -> None
             loop.replies.lost = 0.0
             await trio.sleep(120)
             assert await loop.grid_w() == pytest.approx(2000.0, abs=250.0)
+
+    run(check)
+
+
+@pytest.mark.parametrize("is_on", [True, False])
+@pytest.mark.parametrize("is_measured", [False, True])
+@pytest.mark.parametrize("control", ["mitm", "dispatch", "both"])
+def test_one_that_answers_no_more_is_neither_doubled_nor_fed(
+    control: str, is_measured: bool, is_on: bool
+) -> None:
+    """Its registers go on for up to a minute, and whatever its battery does nobody can see."""
+
+    async def check() -> None:
+        async with running(control, is_measured=is_measured) as loop:
+            await trio.sleep(60)
+            assert await loop.grid_w() == pytest.approx(2000.0, abs=250.0)
+            loop.simulated.house.inverters[0].is_on = is_on
+            loop.simulated.apply("solis1:silent+150")
+            for _ in range(14):
+                assert await loop.grid_w(10.0) < 2500.0, "sun may come that nobody can store"
+                assert await against_w(loop, 0.5) < 400.0
+            await trio.sleep(30)
+            loop.simulated.house.inverters[0].is_on = True
+            await trio.sleep(60)
+            assert await loop.grid_w() == pytest.approx(2000.0, abs=250.0)
+            assert loop.carried()[0] == (0.0 if control == "mitm" else -1000.0)
 
     run(check)
 

@@ -80,6 +80,7 @@ def test_an_event_keeps_its_words(style: TextStyle) -> None:
 
 def test_a_time_is_a_moment_or_a_span_before_the_end() -> None:
     assert parse_time("2h", T0) == T0 - 7_200_000
+    assert parse_time("5min", T0) == parse_time("5 m", T0) == T0 - 300_000
     assert parse_time("1.5 d", T0) == T0 - 129_600_000
     assert parse_time("2023-11-14T22:13:20", 0) == T0
     assert parse_time("2023-11-14T23:13:20+01:00", 0) == T0
