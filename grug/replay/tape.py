@@ -136,7 +136,8 @@ class Tape:
         try:
             await trio.sleep_until(found.answered_s)
         except trio.Cancelled:
-            self._waiting[key].appendleft(found)
+            if found.answered_s > trio.current_time():
+                self._waiting[key].appendleft(found)
             raise
 
     def _late_s(self, who: str) -> float:
