@@ -134,34 +134,44 @@ def forerunner(state: Path, packed: bytes, rows: int) -> Speed:
     return speed
 
 
+TUPLES = ((1, 50), (1000, 50), (10_000, 20), (100_000, 5), (FORERUNNER_ROWS, 3))
+"""So many rows an insert, and so many inserts."""
+
+
 def row_wise(state: Path, rows: Sequence[Row]) -> dict[int, Speed]:
-    """Tuples into the same tables, with the same aggregates filled; by tuples at a time."""
+    """Tuples, made beforehand, into the same tables, with the same aggregates; by rows an insert.
+
+    As a program would do it that has samples in memory and ``insert`` of clickhouse-connect: a
+    tuple for each sample, with its time as a datetime.
+    """
     Database(embedded_url(state)).close()
     client = connect(embedded_url(state))
+    names = ("site", "series", "ts", "log", "e", "m", "seq", "epoch")
     speeds = {}
-    for rows_per_insert, inserts in ((1, 50), (1000, 50), (100_000, 3)):
-        piece = rows[: rows_per_insert * inserts]
+    for rows_per_insert, inserts in TUPLES:
+        pieces = [
+            _tuples(rows[start : start + rows_per_insert])
+            for start in range(0, min(len(rows), rows_per_insert * inserts), rows_per_insert)
+        ]
         watch = _Watch()
-        _insert(client, piece, rows_per_insert)
-        speeds[rows_per_insert] = watch.speed(len(piece))
+        for piece in pieces:
+            client.insert("readings", piece, column_names=names)
+        speeds[rows_per_insert] = watch.speed(sum(map(len, pieces)))
     client.close()
     return speeds
 
 
-def _insert(client: Any, rows: Sequence[Row], rows_per_insert: int) -> None:
-    names = ("site", "series", "ts", "log", "e", "m", "seq", "epoch")
-    for start in range(0, len(rows), rows_per_insert):
-        tuples = [
-            (
-                "home",
-                row.series,
-                datetime.datetime.fromtimestamp(row.time_ms / 1000, datetime.UTC),
-                "tuples",
-                2,
-                round(row.value * 100),
-                1,
-                1,
-            )
-            for row in rows[start : start + rows_per_insert]
-        ]
-        client.insert("readings", tuples, column_names=names)
+def _tuples(rows: Sequence[Row]) -> list[tuple[Any, ...]]:
+    return [
+        (
+            "home",
+            row.series,
+            datetime.datetime.fromtimestamp(row.time_ms / 1000, datetime.UTC),
+            "tuples",
+            2,
+            round(row.value * 100),
+            1,
+            1,
+        )
+        for row in rows
+    ]

@@ -19,6 +19,7 @@
               │              └─ ConnectionEndedError  closed between requests: open it anew, at once
               ├─ StorageError         disk full, torn segment AFTER_BACKOFF; torn: skipped
               ├─ ShipError            unreachable, rejected   AFTER_BACKOFF; the batch is kept
+              │    └─ SupersededError  another shipper came   once that one is quiet
               ├─ LinkError            the other process went  AFTER_BACKOFF
               └─ BusyError            somebody else has it    NEVER: the person decides
 """
@@ -156,6 +157,10 @@ class StorageError(GrugError):
 
 class ShipError(GrugError):
     """The database is away or refuses the rows; they stay in the log."""
+
+
+class SupersededError(ShipError):
+    """Another shipper brings this log now; this one may go on when that one has ended."""
 
 
 class BusyError(GrugError):

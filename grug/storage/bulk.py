@@ -15,7 +15,16 @@ from numpy.typing import NDArray
 
 from grug.storage.block import HALVES, HEAD, SECOND_LAYOUT
 from grug.storage.kinds import EXPONENT_MAX, FLOAT32
-from grug.storage.native import Origin, Rows, pack_rows, pack_text, pack_uint32
+from grug.storage.native import (
+    WORDS,
+    Origin,
+    Rows,
+    pack_rows,
+    pack_uint32,
+    pack_word,
+    pack_words,
+    place_bytes,
+)
 from grug.storage.show import TimeRange
 
 Bytes: TypeAlias = NDArray[np.uint8]
@@ -74,22 +83,24 @@ def packed_rows(origin: Origin, blocks: Sequence[PackedBlock], times: TimeRange)
     lengths = parts.values.length
     row = np.arange(len(m))
     ts = time_sums[np.repeat(time_starts[parts.time_column] - starts, lengths) + row]
-    rank = np.repeat(parts.rank, lengths)
-    e = np.repeat(np.where(parts.kind > EXPONENT_MAX, -1, parts.kind), lengths).astype("<i1")
+    rank = np.repeat(parts.rank.astype(f"<u{place_bytes(len(names))}"), lengths)
+    e = np.repeat(np.where(parts.kind > EXPONENT_MAX, -1, parts.kind).astype("<i1"), lengths)
     seq = np.repeat(parts.seq, lengths)
     _widen(m, np.repeat(parts.kind == FLOAT32, lengths))
     if len(ts) and not (times.since_ms <= ts.min() and ts.max() < times.until_ms):
         kept = (ts >= times.since_ms) & (ts < times.until_ms)
         ts, rank, e, m, seq = ts[kept], rank[kept], e[kept], m[kept], seq[kept]
     count = len(ts)
-    counts = np.bincount(rank, minlength=len(names)).tolist()
+    is_there = np.bincount(rank, minlength=len(names)) > 0
+    words = [name for name, is_one in zip(names, is_there.tolist(), strict=True) if is_one]
+    place = (np.cumsum(is_there) - 1).astype(f"<u{place_bytes(len(words))}")[rank]
     return pack_rows(
         count,
         (
-            ("site", "String", [pack_text(origin.site) * count]),
-            ("series", "String", [pack_text(n) * c for n, c in zip(names, counts, strict=True)]),
+            ("site", WORDS, [pack_word(origin.site, count)]),
+            ("series", WORDS, [pack_words(words, count), place.tobytes()]),
             ("ts", "DateTime64(3, 'UTC')", [ts.tobytes()]),
-            ("log", "String", [pack_text(origin.log) * count]),
+            ("log", WORDS, [pack_word(origin.log, count)]),
             ("e", "Int8", [e.tobytes()]),
             ("m", "Int64", [m.tobytes()]),
             ("seq", "UInt64", [seq.tobytes()]),

@@ -1,11 +1,13 @@
 """Rows for the database, as blocks of ClickHouse's Native format. Pure.
 
-Log blocks are columns already, so nearly everything here is copying: a series' name, exponent and
+Log blocks are columns already, so nearly everything here is copying: a series' place, exponent and
 block number are repeated as bytes, times and integers are packed as they are. No number is divided
-on the way: the database keeps the integer and the exponent.
+on the way: the database keeps the integer and the exponent. Names are sent once in a block.
 
 Source: the layout was read off ClickHouse's own output (``SELECT ... FORMAT Native``): number of
-columns, number of rows, then per column its name, its type and its values.
+columns, number of rows, then per column its name, its type and its values. Those of a
+LowCardinality are: version, how its words are sent and how wide their places are, number of words,
+the words, number of rows, for each row the place of its word; nothing when there are no rows.
 """
 
 from __future__ import annotations
@@ -17,6 +19,11 @@ from typing import NamedTuple
 
 from grug.storage.block import Column
 from grug.storage.segment import Event, SeriesFacts
+
+WORDS = "LowCardinality(String)"
+_WORDS_VERSION = 1
+_WORDS_FOLLOW = 1 << 9 | 1 << 10
+"""Each block brings its own words, all of them."""
 
 
 class SampleBlock(NamedTuple):
@@ -65,23 +72,24 @@ def readings_rows(origin: Origin, blocks: Iterable[SampleBlock]) -> Rows:
     by_series: dict[str, list[tuple[int, Column]]] = defaultdict(list)
     for block in blocks:
         for column in block.columns:
-            by_series[block.names[column.series]].append((block.seq, column))
-    names: list[bytes] = []
+            if column.times:
+                by_series[block.names[column.series]].append((block.seq, column))
+    width = place_bytes(len(by_series))
+    places: list[bytes] = []
     times: list[bytes] = []
     exponents: list[bytes] = []
     integers: list[bytes] = []
     seqs: list[bytes] = []
     packed_times: dict[int, bytes] = {}
     count = 0
-    for name in sorted(by_series):
-        encoded = pack_text(name)
+    for place, name in enumerate(sorted(by_series)):
         for seq, column in by_series[name]:
             length = len(column.times)
             packed = packed_times.get(id(column.times))
             if packed is None:
                 packed = packed_times[id(column.times)] = struct.pack(f"<{length}q", *column.times)
             count += length
-            names.append(encoded * length)
+            places.append(place.to_bytes(width, "little") * length)
             times.append(packed)
             exponents.append(column.exponent.to_bytes(1, "little", signed=True) * length)
             integers.append(struct.pack(f"<{length}q", *column.integers))
@@ -90,16 +98,16 @@ def readings_rows(origin: Origin, blocks: Iterable[SampleBlock]) -> Rows:
     return pack_rows(
         count,
         (
-            ("site", "String", [pack_text(origin.site) * count]),
-            ("series", "String", names),
+            ("site", WORDS, [pack_word(origin.site, count)]),
+            ("series", WORDS, [pack_words(sorted(by_series), count), *places]),
             ("ts", "DateTime64(3, 'UTC')", times),
-            ("log", "String", [pack_text(origin.log) * count]),
+            ("log", WORDS, [pack_word(origin.log, count)]),
             ("e", "Int8", exponents),
             ("m", "Int64", integers),
             ("seq", "UInt64", seqs),
             ("epoch", "UInt32", [pack_uint32(origin.epoch) * count]),
         ),
-        [end for times in distinct.values() if times for end in (min(times), max(times))],
+        [end for times in distinct.values() for end in (min(times), max(times))],
     )
 
 
@@ -157,6 +165,30 @@ def pack_text(text: str) -> bytes:
     """A ``String``."""
     encoded = text.encode()
     return _varint(len(encoded)) + encoded
+
+
+def place_bytes(words: int) -> int:
+    """In how many bytes the place of one of so many words is told: 1, 2 or 4."""
+    return 1 if words <= 1 << 8 else 2 if words <= 1 << 16 else 4
+
+
+def pack_words(words: Sequence[str], count: int) -> bytes:
+    """The beginning of ``WORDS``; the places of ``count`` words follow, of ``place_bytes`` each.
+
+    Args:
+        words: each once.
+        count: of rows; without any the column is empty.
+    """
+    if not count:
+        return b""
+    how = _WORDS_FOLLOW | place_bytes(len(words)).bit_length() - 1
+    head = struct.pack("<QQQ", _WORDS_VERSION, how, len(words))
+    return head + b"".join(map(pack_text, words)) + struct.pack("<Q", count)
+
+
+def pack_word(word: str, count: int) -> bytes:
+    """``WORDS`` of which all rows have the same."""
+    return pack_words([word], count) + bytes(count)
 
 
 def _int64(number: int) -> bytes:

@@ -16,8 +16,9 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-VERSION = 2
-"""Of what ``statements`` makes. 1 knew neither sites nor units, and one log only."""
+VERSION = 3
+"""Of what ``statements`` makes. 1 knew neither sites nor units, and one log only; 2 knew not who
+ships."""
 
 DEDUPLICATION_WINDOW = 10_000
 WINDOW_MIN = 1000
@@ -55,8 +56,23 @@ ENGINE = {engine} ORDER BY version
 
 _SHIPS = """
 CREATE TABLE IF NOT EXISTS {table} (
-  log String, epoch UInt32, first UInt64, last UInt64, crc UInt32
-) ENGINE = {engine} ORDER BY (log, epoch, last, first)
+  log String, epoch UInt32, first UInt64, last UInt64, crc UInt32,
+  claim UInt64 COMMENT 'of the shipper that announced it'
+) ENGINE = {engine} ORDER BY (log, epoch, last, first, claim)
+"""
+
+_CLAIM_SHIPS = (
+    "ALTER TABLE {table} ADD COLUMN IF NOT EXISTS claim UInt64"
+    " COMMENT 'of the shipper that announced it', MODIFY ORDER BY (log, epoch, last, first, claim)"
+)
+
+_SHIPPERS = """
+CREATE TABLE IF NOT EXISTS {table} (
+  log String,
+  claim UInt64 COMMENT 'the highest of a log is the one that holds',
+  who String,
+  at DateTime DEFAULT now()
+) ENGINE = {engine} ORDER BY log
 """
 
 _SERIES = """
@@ -210,6 +226,10 @@ def statements(cluster: str = "") -> list[str]:
     replacing = placed.engine("ReplacingMergeTree", is_everywhere=True)
     made = [
         _SHIPS.format(table=placed.on("ships"), engine=replacing),
+        _SHIPPERS.format(
+            table=placed.on("shippers"),
+            engine=placed.engine("ReplacingMergeTree", is_everywhere=True, version="claim"),
+        ),
         _SERIES.format(
             table=placed.on("series"),
             engine=placed.engine("ReplacingMergeTree", is_everywhere=True, version="seen"),
@@ -233,7 +253,7 @@ def statements(cluster: str = "") -> list[str]:
 
 
 TABLES = (
-    "schema_version", "ships", "series", *DEDUPLICATED,
+    "schema_version", "ships", "shippers", "series", *DEDUPLICATED,
     *(f"{aggregate.name}_view" for aggregate in AGGREGATES), "strings",
 )  # fmt: skip
 """All that ``version_statement`` and ``statements`` make on one server."""
@@ -242,6 +262,8 @@ TABLES = (
 def script(cluster: str = "") -> str:
     """Everything as one text for a client that takes several statements."""
     parts = [version_statement(cluster), *statements(cluster)]
+    if cluster:  # Nobody else brings a cluster's older tables up to date.
+        parts.append(_CLAIM_SHIPS.format(table=_Placed(cluster).on("ships")))
     parts.append(f"INSERT INTO schema_version (version) VALUES ({VERSION})")
     return ";\n\n".join(parts) + ";\n"
 
@@ -257,6 +279,8 @@ def migration(version: int) -> list[str]:
     Args:
         version: from 1 to ``VERSION`` - 1.
     """
+    if version == 2:
+        return [_CLAIM_SHIPS.format(table="ships"), *statements()]
     assert version == 1
     site = "ADD COLUMN IF NOT EXISTS site LowCardinality(String) CODEC(ZSTD(3)) FIRST"
     log = "ADD COLUMN IF NOT EXISTS log LowCardinality(String) CODEC(ZSTD(3)) AFTER"

@@ -5,12 +5,20 @@ told which one; after a crash the very same batch is sent again, whatever groupi
 now. And each insert carries a token made of the batch's identity, so that the database drops what
 it has, in ``readings`` and in each table that a view fills. ``grug.storage.schema`` has the tables.
 
+One shipper at a time may bring a log. Each claims it when it begins, under a number above all
+before. It looks whether its claim is still the highest between announcing a batch and sending it,
+and between making a table for a repair and filling it. So what it did before another one claimed
+the log, that one finds announced, or drops; and afterwards it does nothing. No clock has a say.
+
 A database that was killed may have noted a token and not kept the rows. So after a batch was sent
 again, it is looked for in each table, and what is lacking is brought in (``mend``).
 """
 
 from __future__ import annotations
 
+import os
+import secrets
+import socket
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
@@ -18,7 +26,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import trio
 
-from grug.errors import ShipError
+from grug.errors import ShipError, SupersededError
 from grug.storage import schema
 from grug.storage.mending import Blocks
 from grug.storage.native import Rows, Series, series_rows
@@ -41,7 +49,7 @@ _INSERT_SETTINGS = {
 rows of one key at each insert would take a third of its time, and a log's series has none."""
 
 _ANNOUNCE_SETTINGS = {"insert_quorum": "auto", "insert_quorum_parallel": "0"}
-_LAST_SHIP_SETTINGS = {"select_sequential_consistency": "1"}
+_ASKED_SETTINGS = {"select_sequential_consistency": "1"}
 """On a cluster: what one server was told must be what any other one knows."""
 
 
@@ -70,6 +78,14 @@ class Answer(NamedTuple):
     rows: list[tuple[Any, ...]]
 
 
+class _Holder(NamedTuple):
+    """Who claimed a log."""
+
+    claim: int
+    """0: nobody."""
+    who: str
+
+
 class _Table(NamedTuple):
     """A table or view that is there."""
 
@@ -92,6 +108,8 @@ class Database:
         self._client = connect(url)
         self._listed: dict[tuple[str, str], SeriesFacts] = {}
         """Series that the database has been told of since it was opened."""
+        self._claims: dict[str, int] = {}
+        """By log, those of this shipper."""
         try:
             ((self._name,),) = self.query("SELECT currentDatabase()").rows
             tables = self._tables()
@@ -111,13 +129,36 @@ class Database:
         self._insert_settings = {name: _INSERT_SETTINGS[name] for (name,) in known.rows}
 
     def last_ship(self, log: str) -> Ship | None:
-        """The batch of this log that was announced last; it may or may not have arrived."""
-        answer = self._query(
-            "SELECT log, epoch, first, last, crc FROM ships"
-            f" WHERE log = {schema.quoted([log])} ORDER BY epoch DESC, last DESC, first LIMIT 1",
-            _LAST_SHIP_SETTINGS if self._is_cluster else {},
+        """The batch of this log that was announced last; it may or may not have arrived.
+
+        What was announced under an older claim counts only as long as the newer one has announced
+        nothing: a shipper that was superseded may have announced what it never sent.
+        """
+        answer = self._asked(
+            f"SELECT log, epoch, first, last, crc FROM ships WHERE log = {schema.quoted([log])}"
+            " ORDER BY claim DESC, epoch DESC, last DESC, first LIMIT 1"
         )
         return Ship(*answer.rows[0]) if answer.rows else None
+
+    def claim(self, log: str) -> Ship | None:
+        """Become the shipper of a log, whoever was it before; gives ``last_ship``.
+
+        Raises:
+            SupersededError: another one did the same just now, and was later.
+        """
+        who = f"process {os.getpid()} on {socket.gethostname()}"
+        claim = (self._holder(log).claim >> 32) + 1 << 32 | secrets.randbits(32)
+        self._tell(
+            f"INSERT INTO shippers (log, claim, who) VALUES ('{log}', {claim},"
+            f" {schema.quoted([who])})"
+        )
+        self._claims[log] = claim
+        self._check_claim(log)
+        return self.last_ship(log)
+
+    def progress(self, log: str) -> tuple[int, Ship | None]:
+        """What changes whenever a shipper of a log begins or announces something."""
+        return self._holder(log).claim, self.last_ship(log)
 
     def has_rows_of(self, ship: Ship) -> bool:
         """Whether anything of a batch is in the tables. Rows of version 1 name no log."""
@@ -137,15 +178,15 @@ class Database:
             Whether anything of it is in the tables.
         """
         if not self._is_cluster:
-            drop_staging(self._hands(), ship.log)
+            drop_staging(self._hands(ship.log), ship.log)
         return self.has_rows_of(ship)
 
     def announce(self, ship: Ship) -> None:
         """Write down which batch comes next."""
-        values = f"('{ship.log}', {ship.epoch}, {ship.first}, {ship.last}, {ship.crc})"
-        settings = _ANNOUNCE_SETTINGS if self._is_cluster else {}
-        mapped(
-            lambda: self._client.command(f"INSERT INTO ships VALUES {values}", settings=settings)
+        self._tell(
+            "INSERT INTO ships (log, epoch, first, last, crc, claim) VALUES"
+            f" ('{ship.log}', {ship.epoch}, {ship.first}, {ship.last}, {ship.crc},"
+            f" {self._claims.get(ship.log, 0)})"
         )
 
     def insert(
@@ -162,7 +203,9 @@ class Database:
         Raises:
             ShipError: it is unknown what has arrived. Call it again with the same arguments, and
                 then ``mend``.
+            SupersededError: another shipper has claimed the log meanwhile; nothing was sent.
         """
+        self._check_claim(ship.log)
         news = [each for each in series if self._listed.get((each.site, each.name)) != each.facts]
         if news:
             self._insert("series", series_rows(news))
@@ -191,10 +234,36 @@ class Database:
         if self._is_cluster:
             return []
         blocks = Blocks(ship.log, ship.epoch, ship.first, ship.last)
-        return mend(self._hands(), blocks, (("readings", readings), ("events", events)))
+        return mend(self._hands(ship.log), blocks, (("readings", readings), ("events", events)))
 
-    def _hands(self) -> Hands:
-        return Hands(lambda sql: self.query(sql).rows, self._run, self._insert)
+    def _hands(self, log: str) -> Hands:
+        check = partial(self._check_claim, log)
+        return Hands(lambda sql: self.query(sql).rows, self._run, self._insert, check)
+
+    def _holder(self, log: str) -> _Holder:
+        """Who claimed a log last."""
+        asked = f"SELECT max(claim), argMax(who, claim) FROM shippers WHERE log = '{log}'"
+        return _Holder(*self._asked(asked).rows[0])
+
+    def _check_claim(self, log: str) -> None:
+        """See that a log that this shipper has claimed is still its own."""
+        claim = self._claims.get(log)
+        if claim is None:
+            return
+        holder = self._holder(log)
+        if holder.claim != claim:
+            raise SupersededError(
+                f"{holder.who} brings this log into the database now, and one at a time may"
+            )
+
+    def _asked(self, sql: str) -> Answer:
+        """Ask what any server of a cluster was told."""
+        return self._query(sql, _ASKED_SETTINGS if self._is_cluster else {})
+
+    def _tell(self, sql: str) -> None:
+        """Write down what every server of a cluster shall know."""
+        settings = _ANNOUNCE_SETTINGS if self._is_cluster else {}
+        mapped(lambda: self._client.command(sql, settings=settings))
 
     def sole_site(self) -> str:
         """The site that all series are of; empty when there are several, or none yet."""

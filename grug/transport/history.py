@@ -102,7 +102,7 @@ class _Importer:
         done = database.last_ship(f"{self._origin.log}.done")
         self.old_lines = done.last + 1 if done is not None else 0
         """Lines that have arrived."""
-        doubtful = database.last_ship(self._origin.log)
+        doubtful = database.claim(self._origin.log)
         if doubtful is not None and doubtful.last < self.old_lines:
             doubtful = None
         self._doubtful = doubtful

@@ -22,6 +22,8 @@ class Hands(NamedTuple):
     run: Callable[[str], None]
     insert: Callable[[str, Rows], None]
     """Rows into a table, whatever came there before."""
+    check: Callable[[], None]
+    """See that nobody else may mend meanwhile."""
 
 
 class Mended(NamedTuple):
@@ -35,8 +37,9 @@ def mend(hands: Hands, blocks: Blocks, rows: Sequence[tuple[str, Rows]]) -> list
     """Bring in whatever tables lack of a batch, each by itself. Blocks.
 
     The batch must have been acknowledged under its token after the doubt arose: then each table has
-    noted the token, and no earlier insert that may still be under way can add to it. Nobody else
-    may mend for the same log at the same time: each would bring what both found lacking.
+    noted the token, and no earlier insert that may still be under way can add to it. Two that mend
+    for one log at a time would each bring what both found lacking. So before a table to move from
+    is filled, it is seen that the log is still ours: who claims it after that drops the table.
 
     Args:
         hands: on the database; a plain one, not a cluster.
@@ -90,6 +93,7 @@ def _mend_sums(hands: Hands, aggregate: Aggregate, blocks: Blocks, staging: str)
 def _move(hands: Hands, table: str, staging: str, lacking: str, columns: str = "") -> Mended:
     """Put what a statement gives into a new table, and move its parts from there."""
     hands.run(f"CREATE TABLE {staging} AS {table}")
+    hands.check()
     hands.run(f"INSERT INTO {staging} {columns} {lacking}")
     partitions = hands.ask(
         "SELECT partition_id, sum(rows) FROM system.parts WHERE active"

@@ -176,6 +176,27 @@ def test_a_database_of_version_1_goes_on_with_its_rows(url: str, steps: int | No
     again.close()
 
 
+def test_a_database_of_version_2_gets_to_know_who_ships(url: str) -> None:
+    Database(url).close()
+    run(
+        url,
+        "DROP TABLE ships",
+        "DROP TABLE shippers",
+        "CREATE TABLE ships (log String, epoch UInt32, first UInt64, last UInt64, crc UInt32)"
+        " ENGINE = ReplacingMergeTree ORDER BY (log, epoch, last, first)",
+        f"INSERT INTO ships VALUES ('{FIRST.log}', 1, 5, 9, 7)",
+        "TRUNCATE TABLE schema_version",
+        "INSERT INTO schema_version (version) VALUES (2)",
+    )
+    run(url, schema.migration(2)[0])  # And the rest was cut off.
+    database = Database(url)
+    assert database.claim(FIRST.log) == Ship(FIRST.log, 1, 5, 9, 7)
+    send(database, FIRST, 3)
+    assert database.last_ship(FIRST.log) == batch(FIRST, 3)[0], "the newer claim counts"
+    assert database.query("SELECT max(version) FROM schema_version").rows == [(schema.VERSION,)]
+    database.close()
+
+
 def test_a_half_made_schema_is_completed(url: str) -> None:
     made = [schema.version_statement(), *schema.statements()]
     for count in range(1, len(made), 3):
