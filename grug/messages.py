@@ -323,22 +323,25 @@ class Decided(Message, frozen=True):
     """The cause, as text; repeated unchanged while nothing changes."""
 
 
-class OffsetRemembered(Message, frozen=True):
-    """Offset controller -> recorder: all that it knows, once it has heard what came before this.
+class Remembered(Message, frozen=True, tag="OffsetRemembered"):
+    """A controller -> recorder: all that it knows, once it has heard what came before this.
 
-    Said every few minutes; see ``grug.control.memory``.
+    Said every few minutes; see ``grug.control.memory``. The offset controller did before others,
+    and its name is in logs.
     """
 
     memory: bytes
     remembered_s: float
+    who: str = "offset"
 
 
-class RecallOffset(Message, frozen=True):
-    """Replay -> offset controller: go on from what was remembered at this place. No house says it.
+class Recall(Message, frozen=True):
+    """Replay -> a controller: go on from what was remembered at this place. No house says it.
 
-    ``memory`` is that of an ``OffsetRemembered``.
+    ``memory`` is that of a ``Remembered``.
     """
 
+    who: str
     memory: bytes
 
 

@@ -1,15 +1,18 @@
 """Dispatch actor: tells one inverter by its registers, and lets go of it in good time.
 
-In:    Decided of the offset controller, and UnitChanged of the inverter
+In:    Decided of the offset controller, and UnitChanged of the inverter; in a replay Recall
 Out:   SetRegisters and GetRegisters to the gate; DispatchChanged whenever what the registers carry
        changes, is armed anew, or may be something else, which is said before anything is sent,
        and the same again after a minute, for whoever missed it;
-       Noted when the firmware has none, and for every failure
+       Noted when the firmware has none, and for every failure; every few minutes Remembered
 Owns:  the inverter's dispatch registers; if grug dies, the inverter's own timer ends what they say
 Stops: when asked; the inverter is given back to self use, within 2.8 s
 """
 
 from __future__ import annotations
+
+import math
+from functools import partial
 
 import trio
 from msgspec.structs import replace
@@ -37,6 +40,13 @@ from grug.control.dispatch import (
     steps,
     wish_of,
 )
+from grug.control.memory import (
+    AFTER_OFFSET_S,
+    DispatchKnown,
+    decode_known,
+    encode_known,
+    remember_next_s,
+)
 from grug.messages import (
     Decided,
     DispatchChanged,
@@ -46,12 +56,14 @@ from grug.messages import (
     Noted,
     RegistersGot,
     RegistersSet,
+    Remembered,
     SetRegisters,
     UnitChanged,
 )
 from grug.model import UnitHealth, Value
 from grug.runtime.calls import ValueCaller, WriteCaller
 from grug.runtime.feed import Feed
+from grug.runtime.recall import run_recalled
 
 OFFSET = "offset"
 """Name of the controller whose decisions are obeyed."""
@@ -100,7 +112,12 @@ class _Dispatcher:
         self._settings = settings
         self._who = f"dispatch/{settings.inverter}"
         self._state = DispatchState()
-        self._decided: Decided | None = None
+        self._wanted_w: float | None = None
+        """By the offset controller's last decision."""
+        self._wanted_s = -math.inf
+        """When that was decided."""
+        self._remember_s = remember_next_s(trio.current_time(), AFTER_OFFSET_S)
+        """When to tell next what is known."""
         self._may_hold = False
         """Whether its registers may say anything; known only when they were seen to be off."""
         self._was_offline = False
@@ -109,12 +126,17 @@ class _Dispatcher:
         self._last_note = ""
 
     async def follow(self, stopping: trio.Event) -> None:
-        """Look at the offset, and do what is due; an offset of 0 at the end is not for us."""
+        """Look at the offset, and do what is due."""
         self._doubt(self._state, EARLIER_S_MAX, "not asked yet what its registers carry")
+        await run_recalled(self._feed, self._who, partial(self._obey, stopping), self._recall)
+
+    async def _obey(self, stopping: trio.Event) -> None:
+        """Do what is due until ``stopping``; an offset of 0 at the end is not for us."""
         kinds = (Decided, UnitChanged)
         with self._feed.subscribe(self._who, *kinds, wanted=self._is_wanted) as inbox:
             while not stopping.is_set():
                 self._take(inbox.drain())
+                self._remember()
                 await self._act(self._plan())
                 self._say_again()
                 with trio.move_on_after(LOOK_S):
@@ -135,7 +157,8 @@ class _Dispatcher:
         for message in messages:
             match message:
                 case Decided():
-                    self._decided = message
+                    self._wanted_w = wish_of(self._settings, message.names, message.values)
+                    self._wanted_s = message.decided_s
                 case UnitChanged(health=UnitHealth.OFFLINE) | Lagged():
                     self._was_offline = True
                 case UnitChanged(health=UnitHealth.HEALTHY) if self._was_offline:
@@ -145,11 +168,26 @@ class _Dispatcher:
 
     def _plan(self) -> Plan:
         now_s = trio.current_time()
-        wanted_w = None
-        decided = self._decided
-        if decided is not None and now_s - decided.decided_s <= WISH_S_MAX:
-            wanted_w = wish_of(self._settings, decided.names, decided.values)
+        wanted_w = self._wanted_w if now_s - self._wanted_s <= WISH_S_MAX else None
         return decide(self._settings, self._state, wanted_w, now_s)
+
+    def _remember(self) -> None:
+        """Tell from time to time all that the next act depends on, while none is under way."""
+        now_s = trio.current_time()
+        if now_s >= self._remember_s:
+            self._remember_s = remember_next_s(now_s, AFTER_OFFSET_S)
+            known = DispatchKnown(
+                self._state, self._wanted_w, self._wanted_s, self._may_hold, self._was_offline
+            )
+            self._feed.publish(Remembered(encode_known(known), now_s, self._who))
+
+    def _recall(self, memory: bytes) -> None:
+        """Go on from what was known elsewhere."""
+        known = decode_known(memory)
+        if isinstance(known, DispatchKnown):
+            self._state = known.state
+            self._wanted_w, self._wanted_s = known.wanted_w, known.wanted_s
+            self._may_hold, self._was_offline = known.may_hold, known.was_offline
 
     async def _act(self, plan: Plan) -> None:
         match plan.act:

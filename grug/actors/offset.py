@@ -1,9 +1,9 @@
 """Offset actor: tells every fake meter what to say, each time the grid's power was read.
 
 In:    Readings and ReadingsMissing of the grid meter and of the second one, SetOffset, and
-       UnitChanged and DispatchChanged of the inverters; in a replay RecallOffset
+       UnitChanged and DispatchChanged of the inverters; in a replay Recall
 Out:   MeterImage per fake meter and one Decided, per reading of the grid's power; Noted, also for
-       every change of where the grid's power comes from; every few minutes OffsetRemembered
+       every change of where the grid's power comes from; every few minutes Remembered
 Owns:  nothing but its memory
 Stops: when asked, after a moment of offset 0; a crash leaves the fake meters to fall silent
 """
@@ -22,7 +22,7 @@ from grug.control.facts import FactsBook
 from grug.control.images import GridOthers
 from grug.control.ladder import GridReading, Rung, Step, choose, next_look_s
 from grug.control.ladder import Readings as LadderReadings
-from grug.control.memory import OffsetKnown, decode_known, encode_known
+from grug.control.memory import OffsetKnown, decode_known, encode_known, remember_next_s
 from grug.control.offset import (
     OffsetSettings,
     OffsetState,
@@ -39,10 +39,10 @@ from grug.messages import (
     Lagged,
     Message,
     Noted,
-    OffsetRemembered,
     Readings,
     ReadingsMissing,
-    RecallOffset,
+    Recall,
+    Remembered,
     SetOffset,
     UnitChanged,
 )
@@ -58,9 +58,6 @@ RAMP_EVERY_S = 0.2
 
 TICK_S = 1e-3
 """Times of readings are whole milliseconds: by less than one they may seem to be yet to come."""
-
-REMEMBER_EVERY_S = 300.0
-"""How often it is told what is known: some hundred kilobytes a day of the log."""
 
 LAST_IMAGES_S = 1.5
 """How long the offset 0 is served before the end: inverters ask at least once a second."""
@@ -163,7 +160,7 @@ class _Controller:
         second.pop("", None)
         self._second_passed_on = second
         self._meters = {settings.grid_device, settings.second_device}
-        kinds = (Readings, ReadingsMissing, RecallOffset, *LASTING)
+        kinds = (Readings, ReadingsMissing, Recall, *LASTING)
         self.inbox = feed.subscribe(NAME, *kinds, wanted=self._is_wanted, wakes=self._wakes)
 
     async def serve(self) -> None:
@@ -274,7 +271,7 @@ class _Controller:
             return message.device in self._meters or message.device in self._book.devices
         if isinstance(message, ReadingsMissing):
             return message.device in self._meters
-        return True
+        return not isinstance(message, Recall) or message.who == NAME
 
     def _wakes(self, message: Message) -> bool:
         """Inverters' readings are for the next decision: they would wake us ten times as often."""
@@ -302,7 +299,7 @@ class _Controller:
                 self._take_wish(message)
             case Lagged():
                 self._take_gap(message.count)
-            case RecallOffset():
+            case Recall():
                 self._recall(message)
             case DispatchChanged():
                 self._memory.state = take_dispatch(self._memory.state, message)
@@ -322,13 +319,13 @@ class _Controller:
             now_s,
             self._look_s,
         )
-        self._remember_s = now_s + REMEMBER_EVERY_S
-        self._feed.publish(OffsetRemembered(encode_known(known), now_s))
+        self._remember_s = remember_next_s(now_s)
+        self._feed.publish(Remembered(encode_known(known), now_s))
 
-    def _recall(self, message: RecallOffset) -> None:
+    def _recall(self, message: Recall) -> None:
         """Go on from what was known elsewhere; another version's memory says nothing here."""
         known = decode_known(message.memory)
-        if known is None:
+        if not isinstance(known, OffsetKnown):
             return
         self._memory.state = known.state
         self._book.recall(known.facts)

@@ -1,8 +1,8 @@
 """Solis actor: keeps one inverter's clock, and switches it off while it has nothing to give.
 
-In:    nothing; it asks the gate what the inverter's registers hold
+In:    nothing but Recall in a replay; it asks the gate what the inverter's registers hold
 Out:   SetRegisters and GetRegisters to the gate; Decided at every look at the power, Noted when it
-       switches or sets something, or fails to
+       switches or sets something, or fails to; every few minutes Remembered
 Owns:  the inverter's switch and clock, where the house says so
 Stops: when asked; leaves everything as it is
 """
@@ -17,12 +17,20 @@ from dataclasses import dataclass
 import trio
 
 from grug.control import clockwork, power_save, solis
+from grug.control.memory import (
+    AFTER_OFFSET_S,
+    KeeperKnown,
+    decode_known,
+    encode_known,
+    remember_next_s,
+)
 from grug.control.power_save import PowerSaveSettings, PowerState, Seen, Switch
 from grug.control.solis import Change, SolisError
-from grug.messages import Decided, GetRegisters, Noted, RegistersGot, SetRegisters
+from grug.messages import Decided, GetRegisters, Noted, RegistersGot, Remembered, SetRegisters
 from grug.model import Value
 from grug.runtime.calls import ValueCaller, WriteCaller
 from grug.runtime.feed import Feed
+from grug.runtime.recall import run_recalled
 
 LOOK_S = 30.0
 PATIENCE_S = 10.0
@@ -53,10 +61,7 @@ async def run(
     """Look after the inverter until ``stopping``."""
     keeper = _Keeper(writes, questions, feed, settings, local_time)
     async with trio.open_nursery() as nursery:
-        if settings.power_save is not None:
-            nursery.start_soon(keeper.save_power, settings.power_save)
-        if settings.keeps_clock:
-            nursery.start_soon(keeper.keep_clock)
+        nursery.start_soon(keeper.run)
         await stopping.wait()
         nursery.cancel_scope.cancel()
 
@@ -78,34 +83,72 @@ class _Keeper:
         self._settings = settings
         self._local_time = local_time
         self._who = f"solis/{settings.inverter}"
+        self._power = PowerState()
+        self._power_look_s = trio.current_time()
+        """When to look at the power next."""
+        self._clock = clockwork.started(trio.current_time())
+        self._turn = trio.Lock()
+        """Held through a look and what follows from it: what is known between is all there is."""
 
-    async def save_power(self, settings: PowerSaveSettings) -> None:
+    async def run(self) -> None:
+        """Look after it, in a replay of a part as if from before."""
+        await run_recalled(self._feed, self._who, self._keep, self._recall)
+
+    async def _keep(self) -> None:
+        async with trio.open_nursery() as nursery:
+            if self._settings.power_save is not None:
+                nursery.start_soon(self._save_power, self._settings.power_save)
+            if self._settings.keeps_clock:
+                nursery.start_soon(self._keep_clock)
+            nursery.start_soon(self._remember)
+
+    async def _save_power(self, settings: PowerSaveSettings) -> None:
         """Look twice a minute, and switch when it is time."""
-        state = PowerState()
         while True:
-            seen = _seen(await self._get(POWER, SOC, *STRINGS))
-            now_s = trio.current_time()
-            plan = power_save.decide(settings, state, seen, now_s)
-            state = plan.state
-            self._tell(seen, plan.reason, now_s)
-            if plan.switch is not Switch.NONE:
-                is_on = plan.switch is Switch.ON
-                # A budget that has run out keeps it from going off, never from coming back.
-                await self._apply(solis.power(is_on), plan.reason, is_forced=is_on)
-                state = power_save.switched(state, plan.switch, trio.current_time())
-            await trio.sleep(LOOK_S)
+            await trio.sleep_until(self._power_look_s)
+            async with self._turn:
+                await self._look_at_power(settings)
+                self._power_look_s = trio.current_time() + LOOK_S
 
-    async def keep_clock(self) -> None:
+    async def _look_at_power(self, settings: PowerSaveSettings) -> None:
+        seen = _seen(await self._get(POWER, SOC, *STRINGS))
+        now_s = trio.current_time()
+        plan = power_save.decide(settings, self._power, seen, now_s)
+        self._power = plan.state
+        self._tell(seen, plan.reason, now_s)
+        if plan.switch is not Switch.NONE:
+            is_on = plan.switch is Switch.ON
+            # A budget that has run out keeps it from going off, never from coming back.
+            await self._apply(solis.power(is_on), plan.reason, is_forced=is_on)
+            self._power = power_save.switched(self._power, plan.switch, trio.current_time())
+
+    async def _keep_clock(self) -> None:
         """Look a few times a day, and set the clock when two looks agree that it is wrong."""
-        state = clockwork.started(trio.current_time())
         while True:
-            await trio.sleep_until(state.look_s)
-            got = await self._get(CLOCK)
-            now = self._local_time()
-            plan = clockwork.decide(state, _drift_s(got, now), trio.current_time())
-            state = plan.state
-            if plan.sets and now is not None:
-                await self._apply(solis.clock(now), plan.reason)
+            await trio.sleep_until(self._clock.look_s)
+            async with self._turn:
+                got = await self._get(CLOCK)
+                now = self._local_time()
+                plan = clockwork.decide(self._clock, _drift_s(got, now), trio.current_time())
+                self._clock = plan.state
+                if plan.sets and now is not None:
+                    await self._apply(solis.clock(now), plan.reason)
+
+    async def _remember(self) -> None:
+        """Tell from time to time all that the next looks depend on."""
+        while True:
+            await trio.sleep_until(remember_next_s(trio.current_time(), AFTER_OFFSET_S))
+            async with self._turn:
+                known = KeeperKnown(self._power, self._power_look_s, self._clock)
+                now_s = trio.current_time()
+                self._feed.publish(Remembered(encode_known(known), now_s, self._who))
+
+    def _recall(self, memory: bytes) -> None:
+        """Go on from what was known elsewhere."""
+        known = decode_known(memory)
+        if isinstance(known, KeeperKnown):
+            self._power, self._power_look_s = known.power, known.power_look_s
+            self._clock = known.clock
 
     def _tell(self, seen: Seen, reason: str, now_s: float) -> None:
         values = tuple(

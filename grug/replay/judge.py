@@ -23,12 +23,14 @@ LATE_PART = 0.5
 LOOSE_S_MAX = 30.0
 """The same, when the replay begins in the middle of a run: nobody knows the phase of its clocks."""
 SETTLE_S = 60.0
-"""A controller that has not come to the same after this is different; the offset controller only
-where the recording does not tell later what it knew."""
+"""A controller that has not come to the same after this is different; those that tell what they
+know only where the recording does not tell it later."""
 STOPPING_S = 1e-3
 """Times of stopping and of a decision that are closer are one moment."""
 OFFSET = "offset"
 """Name of the offset controller in its decisions."""
+WRITES = "writes"
+"""Who wrote, where that is not said."""
 IMAGES_S_MAX = 2.0
 """An inverter may be told an image that is this old."""
 WRITE_LATE_S_MAX = 2.5
@@ -105,10 +107,10 @@ class Judge:
         self._zero_ms = 0
         self._gap_s = -math.inf
         self._stopping_s = math.inf
-        self._recalled_s = -math.inf
-        """When the offset controller was told last what it knew."""
-        self._unrecalled = 0
-        """Divergences of it since the last gap, as long as it was not told."""
+        self._recalled_s: dict[str, float] = {}
+        """When a controller was told last what it knew."""
+        self._unrecalled: dict[str, int] = {}
+        """Divergences of each since the last gap, as long as it was not told."""
         self._sides: dict[Series, _Side] = {}
         self._by_controller: dict[str, _Side] = {}
         self._reasons: dict[str, str] = {}
@@ -132,23 +134,24 @@ class Judge:
         """From here on differences pass, for ``SETTLE_S``."""
         self.gaps.append(gap)
         self._gap_s = gap.at_s
+        self._unrecalled.clear()
 
-    def recalled(self, at_s: float) -> None:
-        """The offset controller was told what it knew then: from there on it has to be itself.
+    def recalled(self, who: str, at_s: float) -> None:
+        """A controller was told what it knew then: from there on it has to be itself.
 
         Whatever it did since the last gap was done without knowing.
         """
-        self._recalled_s = at_s
-        if self._gap_s + SETTLE_S < self._since_s:
+        self._recalled_s[who] = at_s
+        if who == OFFSET and self._gap_s + SETTLE_S < self._since_s:
             self.gaps.clear()  # All is known again before anything is judged.
         self.divergences = [
             each
             for each in self.divergences
-            if each.at_s <= self._gap_s or not _is_offsets(each.controller)
+            if each.at_s <= self._gap_s or _teller_of(each.controller) != who
         ]
-        self.divergence_count -= self._unrecalled
-        self.passed += self._unrecalled
-        self._unrecalled = 0
+        unrecalled = self._unrecalled.pop(who, 0)
+        self.divergence_count -= unrecalled
+        self.passed += unrecalled
 
     def stopping(self, at_s: float) -> None:
         """The run was asked to stop: what was due at that very moment may be done, or not."""
@@ -174,16 +177,15 @@ class Judge:
             difference = Difference("answer", recorded, replayed)
             self._differ_unless_passed(at_s, f"fakemeter/{fakemeter}", (difference,))
 
-    def wrote(self, at_s: float, text: str, *, is_equal: bool, problem: str = "") -> None:
+    def wrote(
+        self, at_s: float, text: str, *, is_equal: bool, problem: str = "", who: str = WRITES
+    ) -> None:
         """Take a write of the replay, or one that it should have made."""
         if is_equal:
             self.equal += at_s >= self._since_s
             return
-        if at_s <= self._gap_s + SETTLE_S:
-            self.passed += at_s >= self._since_s
-            return
         recorded, replayed = ("nothing", text) if not problem else (text, problem)
-        self._differ(at_s, "writes", (Difference("write", recorded, replayed),))
+        self._differ_unless_passed(at_s, who, (Difference("write", recorded, replayed),))
 
     def end(self, at_s: float) -> None:
         """No more comes; what waits until a moment before has no counterpart."""
@@ -259,15 +261,18 @@ class Judge:
     def _differ_unless_passed(
         self, at_s: float, controller: str, differences: tuple[Difference, ...]
     ) -> None:
+        teller = _teller_of(controller)
+        recalled_s = self._recalled_s.get(teller, -math.inf)
         settled_s = self._gap_s + SETTLE_S
-        is_told = self._recalled_s >= self._gap_s
-        if is_told and _is_offsets(controller):
-            settled_s = self._recalled_s + (0.0 if controller == OFFSET else IMAGES_S_MAX)
+        is_told = recalled_s >= self._gap_s and recalled_s > -math.inf
+        if is_told:
+            settled_s = recalled_s + _until_settled_s(controller)
         is_end = abs(at_s - self._stopping_s) < STOPPING_S
         if at_s <= settled_s or is_end:
             self.passed += at_s >= self._since_s
         elif at_s >= self._since_s:
-            self._unrecalled += not is_told and _is_offsets(controller)
+            if not is_told:
+                self._unrecalled[teller] = self._unrecalled.get(teller, 0) + 1
             self._differ(at_s, controller, differences)
 
     def _differ(self, at_s: float, controller: str, differences: tuple[Difference, ...]) -> None:
@@ -281,9 +286,17 @@ class Judge:
             )
 
 
-def _is_offsets(controller: str) -> bool:
-    """Whether it follows from what the offset controller knows."""
-    return controller == OFFSET or controller.startswith("fakemeter/")
+def _teller_of(controller: str) -> str:
+    """Who tells what this follows from: of what fake meters say that is the offset controller."""
+    return OFFSET if controller.startswith("fakemeter/") else controller
+
+
+def _until_settled_s(controller: str) -> float:
+    """How long after it was told what it knew a controller may still do something else."""
+    if controller == OFFSET:
+        return 0.0
+    # What others did by the clock, unknowing, may have been taken for what comes next.
+    return IMAGES_S_MAX if controller.startswith("fakemeter/") else LOOSE_S_MAX
 
 
 def _controller_of(series: Sequence[str]) -> str:

@@ -25,12 +25,12 @@ from grug.messages import (
     DispatchChanged,
     GateAnswered,
     Message,
-    OffsetRemembered,
     ReadFailed,
     Readings,
     ReadRegisters,
-    RecallOffset,
+    Recall,
     RegistersRead,
+    Remembered,
     RunStarted,
     RunStopping,
     WriteDone,
@@ -38,7 +38,7 @@ from grug.messages import (
     WriteRegisters,
 )
 from grug.model import FailureKind, Quality
-from grug.replay.judge import LOOSE_S_MAX, WRITE_LATE_S_MAX, Judge
+from grug.replay.judge import LOOSE_S_MAX, OFFSET, WRITE_LATE_S_MAX, Judge
 from grug.replay.session import Noticed, SessionBlock
 from grug.replay.tape import Tape
 from grug.runtime.calls import BusCaller, BusCalls, BusReply, BusRequest, open_calls
@@ -222,7 +222,9 @@ class Player:
         self._tape = tape
         self._is_same = is_same
         self._lacks_memory = not is_whole
-        """Whether something was missed: the offset controller is told next what it knew."""
+        """Whether something was missed: controllers are told next what they knew."""
+        self._recalled: set[str] = set()
+        """Who has been told since."""
         self._published: DispatchChanged | None = None
         """What is being played just now."""
         self._carried: set[str] = set()
@@ -264,6 +266,8 @@ class Player:
                 self._tape.expect(message)
             elif isinstance(message, DispatchChanged):
                 self._carried.add(message.inverter)
+            elif isinstance(message, Remembered):
+                self._tape.remembered(message)
         self._ledger.taped = self._tape.who
         self._judge.expect(block)
         self._ledger.expect(block)
@@ -277,7 +281,9 @@ class Player:
         now_s = trio.current_time()
         for gap in block.gaps:
             self._judge.pass_over(gap)
-            self._lacks_memory |= self._is_same  # With another configuration it has its own.
+            if self._is_same:  # With another configuration they have their own.
+                self._lacks_memory = True
+                self._recalled.clear()
         for at_s, floor_s, message in block.heard:
             if at_s > self._until_s:
                 break
@@ -290,8 +296,8 @@ class Player:
                 await trio.testing.wait_all_tasks_blocked()
             if isinstance(message, Readings):
                 take(message)
-            if isinstance(message, OffsetRemembered):
-                self._recall(message)
+            if isinstance(message, Remembered):
+                await self._recall(message)
             elif self._is_for_controllers(message):
                 heard(message)
                 publish(message)
@@ -299,13 +305,22 @@ class Player:
         self._ledger.end(self.played_s, frozenset(self._who))
         self._tape.end(self.played_s)
 
-    def _recall(self, remembered: OffsetRemembered) -> None:
+    async def _recall(self, remembered: Remembered) -> None:
         """Where something was missed, what was known is a matter of record from here on."""
-        if self._lacks_memory and decode_known(remembered.memory) is not None:
-            self._lacks_memory = False
-            self._house.feed.publish(RecallOffset(remembered.memory))
-            self._look()
-            self._judge.recalled(remembered.remembered_s)
+        who = remembered.who
+        if not self._lacks_memory or who in self._recalled:
+            return
+        if who != OFFSET and (not self._is_same or OFFSET not in self._recalled):
+            return  # What the others do follows from the offset, and from what was answered.
+        if decode_known(remembered.memory) is None:
+            return
+        self._recalled.add(who)
+        self._house.feed.publish(Recall(who, remembered.memory))
+        self._look()
+        self._judge.recalled(who, remembered.remembered_s)
+        if who != OFFSET:
+            self._tape.recall(remembered)
+            await trio.testing.wait_all_tasks_blocked()  # It has begun anew.
 
     def _is_for_controllers(self, message: Message) -> bool:
         """Act on what is about the run itself."""

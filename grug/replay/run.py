@@ -17,7 +17,6 @@ from pathlib import Path
 import msgspec
 import trio
 
-from grug.actors.offset import REMEMBER_EVERY_S
 from grug.app import parts
 from grug.app.about import started
 from grug.app.control import House, run_house
@@ -25,6 +24,7 @@ from grug.app.load import load_house, own_maps
 from grug.app.writing import open_gate
 from grug.codec.served import ServedImage
 from grug.config.types import HouseConfig
+from grug.control.memory import REMEMBER_EVERY_S
 from grug.errors import MapError, StorageError
 from grug.messages import ActorFailed, Decided, Message, MeterImage, RunStarted
 from grug.replay.asked import UNDER_WAY_S, Asked, AskedMeter, Witness, questions
@@ -49,9 +49,9 @@ from grug.storage.show import TimeRange
 from grug.transport.framereads import read_boot
 from grug.transport.logreads import blocks_in
 
-WARM_UP_MS = round(1000 * REMEMBER_EVERY_S) + 30_000
+WARM_UP_MS = round(1000 * REMEMBER_EVERY_S) + 60_000
 """What is played before the first moment that is judged, so that controllers know the house: the
-recording tells meanwhile what the offset controller knew."""
+recording tells meanwhile what they knew."""
 WAITING_MESSAGES_MAX = 100_000
 """Between two looks: they are all at one moment."""
 END_S = 4.0

@@ -18,6 +18,7 @@ from grug.messages import (
     GetRegisters,
     RegistersGot,
     RegistersSet,
+    Remembered,
     SetRegisters,
     WriteRecorded,
 )
@@ -41,6 +42,10 @@ class Tape:
         """Whose answers are recorded."""
         self._judge = judge
         self._waiting: dict[_Key, deque[GateAnswered]] = {}
+        self._before: dict[tuple[str, float], list[GateAnswered]] = {}
+        """By who told at what time what it knew: what had been answered then and still waits."""
+        self._recalled: set[str] = set()
+        """Who knows what it knew, and so asks when it did."""
 
     def expect(self, answered: GateAnswered) -> None:
         """Take what was recorded."""
@@ -48,40 +53,61 @@ class Tape:
         key = (answered.who, answered.is_write, answered.names)
         self._waiting.setdefault(key, deque()).append(answered)
 
+    def remembered(self, remembered: Remembered) -> None:
+        """Note which answers a controller had when it told what it knew."""
+        who = remembered.who
+        had = [each for key, waiting in self._waiting.items() if key[0] == who for each in waiting]
+        self._before[who, remembered.remembered_s] = had
+
+    def recall(self, remembered: Remembered) -> None:
+        """A controller goes on from what it told then: it does not ask again what it knew."""
+        self._recalled.add(remembered.who)
+        had = self._before.get((remembered.who, remembered.remembered_s), [])
+        for key, waiting in self._waiting.items():
+            if key[0] == remembered.who:
+                left = [each for each in waiting if all(each is not other for other in had)]
+                self._waiting[key] = deque(left)
+
     def end(self, at_s: float) -> None:
         """What was written until then and nobody asked for is different."""
-        late_s = LOOSE_S_MAX if self._judge.is_loose else EARLY_S_MAX
-        for waiting in self._waiting.values():
+        self._before = {each: had for each, had in self._before.items() if each[1] >= at_s}
+        for (who, _, _), waiting in self._waiting.items():
+            late_s = self._late_s(who)
             while waiting and waiting[0].answered_s < at_s - late_s:
                 answered = waiting.popleft()
                 if answered.is_write:
                     text, problem = _text_of(answered), "not written"
-                    self._judge.wrote(answered.answered_s, text, is_equal=False, problem=problem)
+                    then_s = answered.answered_s
+                    self._judge.wrote(then_s, text, is_equal=False, problem=problem, who=who)
 
     async def got(self, request: GetRegisters) -> RegistersGot | None:
         """The answer to a question; None when none was recorded."""
-        found = self._next((request.who, False, request.names))
+        key = (request.who, False, request.names)
+        found = self._next(key)
         if found is None:
             return None
-        await trio.sleep_until(found.answered_s)
+        await self._wait_for(key, found)
         return RegistersGot(found.values, found.reason)
 
     async def set(self, request: SetRegisters) -> RegistersSet | None:
         """The answer to a write; None when none was recorded."""
         names, values = zip(*request.values, strict=True)
         now_s = trio.current_time()
-        found = self._next((request.who, True, names))
-        if found is None or (found.values, found.why) != (values, request.why):
+        key = (request.who, True, names)
+        found = self._next(key)
+        is_equal = found is not None and (found.values, found.why) == (values, request.why)
+        if not is_equal:
             ours = GateAnswered(
                 request.who, request.device, names, values, "", now_s, True, request.why
             )
             text = "nothing" if found is None else _text_of(found)
-            self._judge.wrote(now_s, text, is_equal=False, problem=_text_of(ours))
-        else:
-            self._judge.wrote(found.answered_s, "", is_equal=True)
+            problem = _text_of(ours)
+            self._judge.wrote(now_s, text, is_equal=False, problem=problem, who=request.who)
         if found is None:
             return None
-        await trio.sleep_until(found.answered_s)
+        await self._wait_for(key, found)
+        if is_equal:
+            self._judge.wrote(found.answered_s, "", is_equal=True)
         records = tuple(
             WriteRecorded(
                 request.device, name, request.who, request.why, value, None, None,
@@ -96,7 +122,7 @@ class Tape:
     def _next(self, key: _Key) -> GateAnswered | None:
         now_s = trio.current_time()
         waiting = self._waiting.get(key)
-        early_s = LOOSE_S_MAX if self._judge.is_loose else EARLY_S_MAX
+        early_s = self._late_s(key[0])
         while waiting:
             if waiting[0].answered_s > now_s + ANSWER_S_MAX:
                 return None
@@ -104,6 +130,20 @@ class Tape:
             if found.answered_s >= now_s - early_s:
                 return found
         return None
+
+    async def _wait_for(self, key: _Key, found: GateAnswered) -> None:
+        """Wait until it was answered; who begins anew meanwhile will ask for it again."""
+        try:
+            await trio.sleep_until(found.answered_s)
+        except trio.Cancelled:
+            if found.answered_s > trio.current_time():
+                self._waiting[key].appendleft(found)
+            raise
+
+    def _late_s(self, who: str) -> float:
+        """How much later than it did a controller may ask."""
+        is_loose = self._judge.is_loose and who not in self._recalled
+        return LOOSE_S_MAX if is_loose else EARLY_S_MAX
 
 
 def _text_of(answered: GateAnswered) -> str:

@@ -23,7 +23,7 @@ import msgspec
 from grug.errors import StorageError
 from grug.messages import (
     Message,
-    OffsetRemembered,
+    Remembered,
     RunStarted,
     decode_message,
     encode_message,
@@ -31,6 +31,8 @@ from grug.messages import (
 
 Entry = TypeVar("Entry")
 
+OFFSET = "offset"
+"""Name of the offset controller."""
 _GROUPS_MAX = 1 << 20
 """More poll groups than any writer has."""
 
@@ -95,8 +97,12 @@ def run_of(journal: Journal) -> Message | None:
 
 
 def tells_memory(journal: Journal) -> bool:
-    """Whether a replay can begin at its block: a controller tells in it what it knows."""
-    return any(isinstance(_message(data), OffsetRemembered) for _, data in journal.messages)
+    """Whether a replay can begin at its block: the offset controller tells in it what it knows.
+
+    The others do so a moment later.
+    """
+    messages = [_message(data) for _, data in journal.messages]
+    return any(isinstance(each, Remembered) and each.who == OFFSET for each in messages)
 
 
 def _message(data: bytes) -> Message | None:

@@ -1,19 +1,31 @@
-"""What the offset controller knows survives as bytes, to the last bit."""
+"""What controllers know survives as bytes, to the last bit."""
 
 from __future__ import annotations
 
 import math
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from grug.control.clockwork import ClockState
+from grug.control.dispatch import DispatchState, Phase
 from grug.control.facts import FactsBook
 from grug.control.images import GridOthers
 from grug.control.ladder import GridReading, LadderSettings, Readings, Rung, choose
-from grug.control.memory import OffsetKnown, decode_known, encode_known
+from grug.control.memory import (
+    REMEMBER_EVERY_S,
+    DispatchKnown,
+    KeeperKnown,
+    OffsetKnown,
+    decode_known,
+    encode_known,
+    remember_next_s,
+)
 from grug.control.offset import OffsetSettings, OffsetState, SteeredInverter, decide
 from grug.control.plant import Plant
-from grug.messages import DispatchChanged
+from grug.control.power_save import PowerState
+from grug.messages import DispatchChanged, Remembered, decode_message, encode_message
 from grug.messages import Readings as DeviceReadings
 from grug.model import Quality
 
@@ -89,3 +101,27 @@ def test_what_another_version_wrote_is_not_known() -> None:
     assert decode_known(b"") is None
     assert decode_known(data[:-1]) is None
     assert decode_known(data.replace(b"offset_w\xcb", b"offset_w\xc3", 1)) is None
+
+
+def test_what_the_others_know_is_told_apart() -> None:
+    state = DispatchState(Phase.ACTIVE, 150.0, 100.1, 101.2)
+    dispatch = DispatchKnown(state, None, -math.inf, may_hold=True, was_offline=False)
+    power = PowerState(was_on=True, wanted=False, since_s=1 / 3)
+    keeper = KeeperKnown(power, 30.7, ClockState(600.0, math.inf))
+    for known in (dispatch, keeper):
+        assert decode_known(encode_known(known)) == known
+    assert decode_known(b"") is None
+
+
+def test_what_was_told_before_it_said_who_is_the_offset_controllers() -> None:
+    before = msgspec.msgpack.encode(["OffsetRemembered", b"memory", 12.5])
+    assert decode_message(before) == Remembered(b"memory", 12.5, "offset")
+    now = Remembered(b"memory", 12.5, "dispatch/solis1")
+    assert decode_message(encode_message(now)) == now
+
+
+@given(st.floats(0.0, 1e7), st.sampled_from([0.0, 5.0]))
+def test_all_tell_by_the_same_clock(now_s: float, after_s: float) -> None:
+    next_s = remember_next_s(now_s, after_s)
+    assert now_s < next_s <= now_s + REMEMBER_EVERY_S + 1e-6
+    assert (next_s - after_s) % REMEMBER_EVERY_S == 0.0

@@ -19,6 +19,7 @@ from grug.app.load import load_house
 from grug.app.parts import load_maps
 from grug.config.types import HouseConfig, PowerSaveConfig, ScheduleConfig
 from grug.control import offset
+from grug.control.memory import OffsetKnown, decode_known
 from grug.demo.record import Record
 from grug.demo.settings import DemoSettings, example_house
 from grug.errors import StorageError
@@ -201,7 +202,7 @@ def test_what_was_done_unknowing_passes_once_the_recording_tells_what_was_known(
     decide_alone(judge, 200.0)
     decide_alone(judge, 201.0, "evse/garage")
     assert (judge.divergence_count, judge.passed) == (3, 1)
-    judge.recalled(300.0)
+    judge.recalled("offset", 300.0)
     assert [each.at_s for each in judge.divergences] == [5.0, 201.0]
     assert (judge.divergence_count, judge.passed) == (2, 2)
     decide_alone(judge, 300.0)
@@ -252,6 +253,62 @@ def test_parts_of_a_session_add_up_to_the_whole(long_session: Path, after_s: int
     assert last.since_ms == cut_ms
     assert last.equal > (710 - after_s) * 5
     assert abs(whole.equal - first.equal - last.equal) <= 2, "one by the clock may be at the cut"
+
+
+def with_dispatch(house: HouseConfig) -> HouseConfig:
+    """One inverter by its registers alone, one by both."""
+    one, other = house.inverter
+    replaced = msgspec.structs.replace
+    inverters = {
+        one: replaced(house.inverter[one], control="dispatch"),
+        other: replaced(house.inverter[other], control="both"),
+    }
+    return replaced(house, inverter=inverters)
+
+
+def with_keeper(house: HouseConfig) -> HouseConfig:
+    """One inverter that is switched off when it has nothing to give, and whose clock is kept."""
+    (one, first), *others = house.inverter.items()
+    kept = msgspec.structs.replace(first, power_save=PowerSaveConfig(), keep_clock=True)
+    return msgspec.structs.replace(house, inverter={one: kept, **dict(others)})
+
+
+@pytest.fixture(scope="module", params=[with_dispatch, with_keeper])
+def actors_session(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    return record(tmp_path_factory.mktemp("actors"), hours=0.2, change=request.param)
+
+
+@pytest.mark.parametrize("after_s", [395, 640])
+def test_parts_of_a_house_told_by_registers_add_up_to_the_whole(
+    actors_session: Path, after_s: int
+) -> None:
+    """What was written before a part began, and when, is told by the recording."""
+    whole = replay(actors_session)
+    cut_ms = whole.since_ms + after_s * 1000 + 50
+    first = replay(actors_session, times=TimeRange(whole.since_ms, cut_ms))
+    last = replay(actors_session, times=TimeRange(cut_ms, whole.until_ms + 1))
+    for part in (whole, first, last):
+        assert (part.divergence, part.gaps) == (None, []), result_text(part)
+    assert first.passed == 0
+    assert last.passed == whole.passed <= 1, "of what was due just as the run was stopped"
+    assert abs(whole.equal - first.equal - last.equal) <= 2, "one by the clock may be at the cut"
+
+
+def test_actors_that_are_not_told_what_they_knew_are_found(
+    actors_session: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So it is with recordings from before they told it; the offset controller is itself."""
+    whole = replay(actors_session)
+    monkeypatch.setattr(
+        "grug.replay.player.decode_known",
+        lambda memory: known if isinstance(known := decode_known(memory), OffsetKnown) else None,
+    )
+    found = replay(actors_session, times=TimeRange(whole.since_ms + 640_000, whole.until_ms))
+    assert {each.controller.partition("/")[0] for each in found.divergences} <= {"dispatch"}
+    has_writes = any(each.is_write for each in answered(actors_session))
+    assert bool(found.divergences) == has_writes, "looks by the clock find their counterparts"
 
 
 def test_without_what_was_known_a_part_differs_a_little(
