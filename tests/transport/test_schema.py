@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from grug.storage.block import Poll, decode_samples
 from grug.storage.encode import SampleEncoder
 from grug.storage.native import Origin, Rows, SampleBlock, Series, events_rows, readings_rows
 from grug.storage.segment import Event, SeriesFacts
+from grug.transport import engine
 from grug.transport.asking import embedded_url
 from grug.transport.clickhouse import Database, Ship
 from grug.transport.engine import connect
@@ -273,3 +275,41 @@ def test_replicated_tables_and_their_targets_remember_tokens_for_years() -> None
             short = statement.replace(str(schema.WINDOW_S), "604800")
             assert "replicated_deduplication_window_seconds = " in schema.window_problem("t", short)
     assert "non_replicated" in schema.window_problem("t", "ENGINE = MergeTree ORDER BY a")
+
+
+ONE_SERVER = """<clickhouse><tcp_port>9000</tcp_port><remote_servers><house><shard><replica>
+<host>127.0.0.1</host><port>9000</port></replica></shard></house></remote_servers></clickhouse>"""
+"""A cluster that the engine in this process takes itself for."""
+
+
+def without_keeper(statement: str) -> str:
+    """A cluster's statement for an engine that has no Keeper: tables are not replicated."""
+    statement = statement.replace(" ON CLUSTER 'house'", "")
+    statement = re.sub(r"Replicated(\w+)\('[^']*', '[^']*'(?:, )?(\w*)\)", r"\1(\2)", statement)
+    statement = re.sub(r",\s*replicated_deduplication_window_seconds = \d+", "", statement)
+    return statement.replace("replicated_dedup", "non_replicated_dedup")
+
+
+def test_distributed_tables_take_each_batch_once(
+    tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The statements for a cluster run, and what they make is used as one, but for replication."""
+    config = tmp_path / "cluster.xml"
+    config.write_text(ONE_SERVER, encoding="utf-8")
+    monkeypatch.setitem(engine._EMBEDDED_OPTIONS, "config-file", config)
+    texts = [each.strip() for each in schema.script("house").split(";\n")]
+    run(url, *(without_keeper(text) for text in texts if text))
+    database = Database(url)
+    assert database._is_cluster
+    assert database.claim(FIRST.log) is None
+    send(database, FIRST, 1)
+    send(database, FIRST, 1)
+    send(database, FIRST._replace(site="hut"), 3)
+    assert database.last_ship(FIRST.log) == batch(FIRST, 3)[0]
+    database.close()
+    again = Database(url)
+    again.claim(FIRST.log)
+    send(again, FIRST._replace(site="hut"), 3)
+    assert numbers(again) == expected(1, 3)
+    assert numbers(again, "site = 'hut'")[:4] == expected(3)[:4]
+    again.close()
