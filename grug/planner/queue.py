@@ -334,9 +334,7 @@ class BusQueue:
             return  # It has served its purpose: those who wait still do.
         if job.base_of is not None:
             job.base_of.take_base(block, ended_s)
-        unit.proved(span)
-        unit.remember(span, block, ended_s)
-        unit.took(data, elapsed_s)
+        unit.took(span, block, ended_s, elapsed_s)
         waiting = []
         for read in self._reads:
             if read.unit is unit and read.take(span, block, ended_s):
