@@ -63,8 +63,10 @@ class Renewals:
         return True
 
     def is_refused(self, now_s: float) -> bool:
-        """Whether a connection that ends now has carried nothing: to open it again at once would go
-        on for ever."""
+        """Whether a connection that ends now has carried nothing.
+
+        To open it again at once would go on for ever.
+        """
         return not self._replies and now_s - self._begun_s < CARRIES_S_MIN
 
     def ended(self, now_s: float) -> None:

@@ -15,7 +15,6 @@ from grug.planner.plan import (
     REQUEST_CHARACTERS,
     Transaction,
     check_span,
-    data_bytes,
     plan_reads,
 )
 from grug.planner.probing import Probes
@@ -224,6 +223,10 @@ class Unit:
         most_s = min(self.limits.transaction_s_max, most_s)
         return plan_reads(spans, self._learned.cost, replace(self.limits, transaction_s_max=most_s))
 
+    def read_s(self, span: Span) -> float:
+        """How long a read is expected to take, with all silence that has to follow."""
+        return self._learned.cost.read_s(span.table, span.count)
+
     def held_s(self, span: Span) -> float:
         """For how long a read is expected to hold the line, the gap after it included."""
         return self._learned.cost.read_s(span.table, span.count) - self.rest_s
@@ -278,12 +281,13 @@ class Unit:
         refused = self._quarantine.get(span)
         return refused.code if refused is not None and now_s < refused.until_s else 0
 
-    def took(self, span: Span, block: bytes, read_s: float, elapsed_s: float) -> None:
+    def took(self, span: Span, block: bytes, data: int, read_s: float, elapsed_s: float) -> None:
         """A read went well, whatever was thought of its span before.
 
         Args:
             span: what was read.
             block: what it brought.
+            data: bytes of that on the wire, where eight bits are one.
             read_s: when it ended.
             elapsed_s: how long it took, from the beginning of the request.
         """
@@ -293,7 +297,7 @@ class Unit:
             self._learn()
         if len(self._refusals.guilty) != len(self._memory.ages_s):
             self._keep()
-        if self._learned.add(data_bytes(span), elapsed_s):
+        if self._learned.add(data, elapsed_s):
             self._plans.clear()
         fresh = self._fresh
         fresh.pop(span, None)
