@@ -16,8 +16,6 @@ from grug.messages import (
     Message,
     ReadRegisters,
     RegistersRead,
-    WriteDone,
-    WriteFailed,
     WriteRegisters,
 )
 from grug.model import FailureKind, Span
@@ -50,10 +48,10 @@ from grug.planner.waiting import (
     goes_before,
     is_in_time,
     is_live_read,
-    look_of,
     serving,
 )
-from grug.planner.writes import ILLEGAL_FUNCTION, OPTIONAL_FUNCTIONS, overwrites
+from grug.planner.write_queue import WriteQueue
+from grug.planner.writes import ILLEGAL_FUNCTION, OPTIONAL_FUNCTIONS
 
 __all__ = ["BusQueue", "Job", "ReadJob", "WriteJob"]
 
@@ -95,7 +93,7 @@ class BusQueue:
         self._store = store
         self._units: dict[int, Unit] = {}
         self._reads: list[WaitingRead] = []
-        self._writes: list[WaitingWrite] = []
+        self._writes = WriteQueue(line, publish)
         self._announced = Announced(timing.gap_s)
         self._order = 0
         self._down_cause: str | None = "not open yet"
@@ -106,7 +104,7 @@ class BusQueue:
 
     def __len__(self) -> int:
         """Requests waiting."""
-        return len(self._reads) + len(self._writes)
+        return len(self._reads) + len(self._writes.waiting)
 
     # Requests come in
 
@@ -117,10 +115,9 @@ class BusQueue:
         if isinstance(request, WriteRegisters):
             write = WaitingWrite(asker, request, unit)
             if self._down_cause is not None:
-                self._fail_write(write, FailureKind.LINE_DOWN, self._down_cause, now_s)
-                return
-            self._supersede(request, now_s)
-            self._writes.append(write)
+                self._writes.fail(write, FailureKind.LINE_DOWN, self._down_cause, now_s)
+            else:
+                self._writes.add(write, now_s)
             return
         self._order += 1
         read = WaitingRead(asker, request, unit, self._order)
@@ -164,20 +161,6 @@ class BusQueue:
             self._announced.forget(unit)  # What it can be asked at once may be less now.
         return unit
 
-    def _supersede(self, request: WriteRegisters, now_s: float) -> None:
-        """A write that wholly overwrites one that still waits makes that pointless."""
-        for at, write in enumerate(self._writes):
-            old = write.request
-            if (
-                old.unit_id == request.unit_id
-                and old.table is request.table
-                and old.address == request.address
-                and overwrites(request.block, request.mask, old.block, old.mask)
-            ):
-                del self._writes[at]
-                self._fail_write(write, FailureKind.EXPIRED, f"superseded by {request.who}", now_s)
-                return
-
     # The line becomes free
 
     def pick(self, now_s: float) -> Job | None:
@@ -187,8 +170,10 @@ class BusQueue:
         or dropped on the way.
         """
         self.wake_s = math.inf
-        if self._writes and (job := self._pick_write(now_s)) is not None:
-            return job
+        if self._writes.waiting:
+            job, self.wake_s = self._writes.pick(now_s)
+            if job is not None:
+                return job
         if not self._reads:
             return None
         self._reads = [read for read in self._reads if is_live_read(read, now_s)]
@@ -202,22 +187,6 @@ class BusQueue:
             elif urgent is None or goes_before(read, urgent, now_s):
                 urgent = read
         return None if urgent is None else self._job_for(urgent, now_s)
-
-    def _pick_write(self, now_s: float) -> Job | None:
-        """The oldest write that may go now, or the read that has to go before it."""
-        self._writes = [write for write in self._writes if self._is_live_write(write, now_s)]
-        for at, write in enumerate(self._writes):
-            unit = write.unit
-            if unit.ready_s <= now_s:
-                function = write.function(now_s)
-                if unit.may_mistake(look_of(write, function), now_s):
-                    return clearing(write, now_s)
-                if not function:
-                    return ReadJob(unit, Transaction(write.span, ()), base_of=write)
-                del self._writes[at]
-                return WriteJob(write, function)
-            self.wake_s = min(self.wake_s, write.unit.ready_s, expiry_s(write.request))
-        return None
 
     def _job_for(self, urgent: WaitingRead, now_s: float) -> Job | None:
         """What to read now for the most urgent read; None when it had better wait."""
@@ -292,17 +261,6 @@ class BusQueue:
             except LocalProtocolError as error:
                 self._fail_reads([read], FailureKind.REFUSED, str(error), now_s)
 
-    def _is_live_write(self, write: WaitingWrite, now_s: float) -> bool:
-        if write.asker.is_abandoned:
-            return False
-        if write.request.deadline_s < now_s:
-            self._fail_write(write, FailureKind.EXPIRED, "the line was not free in time", now_s)
-            return False
-        if write.unit.is_resting(now_s):
-            self._fail_write(write, FailureKind.UNIT_OFFLINE, write.unit.cause, now_s)
-            return False
-        return True
-
     # A job has ended
 
     def succeeded(self, job: Job, block: bytes, started_s: float, ended_s: float) -> None:
@@ -320,9 +278,7 @@ class BusQueue:
         if isinstance(job, WriteJob):
             job.unit.measured(elapsed_s - 2 * WRITE_CHARACTERS * self._timing.character_s)
             job.unit.forget()
-            done = WriteDone(self._line, job.request, ended_s, block)
-            job.asker.reply(done)
-            self._publish(done)
+            self._writes.done(job, block, ended_s)
             return
         unit = job.unit
         span = job.transaction.span
@@ -364,9 +320,9 @@ class BusQueue:
             unit.forget()
             if code_of(error) == ILLEGAL_FUNCTION and job.function in OPTIONAL_FUNCTIONS:
                 unit.lacks(job.function)
-                self._writes.insert(0, job.write)  # Nothing was written: another way is tried.
+                self._writes.put_back(job)  # Another way is tried.
                 return
-            self._fail_write(job, error.kind, str(error), ended_s, code_of(error))
+            self._writes.fail(job, error.kind, str(error), ended_s, code_of(error))
         elif job.base_of is not None:
             self._fail_blocked(unit, job.base_of, error, ended_s)
         elif job.blocked is not None:
@@ -384,8 +340,8 @@ class BusQueue:
     ) -> None:
         """Fail the write, or all reads that want something of the span."""
         if isinstance(what, WaitingWrite):
-            self._writes.remove(what)
-            self._fail_write(what, error.kind, f"{error}; it was not sent", now_s)
+            self._writes.waiting.remove(what)
+            self._writes.fail(what, error.kind, f"{error}; it was not sent", now_s)
             return
         reads = [read for read in self._reads if read.unit is unit and read.wants_of(what)]
         self._fail_reads(reads, error.kind, str(error), now_s, code_of(error))
@@ -393,7 +349,7 @@ class BusQueue:
     def refused(self, job: Job, text: str, now_s: float) -> None:
         """It cannot be said in Modbus, and so never went on the wire."""
         assert isinstance(job, WriteJob), "reads are checked when they come in"
-        self._fail_write(job, FailureKind.REFUSED, text, now_s)
+        self._writes.fail(job, FailureKind.REFUSED, text, now_s)
 
     def _refused_address(self, job: ReadJob, error: ExceptionReply, now_s: float) -> None:
         """Split what was merged and try again; what was refused alone is what the asker gets.
@@ -456,25 +412,11 @@ class BusQueue:
         """
         self._down_cause = cause
         if isinstance(job, WriteJob):
-            self._fail_write(job, FailureKind.LINE_DOWN, cause, now_s)
-        writes, self._writes = self._writes, []
-        for write in writes:
-            self._fail_write(write, FailureKind.LINE_DOWN, cause, now_s)
+            self._writes.fail(job, FailureKind.LINE_DOWN, cause, now_s)
+        self._writes.fail_all(FailureKind.LINE_DOWN, cause, now_s)
         self._fail_reads(self._reads, FailureKind.LINE_DOWN, cause, now_s)
 
     # Answers and counters
-
-    def _fail_write(
-        self,
-        write: WaitingWrite | WriteJob,
-        kind: FailureKind,
-        text: str,
-        now_s: float,
-        code: int = 0,
-    ) -> None:
-        failed = WriteFailed(self._line, write.request, kind, text, now_s, code)
-        write.asker.reply(failed)
-        self._publish(failed)
 
     def _fail_reads(
         self, reads: list[WaitingRead], kind: FailureKind, text: str, now_s: float, code: int = 0
