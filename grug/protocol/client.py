@@ -167,7 +167,7 @@ class _Exchange:
         self._echo = b""
 
     def _stray(self, data: bytes) -> None:
-        self._strays = (self._strays + data)[: STRAY_BYTES_MAX + 1]
+        self._strays = (self._strays + data)[:STRAY_BYTES_MAX]
 
     @staticmethod
     def _is_begun(buffer: bytes, at: int, header: bytes, length: int) -> bool:

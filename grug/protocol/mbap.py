@@ -124,7 +124,7 @@ class MbapExchange:
     def what_came(self) -> str:
         """See ``Exchange.what_came``."""
         if self.strays:
-            return f"{NO_ANSWER}: {self.strays} frames that answer other requests"
+            return f"{NO_ANSWER}: frames that answer other requests"
         return f"{NO_ANSWER}: a reply that broke off"
 
     def receive(self, data: bytes) -> bytes | None:

@@ -1,4 +1,7 @@
-"""What came over an RTU line in place of an answer, in words that tell what to look for. Pure."""
+"""What came over an RTU line in place of an answer, in words that tell what to look for. Pure.
+
+The words are few and without numbers that change, since each new text is an event in the log.
+"""
 
 from __future__ import annotations
 
@@ -30,10 +33,9 @@ def what_came(asked: bytes, came: bytes) -> str:
     for frame in _frames(came):
         if frame != asked:
             return f"{NO_ANSWER}: {_about(asked, frame)}"
-    how_many = f"over {STRAY_BYTES_MAX}" if len(came) > STRAY_BYTES_MAX else f"{len(came)}"
     if came.startswith(asked[:2]):
-        return f"{NO_ANSWER}: {how_many} bytes that begin like one, cut off or damaged"
-    return f"{NO_ANSWER}: {how_many} bytes that are no frame"
+        return f"{NO_ANSWER}: it begins like one, but is cut off or damaged"
+    return f"{NO_ANSWER}: bytes that are no frame"
 
 
 def _about(asked: bytes, frame: bytes) -> str:
@@ -42,7 +44,7 @@ def _about(asked: bytes, frame: bytes) -> str:
         return f"a frame of unit {unit_id}, but unit {asked[0]} was asked"
     if function != asked[1]:
         return f"unit {unit_id} speaks of function {function}, but was asked for {asked[1]}"
-    return f"unit {unit_id} sent {len(frame)} bytes that answer another request"
+    return f"unit {unit_id} answers another request"
 
 
 def _frames(came: bytes) -> Iterator[bytes]:

@@ -26,11 +26,11 @@ GOOD = with_crc(bytes((3, 3, 4, 1, 2, 3, 4)))
         ),
         (
             with_crc(bytes((3, 3, 2, 1, 2))),
-            "unit 3 sent 7 bytes that answer another request",
+            "unit 3 answers another request",
         ),
-        (GOOD[:6], "6 bytes that begin like one, cut off or damaged"),
-        (GOOD[:4] + b"\0" + GOOD[5:], "9 bytes that begin like one, cut off or damaged"),
-        (b"\xfe\x80\x00", "3 bytes that are no frame"),
+        (GOOD[:6], "it begins like one, but is cut off or damaged"),
+        (GOOD[:4] + b"\0" + GOOD[5:], "it begins like one, but is cut off or damaged"),
+        (b"\xfe\x80\x00", "bytes that are no frame"),
     ],
 )
 def test_it_is_said_what_came_in_place_of_an_answer(came: bytes, said: str) -> None:
