@@ -384,7 +384,7 @@ def _wire_framing(port: str) -> WireFraming:
     return WireFraming.RTU if place is None or place.is_rtu else WireFraming.MBAP
 
 
-def verdicts_of(config: HouseConfig) -> VerdictStore:
+def verdicts_of(config: HouseConfig) -> VerdictFile:
     """Where a house keeps what its units refuse."""
     return VerdictFile(Path(config.site.state) / "verdicts.json", wall_s)
 
