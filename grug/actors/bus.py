@@ -31,6 +31,7 @@ from grug.planner.traits import UnitTraits
 from grug.planner.verdicts import VerdictStore
 from grug.planner.writes import MASK_WRITE, READ_WRITE, WRITE_COILS, WRITE_WORDS
 from grug.protocol.framing import Exchange
+from grug.runtime.alarm import Alarm
 from grug.runtime.calls import BusCall, BusCalls
 from grug.runtime.feed import Feed
 from grug.runtime.line_timing import LineTiming
@@ -126,12 +127,8 @@ class _BusOwner:
         self._is_sent = False
         """Whether all of that has been handed to the line."""
         self._started_s = -math.inf
-        self._overdue_s = math.inf
-        """When it has waited long enough for its reply."""
-        self._alarm = trio.CancelScope()
-        """Rings then. It is one scope for many exchanges, since to enter one takes as long as to
-        find the reply in what arrives; it may ring too early, and is set anew; it rings once."""
-        self._alarm_s = math.inf
+        self._alarm = Alarm()
+        """Rings when that has waited long enough for its reply."""
         self._line: Line | None = None
         """What is up."""
         self._trouble: Exception | None = None
@@ -148,12 +145,10 @@ class _BusOwner:
         self._now_s = trio.lowlevel.current_clock().current_time
         self._renewals = Renewals(timing.silence_s_max, self._now_s())
         self._reopen_s = REOPEN_S_FIRST
-        self._has_stopped = False
         self._queue.counted(self._now_s())
 
     def stop(self) -> None:
         """Leave nobody waiting for a bus owner that is gone."""
-        self._has_stopped = True
         self._queue.line_lost("the bus owner stopped", self._now_s(), self._job)
 
     async def count(self) -> None:
@@ -164,17 +159,11 @@ class _BusOwner:
 
     async def ring(self) -> None:
         """Wake whoever waits for a reply that is overdue, for ever."""
-        while True:
-            with trio.CancelScope() as self._alarm:
-                self._alarm_s = math.inf
-                if self._exchange is not None and self._overdue_s > self._now_s():
-                    self._set_alarm()
-                await trio.sleep_forever()
-            if self._line is not None and self._overdue_s <= self._now_s():
-                self._line.interrupt()
+        await self._alarm.ring(self._interrupt)
 
-    def _set_alarm(self) -> None:
-        self._alarm_s = self._alarm.deadline = self._overdue_s
+    def _interrupt(self) -> None:
+        if self._line is not None:
+            self._line.interrupt()
 
     async def serve(self) -> None:
         """Open the line, serve, and begin again when it is lost."""
@@ -293,7 +282,7 @@ class _BusOwner:
             Whether the owner may sleep on.
 
         Raises:
-            Exception: a bug, seen when the owner has stopped and will not raise it any more.
+            Exception: a bug, seen when the owner has let go of the line and will not raise it.
         """
         try:
             now_s = self._now_s()
@@ -311,7 +300,7 @@ class _BusOwner:
             elif not isinstance(job, WriteJob):
                 await self._carry_out(job, line, now_s)
         except Exception as error:
-            if self._has_stopped and not isinstance(error, BusError | _Renewal):
+            if self._line is None and not isinstance(error, BusError | _Renewal):
                 raise
             self._trouble = error
         return self._trouble is None and self._job is None and not len(self._queue)
@@ -361,13 +350,13 @@ class _BusOwner:
             return
         self._exchange, self._is_sent = exchange, False
         self._started_s = now_s
-        self._overdue_s = self._deadline_s(exchange, now_s, job.timeout_s)
+        self._alarm.set(self._overdue_s(exchange, now_s, job.timeout_s))
 
     def _refuse(self, job: Job, text: str, now_s: float) -> None:
         self._job = None
         self._queue.refused(job, text, now_s)
 
-    def _deadline_s(self, exchange: Exchange, started_s: float, timeout_s: float) -> float:
+    def _overdue_s(self, exchange: Exchange, started_s: float, timeout_s: float) -> float:
         """When a reply must have begun, or be there whole where it comes at once."""
         one_character_s = self._timing.character_s
         begins_s = timeout_s + exchange.reply_bytes * one_character_s
@@ -385,27 +374,25 @@ class _BusOwner:
         Raises:
             BusError: which kind of answer it was not.
         """
-        if self._overdue_s < self._alarm_s:
-            self._set_alarm()  # It rings at once, where it rang before this was left.
         has_begun = self._is_sent and exchange.has_received
         if not self._is_sent:
             await line.send_all(exchange.adu)
         now_s = self._now_s()
-        if not self._is_sent and now_s >= self._overdue_s:
+        if not self._is_sent and now_s >= self._alarm.due_s:
             raise ConnectionEndedError("a line that takes nothing")
         self._is_sent = True
-        while now_s < self._overdue_s:
+        while now_s < self._alarm.due_s:
             data = await line.receive_some()
             now_s = self._now_s()
             block = exchange.receive(data) if data else None
             if block is not None:
-                if now_s > self._overdue_s:
+                if now_s > self._alarm.due_s:
                     # We were stopped meanwhile: nobody knows how old this is.
                     raise NoReplyError("the reply was read too late to be trusted")
                 return block, now_s
             if self._line is not line:
                 raise LineError("the bus owner stopped")
-            if exchange.has_received and now_s < self._overdue_s:  # What began in time may end.
+            if exchange.has_received and now_s < self._alarm.due_s:  # What began in time may end.
                 await self._wait_for_rest(exchange, now_s, has_begun=has_begun)
                 has_begun = True
                 now_s = self._now_s()
@@ -420,7 +407,7 @@ class _BusOwner:
         one_character_s = self._timing.character_s
         if not has_begun:
             rest_s = exchange.reply_bytes * one_character_s + REPLY_SLACK_S
-            self._overdue_s = max(self._overdue_s, now_s + rest_s)
+            self._alarm.due_s = max(self._alarm.due_s, now_s + rest_s)
         missing_s = exchange.missing_bytes * one_character_s
         if missing_s > LOOK_S_MIN and not self._framing.is_stored:
             await trio.sleep(LOOK_SHARE * missing_s)
