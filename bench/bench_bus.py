@@ -393,7 +393,7 @@ class VirtualLine:
             return data
         return b""
 
-    async def discard_input(self) -> int:
+    def discard_input(self) -> int:
         return 0
 
     async def aclose(self) -> None:

@@ -43,7 +43,7 @@ class NoWire:
     async def receive_some(self) -> bytes:
         return REPLY
 
-    async def discard_input(self) -> int:
+    def discard_input(self) -> int:
         return 0
 
     async def aclose(self) -> None:
@@ -59,7 +59,7 @@ async def exchange_us(open_line: LineOpener) -> float:
     line = await open_line()
     started_s = time.perf_counter()
     for _ in range(EXCHANGES):
-        await line.discard_input()
+        line.discard_input()
         await line.send_all(REQUEST)
         await line.receive_some()
     return (time.perf_counter() - started_s) / EXCHANGES * 1e6

@@ -121,7 +121,7 @@ async def test_a_bug_ends_the_block_and_keeps_nobody_waiting(autojump_clock: Clo
         def interrupt(self) -> None:
             pass
 
-        async def discard_input(self) -> int:
+        def discard_input(self) -> int:
             return 0
 
         async def aclose(self) -> None:

@@ -26,10 +26,12 @@ from grug.errors import (
 )
 from grug.messages import LineChanged
 from grug.planner.queue import BusQueue, Job, WriteJob
+from grug.planner.renewal import Renewals
 from grug.planner.traits import UnitTraits
 from grug.planner.verdicts import VerdictStore
 from grug.planner.writes import MASK_WRITE, READ_WRITE, WRITE_COILS, WRITE_WORDS
 from grug.protocol.framing import Exchange
+from grug.runtime.alarm import Alarm
 from grug.runtime.calls import BusCall, BusCalls
 from grug.runtime.feed import Feed
 from grug.runtime.line_timing import LineTiming
@@ -59,16 +61,6 @@ LOOK_SHARE = 0.9
 """Of the time that is missing: characters may have 10 bits where we count with 11."""
 
 CLOSE_S_MAX = 1.0
-
-LAST_REPLIES = 2
-"""Connections in a row that ended after one reply, until we no longer wait for that: some gateways
-close after each, and a request that crosses their closing would be lost."""
-
-LAST_REPLY_S_MAX = 1.0
-"""A connection that ends later than this after its reply ended for want of work."""
-
-IDLE_S_MIN = 1.0
-"""A connection that ends sooner than this without a reply is one that is refused."""
 
 
 async def run(
@@ -135,11 +127,8 @@ class _BusOwner:
         self._is_sent = False
         """Whether all of that has been handed to the line."""
         self._started_s = -math.inf
-        self._overdue_s = math.inf
-        """When it has waited long enough for its reply."""
-        self._alarm = trio.CancelScope()
-        """Rings then. It is one scope for many exchanges, since to enter one takes as long as to
-        find the reply in what arrives; it may ring too early, and is set anew; it rings once."""
+        self._alarm = Alarm()
+        """Rings when that has waited long enough for its reply."""
         self._line: Line | None = None
         """What is up."""
         self._trouble: Exception | None = None
@@ -153,34 +142,28 @@ class _BusOwner:
         self._switch_s = -math.inf
         """When another unit than the last one may be asked."""
         self._last_unit_id = 0
-        self._heard_s = trio.current_time()
-        self._replies = 0
-        """On this connection."""
-        self._begun_s = -math.inf
-        self._last_replies = 0
-        """Connections in a row that ended after one reply."""
+        self._now_s = trio.lowlevel.current_clock().current_time
+        self._renewals = Renewals(timing.silence_s_max, self._now_s())
         self._reopen_s = REOPEN_S_FIRST
-        self._queue.counted(trio.current_time())
+        self._queue.counted(self._now_s())
 
     def stop(self) -> None:
         """Leave nobody waiting for a bus owner that is gone."""
-        self._queue.line_lost("the bus owner stopped", trio.current_time(), self._job)
+        self._queue.line_lost("the bus owner stopped", self._now_s(), self._job)
 
     async def count(self) -> None:
         """Publish the counters, for ever."""
         while True:
             await trio.sleep(COUNT_EVERY_S)
-            self._feed.publish(self._queue.counted(trio.current_time()))
+            self._feed.publish(self._queue.counted(self._now_s()))
 
     async def ring(self) -> None:
         """Wake whoever waits for a reply that is overdue, for ever."""
-        while True:
-            with trio.CancelScope() as self._alarm:
-                if self._exchange is not None and self._overdue_s > trio.current_time():
-                    self._alarm.deadline = self._overdue_s
-                await trio.sleep_forever()
-            if self._line is not None and self._overdue_s <= trio.current_time():
-                self._line.interrupt()
+        await self._alarm.ring(self._interrupt)
+
+    def _interrupt(self) -> None:
+        if self._line is not None:
+            self._line.interrupt()
 
     async def serve(self) -> None:
         """Open the line, serve, and begin again when it is lost."""
@@ -216,22 +199,22 @@ class _BusOwner:
         return line
 
     def _lost(self, error: LineError) -> None:
-        now_s = trio.current_time()
+        now_s = self._now_s()
         self._queue.line_lost(str(error), now_s, self._job)
         self._job = self._exchange = None
-        self._last_replies = 0
+        self._renewals.line_lost()
         if self._is_up is not False:
             self._is_up = False
             self._feed.publish(LineChanged(self._line_name, False, str(error), now_s))
 
     async def _rest(self) -> None:
         """Wait for the next attempt; the queue answers all calls at once meanwhile."""
-        until_s = trio.current_time() + self._reopen_s
+        until_s = self._now_s() + self._reopen_s
         self._reopen_s = min(2 * self._reopen_s, REOPEN_S_MAX)
-        while not self._has_ended and trio.current_time() < until_s:
+        while not self._has_ended and self._now_s() < until_s:
             with trio.move_on_at(until_s):
                 await self._calls.wait()
-            self._collect(trio.current_time())
+            self._collect(self._now_s())
 
     # While it is up
 
@@ -239,16 +222,16 @@ class _BusOwner:
         """Carry out one job after the other, until all is done."""
         await trio.sleep(self._line_timing.settle_s)
         self._line = line
-        self._begin(trio.current_time())
+        self._begin(self._now_s())
         while True:  # The loop is the lock; what it may lend is in _carry.
-            now_s = trio.current_time()
+            now_s = self._now_s()
             self._collect(now_s)
             if self._job is not None:  # A connection ended before it was sent, or an asker left it.
-                await self._carry_out(self._job, line)
+                await self._carry_out(self._job, line, now_s)
             elif now_s < self._free_s and len(self._queue):
                 await trio.sleep_until(self._free_s)
             elif (job := self._queue.pick(now_s)) is not None:
-                await self._carry_out(job, line)
+                await self._carry_out(job, line, now_s)
             elif self._has_ended and not len(self._queue):
                 return
             else:
@@ -258,11 +241,9 @@ class _BusOwner:
         """Take up work on a line just opened."""
         self._is_dirty = True
         self._framing.begin()
-        self._replies = 0
-        self._begun_s = now_s
+        self._renewals.begun(now_s, is_first=not self._is_up)
         if not self._is_up:
             self._is_up = True
-            self._heard_s = now_s
             self._queue.line_opened(now_s)
             self._feed.publish(LineChanged(self._line_name, True, "opened", now_s))
 
@@ -299,33 +280,48 @@ class _BusOwner:
 
         Returns:
             Whether the owner may sleep on.
+
+        Raises:
+            Exception: a bug, seen when the owner has let go of the line and will not raise it.
         """
         try:
-            now_s = trio.current_time()
+            now_s = self._now_s()
             self._queue.add(call, now_s)
             if self._queue.is_joined(call.request, now_s):
                 await trio.lowlevel.checkpoint()  # Who asks at this moment shares the transaction.
-                now_s = trio.current_time()
+                now_s = self._now_s()
                 self._collect(now_s)
             line = self._line
             if line is None or now_s < self._free_s:
                 return False
-            self._job = self._queue.pick(now_s)
-            if self._job is None:
+            self._job = job = self._queue.pick(now_s)
+            if job is None:
                 await trio.lowlevel.checkpoint()
-            elif not isinstance(self._job, WriteJob):
-                await self._carry_out(self._job, line)
-        except Exception as error:  # noqa: BLE001 - The owner raises it.
+            elif not isinstance(job, WriteJob):
+                await self._carry_out(job, line, now_s)
+        except Exception as error:
+            if self._line is None and not isinstance(error, BusError | _Renewal):
+                raise
             self._trouble = error
         return self._trouble is None and self._job is None and not len(self._queue)
 
-    async def _carry_out(self, job: Job, line: Line) -> None:
+    async def _carry_out(self, job: Job, line: Line, now_s: float) -> None:
         """Put one job on the wire, if it is not there yet, and tell the queue how it ended."""
         self._job = job
-        if self._exchange is None and not await self._prepare(job, line):
-            return
+        if self._exchange is None:
+            unit_id = job.unit.unit_id
+            if unit_id != self._last_unit_id and self._switch_s > now_s:
+                await trio.sleep_until(self._switch_s)
+                now_s = self._now_s()
+            self._last_unit_id = unit_id
+            if self._discard(line) and self._is_dirty:
+                await self._quieten(line)
+                now_s = self._now_s()
+            self._is_dirty = False
+            self._begin_exchange(job, now_s)
         exchange = self._exchange
-        assert exchange is not None, "it was prepared"
+        if exchange is None:
+            return  # The queue knows why.
         try:
             block, ended_s = await self._converse(job, exchange, line)
         except ConnectionEndedError as error:
@@ -339,30 +335,28 @@ class _BusOwner:
             self._queue.succeeded(job, block, self._started_s, ended_s)
             self._ended(exchange, ended_s, is_answered=True)
 
-    async def _prepare(self, job: Job, line: Line) -> bool:
-        """Make its exchange, and the line ready; tells whether it may still go."""
+    def _begin_exchange(self, job: Job, now_s: float) -> None:
+        """Make what goes on the wire now, unless it must not go any more."""
         try:
-            exchange = self._exchange_of(job)
+            if not isinstance(job, WriteJob):
+                exchange = self._framing.read(job.unit.unit_id, job.transaction.span)
+            elif now_s > job.request.deadline_s:
+                self._refuse(job, "the line was not quiet in time", now_s)
+                return
+            else:
+                exchange = self._exchange_of(job)
         except LocalProtocolError as error:
-            self._job = None
-            self._queue.refused(job, str(error), trio.current_time())
-            return False
-        unit_id = job.unit.unit_id
-        if unit_id != self._last_unit_id and self._switch_s > trio.current_time():
-            await trio.sleep_until(self._switch_s)
-        self._last_unit_id = unit_id
-        await self._quieten(line)
-        started_s = trio.current_time()
-        if isinstance(job, WriteJob) and started_s > job.request.deadline_s:
-            self._job = None
-            self._queue.refused(job, "the line was not quiet in time", started_s)
-            return False
+            self._refuse(job, str(error), now_s)
+            return
         self._exchange, self._is_sent = exchange, False
-        self._started_s = started_s
-        self._overdue_s = self._deadline_s(exchange, started_s, job.timeout_s)
-        return True
+        self._started_s = now_s
+        self._alarm.set(self._overdue_s(exchange, now_s, job.timeout_s))
 
-    def _deadline_s(self, exchange: Exchange, started_s: float, timeout_s: float) -> float:
+    def _refuse(self, job: Job, text: str, now_s: float) -> None:
+        self._job = None
+        self._queue.refused(job, text, now_s)
+
+    def _overdue_s(self, exchange: Exchange, started_s: float, timeout_s: float) -> float:
         """When a reply must have begun, or be there whole where it comes at once."""
         one_character_s = self._timing.character_s
         begins_s = timeout_s + exchange.reply_bytes * one_character_s
@@ -380,41 +374,40 @@ class _BusOwner:
         Raises:
             BusError: which kind of answer it was not.
         """
-        if self._overdue_s < self._alarm.deadline:
-            self._alarm.deadline = self._overdue_s  # At once, where it rang before this was left.
+        has_begun = self._is_sent and exchange.has_received
         if not self._is_sent:
             await line.send_all(exchange.adu)
-            if trio.current_time() >= self._overdue_s:
-                raise ConnectionEndedError("a line that takes nothing")
-            self._is_sent = True
-        now_s = trio.current_time()
-        while now_s < self._overdue_s:
-            has_begun = exchange.has_received
+        now_s = self._now_s()
+        if not self._is_sent and now_s >= self._alarm.due_s:
+            raise ConnectionEndedError("a line that takes nothing")
+        self._is_sent = True
+        while now_s < self._alarm.due_s:
             data = await line.receive_some()
-            now_s = trio.current_time()
+            now_s = self._now_s()
             block = exchange.receive(data) if data else None
             if block is not None:
-                if now_s > self._overdue_s:
+                if now_s > self._alarm.due_s:
                     # We were stopped meanwhile: nobody knows how old this is.
                     raise NoReplyError("the reply was read too late to be trusted")
                 return block, now_s
             if self._line is not line:
                 raise LineError("the bus owner stopped")
-            if exchange.has_received and now_s < self._overdue_s:  # What began in time may end.
-                await self._wait_for_rest(exchange, has_begun=has_begun)
-                now_s = trio.current_time()
+            if exchange.has_received and now_s < self._alarm.due_s:  # What began in time may end.
+                await self._wait_for_rest(exchange, now_s, has_begun=has_begun)
+                has_begun = True
+                now_s = self._now_s()
         with contextlib.suppress(ConnectionEndedError):  # It will be seen before the next request.
-            await line.discard_input()
+            line.discard_input()
         if exchange.has_received:
             raise RemoteProtocolError("what came was no answer")
         raise NoReplyError(f"no reply within {job.timeout_s:.3g} s")
 
-    async def _wait_for_rest(self, exchange: Exchange, *, has_begun: bool) -> None:
+    async def _wait_for_rest(self, exchange: Exchange, now_s: float, *, has_begun: bool) -> None:
         """Let the rest of a reply come, rather than look at each byte that an adapter passes on."""
         one_character_s = self._timing.character_s
         if not has_begun:
             rest_s = exchange.reply_bytes * one_character_s + REPLY_SLACK_S
-            self._overdue_s = max(self._overdue_s, trio.current_time() + rest_s)
+            self._alarm.due_s = max(self._alarm.due_s, now_s + rest_s)
         missing_s = exchange.missing_bytes * one_character_s
         if missing_s > LOOK_S_MIN and not self._framing.is_stored:
             await trio.sleep(LOOK_SHARE * missing_s)
@@ -428,7 +421,7 @@ class _BusOwner:
             error: what it was instead.
             cause: why the connection ended, if it did.
         """
-        now_s = trio.current_time()
+        now_s = self._now_s()
         self._is_dirty = True
         is_answered = isinstance(error, ExceptionReply)
         if not is_answered and not job.unit.is_offline:
@@ -448,56 +441,51 @@ class _BusOwner:
         self._free_s = now_s + self._gap.gap_s
         self._switch_s = now_s + self._line_timing.switch_gap_s
         self._reopen_s = REOPEN_S_FIRST
+        is_worn_out = False
         if is_answered or exchange.has_received:
-            self._heard_s = now_s
-        elif now_s - self._heard_s > self._line_timing.silence_s_max:
-            self._heard_s = now_s
+            is_worn_out = self._renewals.is_worn_out(now_s, is_answered=is_answered)
+        elif self._renewals.is_mute(now_s):
             self._queue.line_opened(now_s)  # All that seemed silent may be there after all.
             raise _Renewal
-        cause = self._framing.ended(is_answered=is_answered) or cause
-        self._replies += is_answered
-        if cause:
-            self._count_connection()
+        if cause := self._framing.ended(is_answered=is_answered) or cause:
+            self._renewals.ended(now_s)
             raise _Renewal(cause)
-        if is_answered and self._last_replies >= LAST_REPLIES:
+        if is_worn_out:
             raise _Renewal("the other end closes after each reply")
 
-    def _count_connection(self) -> None:
-        """A connection has ended: does it always, right after one reply?"""
-        is_last = self._replies == 1 and trio.current_time() - self._heard_s < LAST_REPLY_S_MAX
-        self._last_replies = self._last_replies + 1 if is_last else 0
-
-    def _exchange_of(self, job: Job) -> Exchange:
-        unit = job.unit
-        if not isinstance(job, WriteJob):
-            return self._framing.read(unit.unit_id, job.transaction.span)
+    def _exchange_of(self, job: WriteJob) -> Exchange:
+        unit_id = job.unit.unit_id
         address, block, framing = job.request.address, job.block, self._framing
         if job.function == MASK_WRITE:
-            return framing.mask_write(unit.unit_id, address, block, job.request.mask)
+            return framing.mask_write(unit_id, address, block, job.request.mask)
         if job.function == READ_WRITE:
-            return framing.read_write(unit.unit_id, address, block, job.write.span)
+            return framing.read_write(unit_id, address, block, job.write.span)
         return framing.write(
-            unit.unit_id,
+            unit_id,
             job.request.table,
             address,
             block,
             always_multiple=job.function in (WRITE_COILS, WRITE_WORDS),
         )
 
-    async def _quieten(self, line: Line) -> None:
-        """Drop what nobody asked for; after trouble wait, within bounds, until nothing comes.
+    def _discard(self, line: Line) -> int:
+        """Drop what nobody asked for, and tell how much that was.
 
         Raises:
             _Renewal: the other end has closed the connection; nothing was sent yet.
         """
         try:
-            for _ in range(QUIET_TRIES_MAX):
-                if not await line.discard_input() or not self._is_dirty:
-                    break
-                await trio.sleep(self._timing.gap_s)
+            return line.discard_input()
         except ConnectionEndedError as error:
-            if not self._replies and trio.current_time() - self._begun_s < IDLE_S_MIN:
-                raise  # It carries nothing: to open it again at once would go on for ever.
-            self._count_connection()
+            now_s = self._now_s()
+            if self._renewals.is_refused(now_s):
+                raise
+            self._renewals.ended(now_s)
             raise _Renewal(str(error)) from error
-        self._is_dirty = False
+
+    async def _quieten(self, line: Line) -> None:
+        """After trouble wait, within bounds, until nothing comes."""
+        for _ in range(QUIET_TRIES_MAX):
+            await trio.sleep(self._timing.gap_s)
+            if not self._discard(line):
+                return

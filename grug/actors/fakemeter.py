@@ -154,7 +154,7 @@ async def _serve(meter: _Meter, line: Line, settings: MeterSettings) -> None:
         turnaround_s = interframe_delay_s(baudrate)
     framer = RequestFramer(baudrate)
     port = Punctuality(character_s(baudrate), trio.current_time())
-    await line.discard_input()
+    line.discard_input()
     while True:
         with trio.move_on_after(LOOK_EVERY_S) as look:
             data = await line.receive_some()
@@ -164,7 +164,7 @@ async def _serve(meter: _Meter, line: Line, settings: MeterSettings) -> None:
             continue
         received_s = trio.current_time()
         if not port.received(received_s):
-            await line.discard_input()
+            line.discard_input()
             meter.note_held_up()
             continue
         requests = framer.receive(data, received_s)

@@ -91,7 +91,8 @@ class Announced:
             if len(self._coming) >= ANNOUNCED_MAX:
                 self._coming.clear()
             self._coming[request.unit_id, request.spans] = unit, request
-            self._first_s = min(self._first_s, request.next_s)
+            if request.next_s < self._first_s:
+                self._first_s = request.next_s
 
     def has_due(self, now_s: float) -> bool:
         """Whether something is to be asked for at this very moment."""
@@ -175,7 +176,7 @@ class Announced:
         Returns:
             None and until when to wait, where the line is better left free.
         """
-        if now_s + read.unit.held_s(transaction.span) + read.unit.rest_s <= self._first_s:
+        if now_s + read.unit.read_s(transaction.span) <= self._first_s:
             read.held_since_s = None
             return transaction, now_s
         fitting, clash = self._fit(read, transaction, now_s, is_polite=True)

@@ -76,7 +76,9 @@ class LearnedCost:
             Whether ``cost`` is another one now.
         """
         if self._samples >= SAMPLES_MIN:
-            expected_s = self._mean_s + self.per_byte_s * (data_bytes - self._mean_bytes)
+            expected_s = self._mean_s
+            if data_bytes != self._mean_bytes:
+                expected_s += self.per_byte_s * (data_bytes - self._mean_bytes)
             if abs(seconds - expected_s) > SURPRISE_MAX * expected_s:
                 seconds = expected_s * (1 + math.copysign(SURPRISE_MAX, seconds - expected_s))
         self._samples += 1

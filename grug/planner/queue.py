@@ -69,6 +69,8 @@ and the unit is silent. Source: as above."""
 _READ_CHARACTERS = REQUEST_CHARACTERS + REPLY_OVERHEAD_CHARACTERS
 """Of a read and its reply, without the contents."""
 
+NO_SNAPSHOTS: frozenset[tuple[Span, ...]] = frozenset()
+
 USUAL_TRAITS = UnitTraits()
 """Of units that nobody has told of."""
 
@@ -229,24 +231,26 @@ class BusQueue:
         if unit.is_offline:  # A probe: as short as what was asked allows.
             span = spans[urgent.missing[0]]
             return Transaction(span, (span,))
-        reads = [read for read in self._reads if read.unit is unit]
+        reads = self._reads
+        if len(reads) > 1:
+            reads = [read for read in reads if read.unit is unit]
         if len(reads) == 1:
-            snapshots = frozenset([urgent.snapshot] if urgent.is_whole else ())
-            return unit.plan(urgent.still_wanted, snapshots)[0]
+            wanted = urgent.still_wanted
+            return unit.plan(wanted, frozenset([wanted]) if urgent.is_whole else NO_SNAPSHOTS)[0]
         snapshots = frozenset([read.snapshot for read in reads if read.is_whole])
         is_begun = [len(read.missing) < len(read.request.spans) for read in reads]
         if True not in is_begun:  # Polls come again and again, as the same tuples.
             plan = unit.plan_together(frozenset([read.request.spans for read in reads]), snapshots)
         else:
-            wanted = frozenset([read.request.spans[at] for read in reads for at in read.missing])
-            plan = unit.plan(wanted, snapshots)
+            missing = frozenset([read.request.spans[at] for read in reads for at in read.missing])
+            plan = unit.plan(missing, snapshots)
         together = serving(urgent, plan)
         free_s = now_s - self._timing.gap_s
         is_late = not is_in_time(urgent, together, free_s)
         if is_late or self._announced.is_late_after(urgent, together, self._reads, free_s):
             # Something would be late by what the others have read along with it.
-            missing = urgent.still_wanted
-            alone = serving(urgent, unit.plan(missing, snapshots & {missing}))
+            wanted = urgent.still_wanted
+            alone = serving(urgent, unit.plan(wanted, snapshots & {wanted}))
             if is_in_time(urgent, alone, free_s) and (
                 is_late or not self._announced.is_late_after(urgent, alone, self._reads, free_s)
             ):
@@ -290,9 +294,7 @@ class BusQueue:
             return  # It has served its purpose: those who wait still do.
         if job.base_of is not None:
             job.base_of.take_base(block, ended_s)
-        unit.proved(span)
-        unit.remember(span, block, ended_s)
-        unit.took(data, elapsed_s)
+        unit.took(span, block, data, ended_s, elapsed_s)
         waiting = []
         for read in self._reads:
             if read.unit is unit and read.take(span, block, ended_s):

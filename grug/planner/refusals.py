@@ -53,20 +53,16 @@ class Refusals:
     def __init__(self) -> None:
         self._proofs: set[Span] = set()
         self._open: list[_Refusal] = []
-        self._guilty: set[Suspect] = set()
-
-    @property
-    def guilty(self) -> AbstractSet[Suspect]:
+        self.guilty: set[Suspect] = set()
         """What is known to be the cause of refusals."""
-        return self._guilty
 
     def believe(self, guilty: Iterable[Suspect]) -> None:
         """Take over what was known in an earlier run; a read that goes well still refutes it."""
-        self._guilty.update(guilty)
+        self.guilty.update(guilty)
 
     def forget(self, guilty: Iterable[Suspect]) -> None:
         """Nothing is known of these any more; the next read that goes over them tells."""
-        self._guilty.difference_update(guilty)
+        self.guilty.difference_update(guilty)
 
     def proved(self, read: Span) -> bool:
         """A read went well.
@@ -79,10 +75,10 @@ class Refusals:
             if len(self._proofs) >= PROOFS_MAX:
                 self._proofs.clear()
             self._proofs.add(read)
-        if not self._open and not (self._guilty and is_news):
+        if not self._open and not (self.guilty and is_news):
             return False
         before = self.avoided()
-        self._guilty = {each for each in self._guilty if not _is_in(each, read)}
+        self.guilty = {each for each in self.guilty if not _is_in(each, read)}
         for refusal in self._open:
             refusal.suspects = [each for each in refusal.suspects if not _is_in(each, read)]
             refusal.values = [each for each in refusal.values if not _is_in(each, read)]
@@ -99,7 +95,7 @@ class Refusals:
         span = transaction.span
         self._proofs = {each for each in self._proofs if not lies_within(span, each)}
         if span in transaction.covers:
-            self._guilty.add(span)
+            self.guilty.add(span)
             self._conclude()
             return False
         outer = _outer(transaction.covers)
@@ -123,7 +119,7 @@ class Refusals:
         return forbidden, barriers
 
     def _avoided_suspects(self) -> Iterator[Suspect]:
-        yield from self._guilty
+        yield from self.guilty
         for refusal in self._open:
             if refusal.split is not None:
                 yield refusal.split
@@ -154,14 +150,14 @@ class Refusals:
             has_news = False
             for refusal in self._open:
                 suspects = refusal.suspects + refusal.values
-                if len(suspects) == 1 and suspects[0] not in self._guilty:
-                    self._guilty.add(suspects[0])
+                if len(suspects) == 1 and suspects[0] not in self.guilty:
+                    self.guilty.add(suspects[0])
                     has_news = True
             self._open = [each for each in self._open if not self._is_explained(each)]
 
     def _is_explained(self, refusal: _Refusal) -> bool:
         """Nothing is left to suspect, or one that is known to be guilty was in it."""
-        return not refusal.suspects or any(_is_in(each, refusal.span) for each in self._guilty)
+        return not refusal.suspects or any(_is_in(each, refusal.span) for each in self.guilty)
 
 
 def _outer(covers: Iterable[Span]) -> list[Span]:

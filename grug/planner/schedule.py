@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from grug.messages import Message, ReadFailed, ReadRegisters, RegistersRead, WriteDone, WriteFailed
 from grug.planner.bound import lower_bound
+from grug.planner.cuts import lies_within
 from grug.planner.groups import Group, Ticks, UnitLoad, hyperperiod_s
 from grug.planner.plan import ReadCost, Transaction
 from grug.planner.queue import BusQueue, ReadJob
@@ -304,11 +305,10 @@ class _Play:
         # The gap after the reply is the line's, and the rest after that the unit's own.
         after_s = self._timing.gap_s + unit.traits.rest_s(self._timing)
         ended_s = now_s + cost.read_s(span.table, span.count) - after_s
-        covers = set(job.transaction.covers)
         groups = tuple(
             each.group.name
             for each in waiting
-            if each.unit is unit and not covers.isdisjoint(each.group.spans)
+            if each.unit is unit and any(lies_within(wanted, span) for wanted in each.group.spans)
         )
         width = 1 if span.table.is_bits else 2
         self._queue.succeeded(job, bytes(width * span.count), now_s, ended_s)

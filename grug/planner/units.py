@@ -53,6 +53,9 @@ TIMEOUT_LATENCIES = 4.0
 LATENCIES_MIN = 50
 """Replies in a row until a latency is believed, and for how long the longest is remembered."""
 
+LATENCY_S_MIN = 1e-6
+"""Least latency that is known; 0 says that none is."""
+
 QUARANTINE_S_FIRST = 10.0
 QUARANTINE_S_MAX = 3600.0
 """How long a register that was refused alone is not asked for by those who can do without it."""
@@ -112,6 +115,10 @@ class Unit:
         """Why it is not healthy."""
         self._line = line
         self._timing = timing
+        self._timeout_s_min = min(
+            timing.reply_timeout_s,
+            max(TIMEOUT_S_MIN, TIMEOUT_SHARE_MIN * timing.reply_timeout_s),
+        )
         self._publish = publish
         self._plans: dict[PlanKey, tuple[Transaction, ...]] = {}
         self._checked: set[tuple[Span, ...]] = set()
@@ -137,9 +144,11 @@ class Unit:
     def take_traits(self, traits: UnitTraits) -> None:
         """Go by these from now on, and by what was learned of a unit of that identity."""
         self.traits = traits
+        self.rest_s = traits.rest_s(self._timing)
+        """Silence that it wants after a read, beyond the line's: others may be asked then."""
         self._forget_costs()
         if self._memory.expect(traits.identity, self._plan_of_identity()):
-            self._refusals.believe(self._memory.spans)
+            self._refusals.believe(self._memory.ages_s)
         self._learn()
 
     def _plan_of_identity(self) -> tuple[Transaction, ...]:
@@ -150,7 +159,7 @@ class Unit:
         traits, timing = self.traits, self._timing
         self.limits = traits.limits
         self._lacking.clear()
-        self._learned = LearnedCost(traits.read_cost(timing), traits.rest_s(timing))
+        self._learned = LearnedCost(traits.read_cost(timing), self.rest_s)
 
     # Which unit it is
 
@@ -170,7 +179,7 @@ class Unit:
             self._quarantine.clear()
             self._fresh.clear()
             self._forget_costs()
-            self._refusals.believe(self._memory.spans)
+            self._refusals.believe(self._memory.ages_s)
             self._learn()
 
     def grow_older(self, now_s: float) -> None:
@@ -214,14 +223,13 @@ class Unit:
         most_s = min(self.limits.transaction_s_max, most_s)
         return plan_reads(spans, self._learned.cost, replace(self.limits, transaction_s_max=most_s))
 
-    @property
-    def rest_s(self) -> float:
-        """Silence that it wants after a read, beyond the line's: others may be asked then."""
-        return self.traits.rest_s(self._timing)
+    def read_s(self, span: Span) -> float:
+        """How long a read is expected to take, with all silence that has to follow."""
+        return self._learned.cost.read_s(span.table, span.count)
 
     def held_s(self, span: Span) -> float:
-        """For how long a read holds the line, the gap after it included."""
-        return self.read_s(span) - self.rest_s
+        """For how long a read is expected to hold the line, the gap after it included."""
+        return self._learned.cost.read_s(span.table, span.count) - self.rest_s
 
     def check(self, spans: tuple[Span, ...]) -> None:
         """Look whether each can be read at all; remembered, since polls repeat.
@@ -273,14 +281,29 @@ class Unit:
         refused = self._quarantine.get(span)
         return refused.code if refused is not None and now_s < refused.until_s else 0
 
-    def proved(self, span: Span) -> None:
-        """A read of this span went well, whatever was thought of it before."""
+    def took(self, span: Span, block: bytes, data: int, read_s: float, elapsed_s: float) -> None:
+        """A read went well, whatever was thought of its span before.
+
+        Args:
+            span: what was read.
+            block: what it brought.
+            data: bytes of that on the wire, where eight bits are one.
+            read_s: when it ended.
+            elapsed_s: how long it took, from the beginning of the request.
+        """
         if self._quarantine:
             self._quarantine.pop(span, None)
         if self._refusals.proved(span):
             self._learn()
-        if len(self._refusals.guilty) != len(self._memory.spans):
+        if len(self._refusals.guilty) != len(self._memory.ages_s):
             self._keep()
+        if self._learned.add(data, elapsed_s):
+            self._plans.clear()
+        fresh = self._fresh
+        fresh.pop(span, None)
+        if len(fresh) >= FRESH_MAX:
+            del fresh[next(iter(fresh))]
+        fresh[span] = block, read_s
 
     def _keep(self) -> None:
         """Store the verdicts if there are new ones."""
@@ -296,20 +319,7 @@ class Unit:
         self._plans.clear()
         self._checked.clear()
 
-    def took(self, data_bytes: int, seconds: float) -> None:
-        """A read of so many bytes took so long, from the beginning of the request."""
-        if self._learned.add(data_bytes, seconds):
-            self._plans.clear()
-
     # What was read a moment ago
-
-    def remember(self, span: Span, block: bytes, read_s: float) -> None:
-        """Keep a block for those who accept what is not quite new."""
-        fresh = self._fresh
-        fresh.pop(span, None)
-        if len(fresh) >= FRESH_MAX:
-            del fresh[next(iter(fresh))]
-        fresh[span] = block, read_s
 
     def fresh(self, span: Span, since_s: float) -> tuple[bytes, float] | None:
         """What the unit held there, read no earlier than ``since_s``, and when; or None."""
@@ -363,11 +373,10 @@ class Unit:
             return configured_s
         if not self.is_offline and (self._failures or not self._latency_s_max_before):
             return configured_s
-        least_s = min(configured_s, max(TIMEOUT_S_MIN, TIMEOUT_SHARE_MIN * configured_s))
         if self.is_offline:
-            return configured_s if self._is_patient() else least_s
+            return configured_s if self._is_patient() else self._timeout_s_min
         longest_s = max(self._latency_s_max, self._latency_s_max_before)
-        return min(configured_s, max(least_s, TIMEOUT_LATENCIES * longest_s))
+        return min(configured_s, max(self._timeout_s_min, TIMEOUT_LATENCIES * longest_s))
 
     def _is_patient(self) -> bool:
         return self._failures % PATIENT_PROBE_EVERY == OFFLINE_FAILURES - 1
@@ -391,17 +400,15 @@ class Unit:
         enough_s = max(PROBE_SHARE_MIN * usual_s, PROBE_LATENCIES * self._latency_s_known)
         return free_s if free_s >= enough_s else 0.0
 
-    def read_s(self, span: Span) -> float:
-        """How long a read is expected to hold the line, in seconds."""
-        return self._learned.cost.read_s(span.table, span.count)
-
     def measured(self, latency_s: float) -> None:
         """A reply came so long after its request, the time of its characters aside."""
-        self._latency_s_max = max(self._latency_s_max, latency_s, 1e-6)
+        if latency_s > self._latency_s_max:
+            self._latency_s_max = latency_s
         self._latencies += 1
         if self._latencies >= LATENCIES_MIN:
             self._latencies = 0
-            self._latency_s_max_before, self._latency_s_max = self._latency_s_max, 0.0
+            self._latency_s_max_before = max(self._latency_s_max, LATENCY_S_MIN)
+            self._latency_s_max = 0.0
 
     # Late replies
 

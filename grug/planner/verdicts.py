@@ -49,13 +49,9 @@ class Memory:
         self._plan: Sequence[Transaction] = ()
         self._told: list[bytes] = []
         self._identity: str | None = None
-        self._ages_s: dict[Span, float] = {}
+        self.ages_s: dict[Span, float] = {}
+        """What the unit does not let be read, and for how long that has been known."""
         self._aged_s: float | None = None
-
-    @property
-    def spans(self) -> Collection[Span]:
-        """What the unit does not let be read."""
-        return self._ages_s.keys()
 
     def expect(self, base: str, plan: Sequence[Transaction]) -> bool:
         """From now on it is a unit of this kind at this place.
@@ -93,22 +89,22 @@ class Memory:
             return False
         self._identity = identity
         known = self._store.load(identity) if self._store and self._base else ()
-        self._ages_s = {each.suspect: each.age_s for each in known if each.age_s <= VERDICT_S_MAX}
+        self.ages_s = {each.suspect: each.age_s for each in known if each.age_s <= VERDICT_S_MAX}
         return True
 
     def keep(self, guilty: Collection[Span]) -> None:
         """Take over what is known now, and store it if there is news."""
-        if guilty == self.spans:
+        if guilty == self.ages_s.keys():
             return
-        self._ages_s = {span: self._ages_s.get(span, 0.0) for span in sorted(guilty)}
+        self.ages_s = {span: self.ages_s.get(span, 0.0) for span in sorted(guilty)}
         if self._store and self._base and self._identity is not None:
-            kept = tuple(Verdict(span, age_s) for span, age_s in self._ages_s.items())
+            kept = tuple(Verdict(span, age_s) for span, age_s in self.ages_s.items())
             self._store.save(self._identity, kept)
 
     def expired(self, now_s: float) -> list[Span]:
         """Let the verdicts grow older; returns those that are too old now."""
         elapsed_s = 0.0 if self._aged_s is None else now_s - self._aged_s
         self._aged_s = now_s
-        for span in self._ages_s:
-            self._ages_s[span] += elapsed_s
-        return [span for span, age_s in self._ages_s.items() if age_s > VERDICT_S_MAX]
+        for span in self.ages_s:
+            self.ages_s[span] += elapsed_s
+        return [span for span, age_s in self.ages_s.items() if age_s > VERDICT_S_MAX]

@@ -311,7 +311,7 @@ def is_live_read(read: WaitingRead, now_s: float) -> bool:
     if is_late and not read.unit.is_offline:
         fail_read(read, FailureKind.EXPIRED, "the line was not free in time", now_s)
         return False
-    if is_late or read.unit.is_resting(now_s):
+    if is_late or (read.unit.is_offline and read.unit.is_resting(now_s)):
         fail_read(read, FailureKind.UNIT_OFFLINE, read.unit.cause, now_s)
         return False
     return True

@@ -131,9 +131,8 @@ class SimEnd:
         self._sent(data, trio.current_time())
         self.wake()
 
-    async def discard_input(self) -> int:
+    def discard_input(self) -> int:
         """See ``Line.discard_input``."""
-        await trio.lowlevel.checkpoint_if_cancelled()
         self._check()
         return self._discard(trio.current_time())
 

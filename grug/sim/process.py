@@ -133,7 +133,7 @@ async def _ask_meter(port: SimMeterPort, line: PtyLine, baud_pacing: bool) -> No
         ask_s = max(ask_s + port.interval_s, trio.current_time())
         if port.has(FaultKind.SILENT, trio.current_time()) or not line.is_held:
             continue
-        await line.discard_input()
+        line.discard_input()
         await trio.sleep(len(port.question.adu) * character_s)
         port.asked += 1
         await line.send_all(port.question.adu)

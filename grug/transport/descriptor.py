@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import select
-from collections.abc import Awaitable, Callable
 
 import trio
 
@@ -37,29 +36,51 @@ class DescriptorLine:
             try:
                 data = data[os.write(self._fd, data) :]
             except BlockingIOError:
-                if not await self._ready(trio.lowlevel.wait_writable):
+                if not await self._is_writable():
                     return
             except OSError as error:
                 raise self._gone(error) from error
 
+    async def _is_writable(self) -> bool:
+        """Wait until it is; tells whether that was not interrupted."""
+        try:
+            await trio.lowlevel.wait_writable(self._fd)
+        except OSError as error:
+            raise self._gone(error) from error
+        except trio.ClosedResourceError:
+            return False
+        return True
+
     async def receive_some(self) -> bytes:
         """See ``Line.receive_some``."""
-        while await self._ready(trio.lowlevel.wait_readable):
+        while True:
+            if self._fd < 0:
+                raise self._gone()
+            try:
+                await trio.lowlevel.wait_readable(self._fd)
+            except OSError as error:
+                raise self._gone(error) from error
+            except trio.ClosedResourceError:
+                return b""
             if data := self._read():
                 return data
-        return b""
 
     def interrupt(self) -> None:
         """See ``Line.interrupt``."""
         if self._fd >= 0:
             trio.lowlevel.notify_closing(self._fd)
 
-    async def discard_input(self) -> int:
+    def discard_input(self) -> int:
         """See ``Line.discard_input``."""
+        if self._is_unanswered:
+            self._drop_output()
         count = 0
         while self._input.poll(0):  # A third of what it costs to try, when there is nothing.
             count += len(self._read())
         return count
+
+    def _drop_output(self) -> None:
+        """Throw away what a stalled adapter still holds of a request, where that can be done."""
 
     def _read(self) -> bytes:
         """What is there; empty when that is nothing."""
@@ -73,18 +94,6 @@ class DescriptorLine:
             raise self._gone()
         self._is_unanswered = False
         return data
-
-    async def _ready(self, wait: Callable[[int], Awaitable[None]]) -> bool:
-        """Wait for the descriptor; tells whether that was not interrupted."""
-        if self._fd < 0:
-            raise self._gone()
-        try:
-            await wait(self._fd)
-        except OSError as error:
-            raise self._gone(error) from error
-        except trio.ClosedResourceError:
-            return False
-        return True
 
     def _gone(self, error: OSError | None = None) -> LineError:
         return LineError(f"{self._ended} ({error.strerror})" if error else self._ended)

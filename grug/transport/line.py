@@ -32,7 +32,7 @@ class Line(Protocol):
         Of what was to be sent an unknown part may not have been.
         """
 
-    async def discard_input(self) -> int:
+    def discard_input(self) -> int:
         """Throw away what has arrived unasked; returns how many bytes that was.
 
         Of a request that was not answered, what has not gone out yet is thrown away as well: an

@@ -102,9 +102,8 @@ class PtyLine:
                 await trio.sleep(ABSENT_POLL_S)
         raise AssertionError("an open line returns or raises")
 
-    async def discard_input(self) -> int:
+    def discard_input(self) -> int:
         """See ``Line.discard_input``."""
-        await trio.lowlevel.checkpoint()
         count = 0
         while self._is_open():
             try:

@@ -104,12 +104,6 @@ class _SerialLine(DescriptorLine):
         super().__init__(stream.fd, f"{port} was unplugged")
         self._stream = stream
 
-    async def discard_input(self) -> int:
-        """See ``Line.discard_input``. What a stalled adapter still holds of a request goes too."""
-        if self._is_unanswered:
-            self._drop_output()
-        return await super().discard_input()
-
     async def aclose(self) -> None:
         """See ``Line.aclose``."""
         # The kernel would wait up to 30 s for a stalled adapter to send the rest.

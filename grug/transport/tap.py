@@ -128,9 +128,9 @@ class _TappedLine:
         """See ``Line.interrupt``."""
         self._line.interrupt()
 
-    async def discard_input(self) -> int:
+    def discard_input(self) -> int:
         """See ``Line.discard_input``."""
-        count = await self._line.discard_input()
+        count = self._line.discard_input()
         if count:
             self._tap.put(self._wire, WireKind.DISCARDED, count.to_bytes(4, "little"))
         return count

@@ -64,14 +64,14 @@ class _TcpLine(DescriptorLine):
         self._poll = select.poll()
         self._poll.register(self._fd, select.POLLRDHUP)
 
-    async def discard_input(self) -> int:
+    def discard_input(self) -> int:
         """See ``Line.discard_input``.
 
         Modbus TCP tells by itself what is old, and would lose step if half a frame were dropped:
         there all is left as it is.
         """
         if not self._keeps_input:
-            return await super().discard_input()
+            return super().discard_input()
         if self._poll.poll(0):
             raise self._gone()
         return 0

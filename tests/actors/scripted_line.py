@@ -142,7 +142,7 @@ class ScriptedLine:
             arrived.append(self._arriving.popleft()[1])
         return arrived
 
-    async def discard_input(self) -> int:
+    def discard_input(self) -> int:
         return sum(map(len, self._arrived()))
 
     async def aclose(self) -> None:

@@ -15,7 +15,7 @@ from grug.actors import bus
 from grug.messages import LineChanged, ReadFailed, RegistersRead, WriteDone, WriteFailed
 from grug.model import FailureKind
 from grug.protocol.rtu import with_crc
-from grug.runtime.calls import open_calls
+from grug.runtime.calls import BusCaller, open_calls
 from grug.runtime.feed import Feed
 
 Clock = trio.testing.MockClock
@@ -213,6 +213,33 @@ async def test_an_owner_that_stops_answers_the_asker_who_carries(autojump_clock:
     assert isinstance(reply, ReadFailed)
     assert reply.kind is FailureKind.LINE_DOWN
     assert line.closed == 1
+
+
+class BuggyWhenInterrupted(ScriptedLine):
+    async def receive_some(self) -> bytes:
+        data = await super().receive_some()
+        if not data:
+            raise AssertionError("a bug")
+        return data
+
+
+async def test_a_bug_seen_when_the_owner_has_stopped_crashes_the_asker(
+    autojump_clock: Clock,
+) -> None:
+    line = BuggyWhenInterrupted(turnaround_s=0.2)
+    async with trio.open_nursery() as nursery:
+        crashed: list[str] = []
+
+        async def ask(caller: BusCaller) -> None:
+            try:
+                await caller.ask(read(1, span(0)))
+            except AssertionError as error:
+                crashed.append(str(error))
+
+        async with bus_on(line) as bench:
+            nursery.start_soon(ask, bench.bus)
+            await trio.sleep(0.1)
+    assert crashed == ["a bug"]
 
 
 async def test_a_reply_that_trickles_is_looked_at_a_few_times_only(autojump_clock: Clock) -> None:

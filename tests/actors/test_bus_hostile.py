@@ -147,8 +147,7 @@ class _Connection:
             self._changed = trio.Event()
         return b""
 
-    async def discard_input(self) -> int:
-        await trio.lowlevel.checkpoint()
+    def discard_input(self) -> int:
         if any(not data and at_s <= trio.current_time() for at_s, data in self._arriving):
             self._close()
         if self._is_closed:

@@ -54,7 +54,7 @@ class MemoryLine:
         except trio.EndOfChannel:
             raise LineError("unplugged") from None
 
-    async def discard_input(self) -> int:
+    def discard_input(self) -> int:
         count = 0
         with contextlib.suppress(trio.WouldBlock, trio.EndOfChannel):
             while True:

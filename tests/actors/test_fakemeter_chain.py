@@ -38,7 +38,7 @@ class AskingLine:
         self._asks_s += 0.1
         return ASK
 
-    async def discard_input(self) -> int:
+    def discard_input(self) -> int:
         return 0
 
     async def aclose(self) -> None:

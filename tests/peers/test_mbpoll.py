@@ -37,7 +37,7 @@ class MasterSide:
             raise LineError("closed")
         return bytes(data)
 
-    async def discard_input(self) -> int:
+    def discard_input(self) -> int:
         return 0
 
     async def aclose(self) -> None:

@@ -97,7 +97,8 @@ def test_a_slow_unit_s_holes_are_read_over_once_that_is_known() -> None:
     assert len(unit.plan(wanted)) == 2
     for turn in range(100):
         count = 1 + turn % 30
-        unit.took(2 * count, read_s(2 * count, 0.1))
+        data = 2 * count
+        unit.took(Span(HOLDING, 0, count), bytes(data), data, turn, read_s(data, 0.1))
     assert len(unit.plan(wanted)) == 1
     assert unit.plan(wanted) is unit.plan(wanted)  # Remembered.
     known = UnitTraits(turnaround_s=0.095).read_cost(WireTiming(0.001, 0.005, 0.3))

@@ -8,10 +8,11 @@ from dataclasses import replace
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from grug.model import Span, Table
+from grug.planner.cuts import lies_within
 from grug.planner.groups import ALONE
 from grug.planner.plan import plan_reads, plan_s
 from grug.planner.schedule import (
@@ -63,7 +64,7 @@ def check_complete(schedule: LineSchedule, units: Iterable[UnitLoad]) -> None:
                 served = [
                     read
                     for read in schedule.reads
-                    if read.unit == each.name and span in read.transaction.covers
+                    if read.unit == each.name and lies_within(span, read.transaction.span)
                 ]
                 assert len(served) >= round(schedule.cycle_s / wanted.period_s)
 
@@ -239,6 +240,13 @@ groups = st.lists(periods, min_size=1, max_size=3, unique=True).flatmap(
 @pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(st.lists(groups, min_size=1, max_size=3))
+@example(  # One value is read on the way by a read that is made for another group.
+    [
+        (group(0.2, 0, 18, 90),),
+        (group(1.0, 0, 8, 90),),
+        (group(10.0, 0, 11, 90), group(1.0, 10, 27, 94)),
+    ]
+)
 def test_any_schedule_reads_everything_for_more_than_the_bound_and_less_than_one_by_one(
     many: list[tuple[Group, ...]],
 ) -> None:

@@ -69,8 +69,8 @@ async def test_discarding_counts_what_was_there(adapter: Adapter) -> None:
     line = await serial_opener(str(adapter.link), 9600)()
     os.write(adapter.far, b"stale")
     await trio.lowlevel.wait_readable(line._fd)  # type: ignore[attr-defined]
-    assert await line.discard_input() == 5
-    assert await line.discard_input() == 0
+    assert line.discard_input() == 5
+    assert line.discard_input() == 0
     await line.aclose()
 
 
@@ -83,7 +83,7 @@ async def test_unplugging_wakes_the_reader_with_an_error(adapter: Adapter) -> No
     with pytest.raises(LineError, match="unplugged"):
         await line.send_all(b"anyone?")
     with pytest.raises(LineError, match="unplugged"):
-        await line.discard_input()
+        line.discard_input()
     await line.aclose()
 
 
