@@ -393,7 +393,11 @@ class _Controller:
             self._others = layout.others_of(readings, self._others, older_by_s=live_s)
         if layout.grid_index is None:
             return False
-        self._known.take_second(_grid_reading(readings, layout.grid_index))
+        reading = _grid_reading(readings, layout.grid_index, settings.second_sign)
+        if settings.is_second_relayed:
+            self._known.take_relayed(reading)
+        else:
+            self._known.take_second(reading)
         return self._rung is not None and self._rung is not Rung.LIVE
 
 
@@ -431,11 +435,11 @@ class _Layout:
         return replace(before, **fresh)
 
 
-def _grid_reading(readings: Readings, index: int) -> GridReading:
+def _grid_reading(readings: Readings, index: int, sign: float = 1.0) -> GridReading:
     """The grid's power out of readings that hold it."""
     value = readings.values[index]
     if readings.qualities and readings.qualities[index] is not Quality.GOOD:
         return GridReading(0.0, readings.read_s, f"reading is {readings.qualities[index]}")
     if isinstance(value, bool) or not isinstance(value, float | int):
         return GridReading(0.0, readings.read_s, "grid power is not a number")
-    return GridReading(float(value), readings.read_s)
+    return GridReading(sign * value, readings.read_s)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 
 from grug.config.check import CheckedHouse, check_house
 from grug.errors import ConfigError, Problem
+from grug.runtime.clock import local_zone, wall_s
 from grug.transport.maps import load_map, map_models
 
 
@@ -25,7 +27,8 @@ def load_house(path: Path) -> CheckedHouse:
         raise ConfigError([Problem(str(path), 0, f"is not UTF-8: {error.reason}")]) from error
     own = own_maps(path)
     maps = {model: load_map(model, own) for model in map_models(own)}
-    return check_house(text, str(path), maps)
+    today = dt.datetime.fromtimestamp(wall_s(), local_zone()).date()
+    return check_house(text, str(path), maps, today)
 
 
 def own_maps(path: Path) -> Path:

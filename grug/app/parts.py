@@ -305,6 +305,9 @@ def offset_settings(config: HouseConfig, maps: Maps) -> OffsetSettings | None:
         ),
         second_device=config.grid.second_series[0],
         second_register=config.grid.second_series[1],
+        second_sign=config.grid.second_sign,
+        is_second_relayed=config.grid.second_series[0]
+        in {inverter.device for inverter in config.inverter.values()},
         second_voltage_register=_first_of(second_polled, *VOLTAGES),
         second_frequency_register=_first_of(second_polled, "frequency"),
         limits=WishLimits(
@@ -384,7 +387,7 @@ def _wire_framing(port: str) -> WireFraming:
     return WireFraming.RTU if place is None or place.is_rtu else WireFraming.MBAP
 
 
-def verdicts_of(config: HouseConfig) -> VerdictStore:
+def verdicts_of(config: HouseConfig) -> VerdictFile:
     """Where a house keeps what its units refuse."""
     return VerdictFile(Path(config.site.state) / "verdicts.json", wall_s)
 

@@ -68,10 +68,14 @@ async def _run(
     house = House(config, maps)
     tap = parts.tap_of(config)
     openers = parts.tapped(config, parts.real_openers(config), tap)
-    sources = parts.wire_sources(house, maps, openers, parts.verdicts_of(config))
+    verdicts = parts.verdicts_of(config)
+    sources = parts.wire_sources(house, maps, openers, verdicts)
     gate = open_gate(house, maps, sources.buses, keeps=True)
     lines = list(sources.buses)
-    around = [Part("watchdog", partial(watchdog.run, house.feed, lines=lines), is_vital=False)]
+    around = [
+        Part("watchdog", partial(watchdog.run, house.feed, lines=lines), is_vital=False),
+        Part("verdicts", verdicts.keep, is_vital=False),
+    ]
     _settle_memory()
     come_first()
     asking = [*parts.desk(house, maps, gate), *parts.schedule(house, WallClock(), local_zone())]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from grug.actors.commands import SOCKET
-from grug.cli.states import DEMO, SYSTEM
+from grug.cli.states import states
 
 ANSWER_S_MAX = 30.0
 """A write may wait for a busy line, and is read back up to four times."""
@@ -20,7 +20,7 @@ def ask_house(request: dict[str, Any], state: Path | None) -> dict[str, Any] | N
 
     Args:
         request: as ``grug.control.commands`` and ``grug.control.desk`` have it.
-        state: its state directory; None asks the demo, else the house that systemd runs.
+        state: its state directory, or a demo's; None asks the demo here, else what systemd runs.
 
     Returns:
         The answer; None when nobody answers, which has been said to the person then.
@@ -39,9 +39,9 @@ def socket_of(state: Path | None) -> Path | None:
     """Where the house that runs can be asked; None, and said so, when there is none.
 
     Args:
-        state: its state directory; None asks the demo, else the house that systemd runs.
+        state: its state directory, or a demo's; None asks the demo here, else what systemd runs.
     """
-    paths = [each / SOCKET for each in ([state] if state else (DEMO, SYSTEM))]
+    paths = [each / SOCKET for each in states(state)]
     path = next((each for each in paths if each.exists()), None)
     if path is None:
         places = ", ".join(str(each.parent) for each in paths)

@@ -13,7 +13,7 @@ from typing import IO, Any, TypeAlias
 import asyncclick as click
 
 from grug.cli.live import follow as follow_live
-from grug.cli.states import STATES
+from grug.cli.states import states
 from grug.errors import ShipError, StorageError
 from grug.storage.native import Origin, SampleBlock, readings_rows
 from grug.storage.segment import FrameKind
@@ -171,10 +171,11 @@ def export(
 
 def on_log(state: Path | None, job: Callable[..., int], *arguments: Any) -> int:
     """Run a job on the log of a state directory; exit status 1 when that fails."""
-    directory = find_log([state] if state else STATES)
+    places = states(state)
+    directory = find_log(places)
     if directory is None:
-        places = state or ", ".join(str(place) for place in STATES)
-        sys.stderr.write(f"no log in {places}; name a house's state directory by --state\n")
+        where = ", ".join(map(str, places))
+        sys.stderr.write(f"no log in {where}; name a house's state directory by --state\n")
         return 1
     try:
         return job(directory, *arguments)

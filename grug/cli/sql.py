@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from grug.cli.log import times_of
-from grug.cli.states import STATES
+from grug.cli.states import states
 from grug.errors import ShipError, StorageError
 from grug.transport.asking import ask_database, find_database
 from grug.transport.clickhouse import Answer
@@ -69,10 +69,11 @@ def command(
 
 def ask(statement: str, *, state: Path | None, style: str) -> int:
     """Print the answer to a statement; exit status 1 when the database refuses or is away."""
-    directory = find_database([state] if state else STATES)
+    places = states(state)
+    directory = find_database(places)
     if directory is None:
-        places = state or ", ".join(str(place) for place in STATES)
-        sys.stderr.write(f"no database in {places}; name a house's state directory by --state\n")
+        where = ", ".join(map(str, places))
+        sys.stderr.write(f"no database in {where}; name a house's state directory by --state\n")
         return 1
     return _print(directory, style, lambda: ask_database(directory, statement))
 

@@ -11,9 +11,10 @@ from grug.transport.ledgerfile import LedgerFile
 
 SYSTEM = Path("/var/lib/grug")
 """The state directory of a house that systemd runs."""
-DEMO = Path("demo-state/live")
-STATES = (Path("demo-state/fast"), DEMO, SYSTEM)
-"""Where houses keep their logs and databases by default; what was written last is looked at."""
+DEMO = Path("demo-state")
+"""The directory of a demo that was told of no other."""
+LIVE, FAST = "live", "fast"
+"""Below it, each a state directory: of the demo in real time, and of the fast one."""
 
 
 def own_state() -> Path:
@@ -24,9 +25,16 @@ def own_state() -> Path:
     return Path(base) / "grug"
 
 
-def states() -> Sequence[Path]:
-    """Where a ledger may be, the likeliest first."""
-    return tuple(dict.fromkeys((DEMO, SYSTEM, own_state())))
+def states(named: Path | None) -> Sequence[Path]:
+    """The state directories in which a house may be, the likeliest first.
+
+    Args:
+        named: by a person, who may mean a demo by its own directory; None means the demo that is
+            here, and then the house that systemd runs.
+    """
+    if named is None:
+        return (DEMO / LIVE, DEMO / FAST, SYSTEM)
+    return (named, named / LIVE, named / FAST)
 
 
 def open_ledger(state: Path) -> LedgerFile:

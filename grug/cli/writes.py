@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import asyncclick as click
 import msgspec
 
-from grug.cli.states import states
+from grug.cli.states import own_state, states
 from grug.config.build import parse_duration
 from grug.model import Value, WriteState
 from grug.storage.ledger import LedgerBook, LedgerEntry
@@ -88,7 +88,7 @@ def show(
     Raises:
         StorageError: it cannot be read.
     """
-    places = [directory] if directory else list(states())
+    places = states(directory) if directory else [*states(None), own_state()]
     path = next((each / LEDGER for each in places if (each / LEDGER).exists()), None)
     if path is None:
         sys.stderr.write(f"nothing was written yet: no {LEDGER} in {', '.join(map(str, places))}\n")

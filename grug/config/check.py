@@ -8,6 +8,7 @@ opens a port or file.
 
 from __future__ import annotations
 
+import datetime as dt
 import tomllib
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -51,13 +52,19 @@ def parse_house(text: str, file_name: str, maps: Mapping[str, RegisterMap]) -> H
     return check_house(text, file_name, maps).house
 
 
-def check_house(text: str, file_name: str, maps: Mapping[str, RegisterMap]) -> CheckedHouse:
+def check_house(
+    text: str,
+    file_name: str,
+    maps: Mapping[str, RegisterMap],
+    today: dt.date = dt.date.min,
+) -> CheckedHouse:
     """Read and check a house.
 
     Args:
         text: contents of house.toml.
         file_name: what to call the file in complaints.
         maps: the register maps that there are, by model.
+        today: the local date, for what may be over by now; without it nothing is.
 
     Raises:
         ConfigError: with every problem, in the order of the file's lines.
@@ -70,7 +77,7 @@ def check_house(text: str, file_name: str, maps: Mapping[str, RegisterMap]) -> C
         raise ConfigError([problem]) from error
     report = Report(file_name, locate(text))
     house: HouseConfig = build(HouseConfig, raw, (), report)
-    check = HouseCheck(house, maps, report)
+    check = HouseCheck(house, maps, report, today)
     for part in _PARTS:
         part(check)
     loads = check_loads(check)

@@ -155,16 +155,22 @@ class GridConfig(Struct, frozen=True):
     offset goes to zero until the last reading is too old for the fake meters. None means 0.7 s, and
     at least one and a half times the poll's period."""
     second: str = ""
-    """``device/register`` of another meter at the same place, in W, plus = import: it is believed
-    while the first is not live; empty when there is none."""
+    """``device/register`` of another meter at the same place, in W, plus = import, or with a ``-``
+    before it plus = export: it is believed while the first is not live; empty when there is none.
+    An inverter that has a true meter of its own may be it."""
     second_max_age: Seconds = Seconds(1.5)
     """An older reading of the second meter is of no use."""
 
     @property
     def second_series(self) -> tuple[str, str]:
         """Device and register of ``second``; both empty when there is none."""
-        device, _, register = self.second.partition("/")
+        device, _, register = self.second.removeprefix("-").partition("/")
         return device, register
+
+    @property
+    def second_sign(self) -> float:
+        """What its register is multiplied by to make import plus."""
+        return -1.0 if self.second.startswith("-") else 1.0
 
 
 class OffsetConfig(Struct, frozen=True):

@@ -75,6 +75,8 @@ class Readings:
     first: GridReading | None = None
     good: GridReading | None = None
     second: GridReading | None = None
+    relayed: GridReading | None = None
+    """What an inverter said last that its own meter says."""
 
     def take_first(self, reading: GridReading) -> None:
         """The grid meter was read, or could not be."""
@@ -86,6 +88,18 @@ class Readings:
         """The second meter was read; a failure changes nothing, its last reading just ages."""
         if not problem_of_reading(reading):
             self.second = reading
+
+    def take_relayed(self, reading: GridReading) -> None:
+        """An inverter that has a true meter told what that says, in place of a second meter.
+
+        It goes on telling the last power when it has lost its meter. So only a power that has
+        changed is news, and it counts as old as the last look that still found another one.
+        """
+        if problem_of_reading(reading):
+            return
+        before, self.relayed = self.relayed, reading
+        if before is not None and before.power_w != reading.power_w:
+            self.second = GridReading(reading.power_w, before.read_s)
 
 
 def choose(settings: LadderSettings, known: Readings, now_s: float) -> Step:

@@ -122,6 +122,10 @@ class OffsetSettings:
     second_device: str = ""
     """Another meter at the house's connection; empty when there is none."""
     second_register: str = ""
+    second_sign: float = 1.0
+    """-1 where it counts export as plus."""
+    is_second_relayed: bool = False
+    """It is an inverter, which tells what its own meter says."""
     second_voltage_register: str = ""
     """Of the second meter, believed while the first one's are not live; empty where not polled."""
     second_frequency_register: str = ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import os
 import socket
 import subprocess
 import sys
@@ -15,9 +15,6 @@ END_WAIT_S = 10.0
 """How long a data process may take to end by itself after it was told to; then it is killed. What
 it had not flushed by then is at most one block."""
 END_POLL_S = 0.05
-PIPE_BYTES = 65_536
-"""What a pipe holds at least. Settings that do not fit would keep the control process, and so the
-inverters, waiting until the data process has started and reads them. Source: pipe(7)."""
 KILLED_WAIT_S = 5.0
 """A killed process ends at once, unless the kernel holds it at a device that does not answer."""
 
@@ -72,15 +69,14 @@ def start_data_process(settings: bytes, *, in_virtual_time: bool) -> DataProcess
         in_virtual_time: make the link a blocking one.
     """
     here, there = socket.socketpair()
-    with there:
+    # A pipe holds so much and no more: this process, and so the inverters, would wait until the
+    # other has started and reads. A file in memory takes all of it, whoever may ask for how much.
+    with there, os.fdopen(os.memfd_create("settings"), "wb+") as file:
+        file.write(settings)
+        file.seek(0)
         child = subprocess.Popen(
             [sys.executable, "-m", "grug.app.data", str(there.fileno())],
-            stdin=subprocess.PIPE,
+            stdin=file,
             pass_fds=[there.fileno()],
-            pipesize=max(len(settings), PIPE_BYTES),
         )
-    assert child.stdin is not None, "asked for a pipe"
-    with contextlib.suppress(BrokenPipeError):  # It died at once: the link will show it.
-        child.stdin.write(settings)
-        child.stdin.close()
     return DataProcess(child, BlockingLink(here) if in_virtual_time else Link(here))

@@ -2,6 +2,8 @@
 
 Losing it costs a few refused reads, nothing more: a file that cannot be read counts as empty, and
 one that cannot be written is done without.
+
+Never: blocks the event loop on the disk; an SD card takes its time
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
+import trio
 
 from grug.model import Span
 from grug.planner.verdicts import VERDICT_S_MAX, Verdict
@@ -39,6 +42,7 @@ class VerdictFile:
         self._path = path
         self._wall_s = wall_s
         self._known: dict[str, tuple[_Kept, ...]] = {}
+        self._news = trio.Event()
         with contextlib.suppress(OSError, msgspec.DecodeError):
             kind = dict[str, tuple[_Kept, ...]]
             self._known = msgspec.json.decode(path.read_bytes(), type=kind)
@@ -52,7 +56,7 @@ class VerdictFile:
         )
 
     def save(self, identity: str, verdicts: tuple[Verdict, ...]) -> None:
-        """See ``VerdictStore.save``: a reader finds the old file or the new one, never a part."""
+        """See ``VerdictStore.save``: it is on the disk once ``keep`` has brought it there."""
         now_s = self._wall_s()
         self._known[identity] = tuple(_Kept(each.suspect, now_s - each.age_s) for each in verdicts)
         self._known = {  # Of units that were here once, too.
@@ -60,8 +64,25 @@ class VerdictFile:
             for other, kept in self._known.items()
             if any(now_s - each.learned_s <= VERDICT_S_MAX for each in kept)
         }
-        beside = self._path.with_suffix(".new")
-        with contextlib.suppress(OSError):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            beside.write_bytes(msgspec.json.encode(self._known))
-            os.replace(beside, self._path)
+        self._news.set()
+
+    async def keep(self) -> None:
+        """Bring what is saved to the disk, for ever: one write at a time, of the newest."""
+        while True:
+            await self._news.wait()
+            self._news = trio.Event()
+            await self.write()
+
+    async def write(self) -> None:
+        """Bring what is saved to the disk once, if that can be written."""
+        content = msgspec.json.encode(self._known)
+        await trio.to_thread.run_sync(_replace, self._path, content, abandon_on_cancel=True)
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """A reader finds the old file or the new one, never a part."""
+    beside = path.with_suffix(".new")
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside.write_bytes(content)
+        os.replace(beside, path)

@@ -236,6 +236,29 @@ async def test_second_meter_is_believed_while_the_first_is_silent(autojump_clock
         assert notes(heard) == ["second meter -> live"]
 
 
+async def test_what_an_inverter_passes_on_of_its_own_meter_counts_as_a_second_one(
+    autojump_clock,
+) -> None:
+    settings = replace(
+        SETTINGS,
+        second_device="sun",
+        second_register="power",
+        second_sign=-1.0,
+        is_second_relayed=True,
+    )
+    async with running(settings) as house:
+        await house.read(300.0)
+        await trio.sleep(0.8)
+        for power_w in (-390.0, -400.0, -400.0, -400.0, -400.0):
+            house.feed.publish(Readings("sun", trio.current_time(), ("power",), (power_w,)))
+            await trio.sleep(0.5)
+        heard = house.heard.drain()
+        images = [message for message in heard if isinstance(message, MeterImage)]
+        assert served(heard) == {"fake1": 200.0, "fake2": 200.0}
+        assert {image.read_s for image in images if image.read_s > 0.5} == {0.8}
+        assert notes(heard)[1:] == ["ramp -> second meter", "second meter -> silent"]
+
+
 async def second_meter_alone(settings: OffsetSettings, names: tuple[str, ...]) -> list[float]:
     """Ages at which images were made, after the first meter was read for the last time."""
     settings = replace(settings, second_device="utility", second_register="power")

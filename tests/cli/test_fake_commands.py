@@ -104,6 +104,16 @@ async def test_calibrate_shows_each_inverter_with_advice_and_tells_trouble_by_it
         assert "one: why; do this" in text
 
 
+async def test_a_demo_is_found_by_its_own_directory(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`grug demo --state DIR` keeps its house in DIR/live; nobody has to know."""
+    (tmp_path / "live").mkdir()
+    async with house(tmp_path / "live"):
+        assert await say(fake.report_house, tmp_path) == 0
+        assert "no fake meter that counted" in capsys.readouterr().out
+
+
 async def test_no_house_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert await say(fake.report_house, tmp_path) == 1
     assert "no house runs" in capsys.readouterr().err

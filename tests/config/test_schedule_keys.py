@@ -26,13 +26,13 @@ first = "2026-11-01"
 """
 
 
-def report_of(text: str) -> Report:
+def report_of(text: str, today: dt.date = dt.date.min) -> Report:
     report = Report("house.toml", locate(text))
     table = tomllib.loads(text)["schedule"]
     schedule = build(dict[str, ScheduleConfig], table, ("schedule",), report)
     inverters = {"solis1": InverterConfig(device="solis1", fakemeter="fake1")}
     house = HouseConfig(line={}, device={}, inverter=inverters, schedule=schedule)
-    check_schedule(HouseCheck(house, {}, report))
+    check_schedule(HouseCheck(house, {}, report, today))
     return report
 
 
@@ -88,3 +88,14 @@ def test_more_than_the_limit_is_a_warning() -> None:
     text = NIGHT.replace('"grid"', '"offset"').replace("800", "9000")
     (warning,) = report_of(text).warnings
     assert "cut to the limit of 6000 W" in warning.text
+
+
+@pytest.mark.parametrize(("today", "is_over"), [("2026-11-30", False), ("2026-12-01", True)])
+def test_an_entry_whose_last_day_is_past_is_a_warning_on_its_line(
+    today: str, is_over: bool
+) -> None:
+    report = report_of(NIGHT + 'last = "2026-11-30"\n', dt.date.fromisoformat(today))
+    assert not report.problems
+    assert [(each.line, "is over" in each.text) for each in report.warnings] == [
+        (8, True)
+    ] * is_over

@@ -74,6 +74,28 @@ def test_missing_reading_goes_to_the_second_meter_at_once() -> None:
     assert step.reason == "grid not read: no_reply; second meter read 0.4 s ago"
 
 
+def test_a_power_that_an_inverter_passes_on_is_as_old_as_the_look_before_it_changed() -> None:
+    readings = Readings()
+    seen = []
+    for at_s, power_w in ((1.0, 300.0), (1.5, 300.0), (2.0, 310.0), (2.5, 310.0), (3.0, 320.0)):
+        readings.take_relayed(GridReading(power_w, at_s))
+        seen.append(readings.second and (readings.second.power_w, readings.second.read_s))
+    assert seen == [None, None, (310.0, 1.5), (310.0, 1.5), (320.0, 2.5)]
+
+
+def test_an_inverter_that_lost_its_own_meter_is_not_believed_for_ever() -> None:
+    """It shows the last power, and answers as ever."""
+    readings = Readings()
+    readings.take_relayed(GridReading(200.0, 9.5))
+    for tenths in range(100, 131, 5):
+        readings.take_relayed(GridReading(250.0, tenths / 10))
+    readings.take_first(GridReading(0.0, 10.0, "grid not read: no_reply"))
+    assert choose(LADDER, readings, 10.9).rung is Rung.SECOND
+    assert choose(LADDER, readings, 11.1).rung is Rung.SILENT
+    readings.take_relayed(GridReading(math.nan, 13.5))
+    assert choose(LADDER, readings, 13.5).rung is Rung.SILENT
+
+
 TIMES = st.floats(0.0, 20.0)
 
 

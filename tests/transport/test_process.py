@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from grug.transport.process import PIPE_BYTES, start_data_process
+from grug.transport.process import start_data_process
 
 
-@pytest.mark.parametrize("count", [10, 5 * PIPE_BYTES])
+@pytest.mark.parametrize("count", [10, 5_000_000])
 async def test_start_does_not_wait_until_the_settings_are_read(
     count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping
 
 from grug.codec.hints import did_you_mean
@@ -14,10 +15,17 @@ from grug.config.types import HouseConfig
 class HouseCheck:
     """One house under examination."""
 
-    def __init__(self, house: HouseConfig, maps: Mapping[str, RegisterMap], report: Report) -> None:
+    def __init__(
+        self,
+        house: HouseConfig,
+        maps: Mapping[str, RegisterMap],
+        report: Report,
+        today: dt.date = dt.date.min,
+    ) -> None:
         self.house = house
         self.maps = maps
         self.report = report
+        self.today = today
 
     def refers(self, path: KeyPath, name: str, table: str) -> bool:
         """Refuse a name that is in no table of that kind; True when it is there."""

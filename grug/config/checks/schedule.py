@@ -46,6 +46,9 @@ def _dates(check: HouseCheck, path: KeyPath, entry: ScheduleConfig) -> None:
     first = date_of(entry.first) or dt.date.min
     last = date_of(entry.last) or dt.date.max
     check.within((*path, "last"), first <= last, f"{entry.last} is before 'first', {entry.first}")
+    if last < check.today and check.report.is_usable(*path, "last"):
+        text = f"{quoted(entry.last)} is over: this entry does not begin any more"
+        check.report.warn((*path, "last"), text)
 
 
 def _target(check: HouseCheck, path: KeyPath, entry: ScheduleConfig) -> None:

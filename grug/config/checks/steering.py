@@ -104,13 +104,16 @@ def _second_meter(check: HouseCheck, grid: GridConfig) -> None:
     if not check.refers(path, name, "device"):
         return
     house, device = check.house, check.house.device[name]
-    steered = {inverter.device for inverter in house.inverter.values()}
+    steered = {each.device: each.fakemeter for each in house.inverter.values()}
     others = {inverter.meter for inverter in house.inverter.values()}
     others |= {evse.meter for evse in house.evse.values()}
     if name == grid.device:
         check.report.refuse(path, f"{quoted(name)} is the grid meter itself")
-    elif name in steered:
-        text = f"what inverter {quoted(name)} knows of the grid is what grug tells it"
+    elif steered.get(name):
+        text = (
+            f"what inverter {quoted(name)} knows of the grid is what grug tells it by fake meter"
+            f" {quoted(steered[name])}; one that has a true meter of its own would know"
+        )
         check.report.refuse(path, text)
     elif name in others:
         text = f"{quoted(name)} measures a part of the house, not its connection to the grid"
@@ -118,8 +121,19 @@ def _second_meter(check: HouseCheck, grid: GridConfig) -> None:
     elif register not in (names := [each for poll in device.poll for each in poll.registers]):
         text = f"no poll of {quoted(name)} reads {quoted(register)}{did_you_mean(register, names)}"
         check.report.refuse(path, text)
+    elif name in steered and 2.0 * (period_s := _period_s(device, register)) > grid.second_max_age:
+        text = (
+            f"read each {period_s:g} s, what {quoted(name)} passes on of its meter may be"
+            f" {2.0 * period_s:g} s old, and 'second_max_age' is {grid.second_max_age:g} s"
+        )
+        check.report.refuse(path, text)
     else:
         _second_alone(check, grid, device)
+
+
+def _period_s(device: DeviceConfig, register: str) -> float:
+    """Of the quickest poll that reads a register, of which there is one."""
+    return min(poll.every for poll in device.poll if register in poll.registers)
 
 
 def _second_alone(check: HouseCheck, grid: GridConfig, second: DeviceConfig) -> None:
