@@ -100,13 +100,32 @@ class RemoteProtocolError(BusError):
     kind = FailureKind.GARBLED
 
 
+EXCEPTIONS = {
+    1: "illegal function",
+    2: "illegal data address",
+    3: "illegal data value",
+    4: "device failure",
+    5: "acknowledged, takes long",
+    6: "device busy",
+    8: "memory parity error",
+    10: "gateway path unavailable",
+    11: "gateway target does not respond",
+}
+"""Source: MODBUS Application Protocol V1.1b3, 7."""
+
+
+def exception_text(code: int) -> str:
+    """What a unit says by a Modbus exception code, 0..255."""
+    return f"exception {code} ({EXCEPTIONS.get(code, 'no code of Modbus')})"
+
+
 class ExceptionReply(BusError):
     """The unit refused, with a Modbus exception code."""
 
     kind = FailureKind.REFUSED
 
     def __init__(self, code: int) -> None:
-        super().__init__(f"exception {code}")
+        super().__init__(exception_text(code))
         self.code = code
         """Exception code, 1..255. Source: MODBUS Application Protocol V1.1b3, 7."""
 

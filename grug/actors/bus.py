@@ -399,7 +399,7 @@ class _BusOwner:
         with contextlib.suppress(ConnectionEndedError):  # It will be seen before the next request.
             line.discard_input()
         if exchange.has_received:
-            raise RemoteProtocolError("what came was no answer")
+            raise RemoteProtocolError(exchange.what_came)
         raise NoReplyError(f"no reply within {job.timeout_s:.3g} s")
 
     async def _wait_for_rest(self, exchange: Exchange, now_s: float, *, has_begun: bool) -> None:

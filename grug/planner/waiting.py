@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Protocol, TypeAlias
 
-from grug.errors import BusError, ExceptionReply
+from grug.errors import BusError, ExceptionReply, exception_text
 from grug.messages import (
     ReadFailed,
     ReadRegisters,
@@ -166,7 +166,7 @@ class WaitingRead:
         """Reply with what there is, once nothing is missing."""
         if self.refused and len(self.refused) == len(self.blocks):
             code = self.refused[0][1]
-            text = f"exception {code} for all of it"
+            text = f"{exception_text(code)} for all of it"
             self.asker.reply(ReadFailed(FailureKind.REFUSED, text, now_s, code))
         else:
             refused = tuple(self.refused)

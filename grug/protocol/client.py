@@ -20,6 +20,7 @@ import fastcrc
 from grug.errors import ExceptionReply, LocalProtocolError
 from grug.model import Span, Table
 from grug.protocol.rtu import with_crc
+from grug.protocol.strays import STRAY_BYTES_MAX, what_came
 
 READ_FUNCTIONS = {
     Table.COIL: 1,
@@ -67,10 +68,10 @@ class _Exchange:
         "_buffer",
         "_echo",
         "_header",
+        "_strays",
         "adu",
         "reply_bytes",
         "saw_echo",
-        "strays",
     )
 
     def __init__(self, adu: bytes, header: bytes, reply_bytes: int, *, skips_echo: bool) -> None:
@@ -80,8 +81,8 @@ class _Exchange:
         """Length of the reply that is hoped for."""
         self.saw_echo = False
         """Whether our own request came back: the adapter hears what it sends."""
-        self.strays = 0
-        """Bytes received that belong to no answer."""
+        self._strays = b""
+        """What was received and belongs to no answer, or the beginning of it."""
         self._header = header
         self._echo = adu if skips_echo else b""
         self._buffer = b""
@@ -89,7 +90,12 @@ class _Exchange:
     @property
     def has_received(self) -> bool:
         """Whether anything but our own echo has arrived."""
-        return bool(self.strays or self._buffer)
+        return bool(self._strays or self._buffer)
+
+    @property
+    def what_came(self) -> str:
+        """Why what arrived is no answer."""
+        return what_came(self.adu, self._strays + self._buffer)
 
     @property
     def _exception_header(self) -> bytes:
@@ -149,16 +155,19 @@ class _Exchange:
                 undecided = at
             at = buffer.find(unit_id, at + 1)
         skipped = len(buffer) if undecided < 0 else undecided
-        self.strays += skipped
+        self._stray(buffer[:skipped])
         self._buffer = buffer[skipped:]
         return None
 
     def _skip_echo(self, at: int) -> None:
         # What precedes the echo was on the line before the unit could have answered.
         self.saw_echo = True
-        self.strays += at
+        self._stray(self._buffer[:at])
         self._buffer = self._buffer[at + len(self._echo) :]
         self._echo = b""
+
+    def _stray(self, data: bytes) -> None:
+        self._strays = (self._strays + data)[:STRAY_BYTES_MAX]
 
     @staticmethod
     def _is_begun(buffer: bytes, at: int, header: bytes, length: int) -> bool:

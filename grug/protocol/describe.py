@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from grug.errors import exception_text
 from grug.model import WireFraming
 from grug.protocol.rtu import crc_is_good
 from grug.protocol.seen import Seen, SeenKind
@@ -23,18 +24,6 @@ FUNCTIONS = {
     43: "read device identification",
 }
 """Source: MODBUS Application Protocol V1.1b3, 6."""
-EXCEPTIONS = {
-    1: "illegal function",
-    2: "illegal data address",
-    3: "illegal data value",
-    4: "device failure",
-    5: "acknowledged, takes long",
-    6: "device busy",
-    8: "memory parity error",
-    10: "gateway path unavailable",
-    11: "gateway target does not respond",
-}
-"""Source: MODBUS Application Protocol V1.1b3, 7."""
 _MBAP_BYTES = 6
 _READS = (1, 2, 3, 4)
 _SINGLES = (5, 6)
@@ -51,8 +40,7 @@ def describe(seen: Seen) -> str:
     unit_id, function, data = body[0], body[1], body[2:]
     if function & 0x80:
         code = data[0] if data else 0
-        name = EXCEPTIONS.get(code, "unknown")
-        words = f"exception {code}, {name}, to {_function(function & 0x7F)}"
+        words = f"{exception_text(code)} to {_function(function & 0x7F)}"
     elif seen.kind is SeenKind.REQUEST:
         words = _request(function, data)
     else:

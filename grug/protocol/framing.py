@@ -32,6 +32,10 @@ class Exchange(Protocol):
         """Whether anything but our own echo has arrived."""
 
     @property
+    def what_came(self) -> str:
+        """Why what has arrived is no answer, for people."""
+
+    @property
     def missing_bytes(self) -> int:
         """How many bytes have yet to come of what has begun; 0 where nobody knows."""
 

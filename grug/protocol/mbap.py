@@ -20,6 +20,7 @@ from grug.protocol.client import (
     unpack_bits,
     write_pdu,
 )
+from grug.protocol.strays import NO_ANSWER
 
 HEADER = struct.Struct(">HHH")
 """Transaction number, protocol (0 for Modbus), length of what follows: unit id and PDU."""
@@ -118,6 +119,13 @@ class MbapExchange:
         self._number = number
         self._header = header
         self._bits = bits
+
+    @property
+    def what_came(self) -> str:
+        """See ``Exchange.what_came``."""
+        if self.strays:
+            return f"{NO_ANSWER}: frames that answer other requests"
+        return f"{NO_ANSWER}: a reply that broke off"
 
     def receive(self, data: bytes) -> bytes | None:
         """See ``Exchange.receive``."""

@@ -19,6 +19,7 @@ import trio
 
 from grug.codec.block import runs_of
 from grug.config.types import DeviceConfig, LineConfig, PollConfig
+from grug.errors import exception_text
 from grug.messages import (
     ANSWERS,
     FakeMeterChanged,
@@ -225,7 +226,7 @@ class SimActors:
                 )
                 if not code:
                     return WriteDone(line_name, request, now_s)
-                text, kind = f"exception {code}", FailureKind.REFUSED
+                text, kind = exception_text(code), FailureKind.REFUSED
         assert kind is not None, "what was not answered has a reason"
         tally.failures += 1
         if isinstance(request, WriteRegisters):

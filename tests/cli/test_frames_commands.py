@@ -102,7 +102,7 @@ def test_frames_are_shown_in_words(state: Path) -> None:
     assert lines[1].endswith("<- unit 1 = 449a 51ec")
     assert lines[1].startswith("2023-11-14T22:13:20.020000Z")
     assert any(".. no reply within 0.010 s" in line for line in lines)
-    assert any("exception 2, illegal data address" in line for line in lines)
+    assert any("exception 2 (illegal data address)" in line for line in lines)
     assert "no whole reply to the request" in lines[-2]
 
 

@@ -109,7 +109,7 @@ def test_a_refusal_is_one(code: int) -> None:
         MaskWriteTransaction(3, 5, b"\0\1", b"\0\1"),
         ReadWriteTransaction(3, 5, b"\0\1", Span(HOLDING, 5, 1)),
     ):
-        with pytest.raises(ExceptionReply, match=f"exception {code}"):
+        with pytest.raises(ExceptionReply, match=f"exception {code} "):
             transaction.receive(with_crc(bytes((3, transaction.adu[1] | 0x80, code))))
 
 

@@ -140,7 +140,7 @@ def test_modbus_tcp_is_told_apart_by_its_numbers() -> None:
 @pytest.mark.parametrize(
     ("body", "kind", "words"),
     [
-        ((1, 0x83, 2), SeenKind.REPLY, "exception 2, illegal data address, to read holding"),
+        ((1, 0x83, 2), SeenKind.REPLY, "exception 2 (illegal data address) to read holding"),
         ((1, 6, 0, 5, 0, 9), SeenKind.REQUEST, "write one register 5 = 0009"),
         ((1, 6, 0, 5, 0, 9), SeenKind.REPLY, "did write one register 5 = 0009"),
         ((1, 16, 0, 5, 0, 1, 2, 0, 9), SeenKind.REQUEST, "write registers 5, 1 of them = 0009"),

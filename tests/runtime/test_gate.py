@@ -215,7 +215,7 @@ async def test_a_refusing_device_is_asked_once(autojump_clock: Clock) -> None:
     async with cellar(unit, known=WORN) as it:
         it.unit.refuses = {1}
         done = await it.set(("limit", 5), ("far", 1))
-        assert "limit: exception 2; not written: far" in done.reason
+        assert "limit: exception 2 (illegal data address); not written: far" in done.reason
         assert len(unit.writes) == 1
         assert unit.image.get("far") == 0
 
@@ -345,7 +345,10 @@ async def test_a_step_that_fails_leaves_the_safe_state(autojump_clock: Clock) ->
         done = await it.set(
             ("mode", 3), ("far", 5), ("level", 9.0), is_ordered=True, safe=(("mode", 0),)
         )
-        assert "far: exception 2; written before: mode; not written: level" in done.reason
+        assert (
+            "far: exception 2 (illegal data address); written before: mode; not written: level"
+            in done.reason
+        )
         assert it.unit.image.get("mode") == 0
         assert it.unit.image.get("level") == 0.0
         assert [each.register for each in done.records] == ["mode", "far", "level", "mode"]
