@@ -23,7 +23,8 @@ from grug.runtime.calls import (
 )
 from grug.runtime.clock import WallClock
 from grug.runtime.feed import Feed
-from grug.runtime.gate import Gate, GateUnit, unit_key
+from grug.runtime.gate import Gate
+from grug.runtime.gate_unit import GateUnit, unit_key
 from grug.runtime.supervisor import Part
 from grug.storage.ledger import Ledger, MemoryLedger
 from grug.transport.ledgerfile import LedgerFile

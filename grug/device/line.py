@@ -31,7 +31,8 @@ from grug.protocol.rtu import character_bits
 from grug.runtime.calls import BusCaller, BusCalls, BusReply, BusRequest, open_calls
 from grug.runtime.clock import WallClock, wall_s
 from grug.runtime.feed import Feed
-from grug.runtime.gate import Gate, GateUnit, unit_key
+from grug.runtime.gate import Gate
+from grug.runtime.gate_unit import GateUnit, unit_key
 from grug.storage.ledger import Ledger, MemoryLedger
 from grug.transport.ledgerfile import LedgerFile
 from grug.transport.line import Line, LineOpener

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
 import msgspec
 import trio
@@ -25,12 +24,12 @@ from grug.messages import (
     WriteRegisters,
 )
 from grug.model import FailureKind, Priority, Span, Value, WriteState
+from grug.runtime.bookkeeping import Bookkeeper
+from grug.runtime.gate_unit import GateUnit
 from grug.runtime.joined import JoinedWrite, join_writes
 from grug.runtime.steps import Step, shown, value_of
+from grug.runtime.watching import Watching
 from grug.runtime.writes import make_mask_write, make_write
-
-if TYPE_CHECKING:
-    from grug.runtime.gate import Gate, GateUnit
 
 READ_S_MAX = 5.0
 """How long reading before or after may wait for a busy line."""
@@ -44,8 +43,11 @@ _UNKNOWN = (FailureKind.NO_REPLY, FailureKind.GARBLED, FailureKind.LINE_DOWN)
 class Transaction:
     """One request; used once."""
 
-    def __init__(self, gate: Gate, unit: GateUnit, request: SetRegisters) -> None:
-        self._gate = gate
+    def __init__(
+        self, book: Bookkeeper, watching: Watching, unit: GateUnit, request: SetRegisters
+    ) -> None:
+        self._book = book
+        self._watching = watching
         self._unit = unit
         self._request = request
         self._steps: dict[str, Step] = {}
@@ -175,7 +177,7 @@ class Transaction:
             if name in masks and old is not None:
                 held = int(value_of(register, old))
                 value = held & ~masks[name] | int(value) & masks[name]
-            steps.append(Step(self._gate.new_id(), register, value, request, old))
+            steps.append(Step(self._book.new_id(), register, value, request, old))
         self._steps |= {step.register.name: step for step in steps}
         return steps
 
@@ -206,7 +208,7 @@ class Transaction:
         return decisions
 
     def _decide(self, step: Step, promised: Sequence[str]) -> Decision:
-        gate, request = self._gate, self._request
+        book, request = self._book, self._request
         wish = Wish(
             step.new,
             step.new if step.old is not None and step.holds(step.old) else step.old,
@@ -214,8 +216,8 @@ class Transaction:
             request.is_forced,
             request.keeps_alive,
         )
-        past = gate.past(self._unit, step.register.name, promised)
-        return decide(gate.rules, step.target, past, wish, trio.current_time())
+        past = book.past(self._unit, step.register.name, promised)
+        return decide(book.rules, step.target, past, wish, trio.current_time())
 
     async def _note_decision(self, step: Step, decision: Decision, *, is_off: bool) -> None:
         """What is known before anything is sent."""
@@ -225,8 +227,8 @@ class Transaction:
         elif decision.verdict is Verdict.REFUSE:
             record = self._record(step, WriteState.REFUSED, decision.reason)
             if not self._request.is_dry_run:
-                self._gate.publish(record)
-                await self._gate.record(self._unit, step, record, sends=0)
+                self._book.publish(record)
+                await self._book.record(self._unit, step, record, sends=0)
         elif is_off:
             record = self._record(step, WriteState.REFUSED, "not sent: others were refused")
         else:
@@ -275,10 +277,10 @@ class Transaction:
         """Send one; returns why it failed, unless its fate is still to be seen."""
         steps = [self._steps[register.name] for register in write.registers]
         for step in steps:
-            self._gate.forget(self._unit, step.register.name)
+            self._watching.forget(self._unit, step.register.name)
             if step.target.wears:
                 intent = self._record(step, WriteState.PENDING, "about to be sent", is_sent=True)
-                is_kept = await self._gate.record(self._unit, step, intent)
+                is_kept = await self._book.record(self._unit, step, intent)
                 reason = "" if is_kept else "the ledger cannot be written: nobody would count it"
                 reason = reason or self._overdrawn(step)
                 if reason and not self._request.is_forced:
@@ -286,7 +288,7 @@ class Transaction:
                         await self._finish(each, WriteState.REFUSED, reason, sends=0)
                     return reason
         for step in steps:
-            self._gate.about_to_send(self._unit, step)
+            self._book.about_to_send(self._unit, step)
             step.is_sent = True
         reads_back = self._request.verifies
         reply = await self._unit.ask_in_time(
@@ -310,7 +312,7 @@ class Transaction:
 
     def _overdrawn(self, step: Step) -> str:
         name = step.register.name
-        reason = self._gate.overdrawn(self._unit, name)
+        reason = self._book.overdrawn(self._unit, name)
         return f"{name} {reason}" if reason else ""
 
     async def _judge(self, write: JoinedWrite, failed: WriteFailed | None = None) -> str:
@@ -343,7 +345,7 @@ class Transaction:
 
     async def _read_back(self, steps: Sequence[Step]) -> Mapping[Span, bytes]:
         """What the device holds, once it has had time to settle."""
-        pause_s = self._gate.rules.settle_s
+        pause_s = self._book.rules.settle_s
         held: Mapping[Span, bytes] = {}
         for _ in range(LOOKS_BACK):
             await trio.sleep(pause_s)
@@ -371,7 +373,7 @@ class Transaction:
             safe=(),
             is_forced=True,
         )
-        done = await Transaction(self._gate, self._unit, request).carry_out()
+        done = await Transaction(self._book, self._watching, self._unit, request).carry_out()
         return done.records
 
     def _give_up(self, writes: Sequence[JoinedWrite]) -> None:
@@ -400,10 +402,10 @@ class Transaction:
         """A step's fate is known: tell it, keep it, and look at it again later."""
         record = self._record(step, state, reason, read_back, kind, is_sent=step.is_sent)
         self._records[step.register.name] = record
-        self._gate.publish(record, is_routine=self._request.keeps_alive)
-        await self._gate.record(self._unit, step, record, sends=sends)
+        self._book.publish(record, is_routine=self._request.keeps_alive)
+        await self._book.record(self._unit, step, record, sends=sends)
         if step.is_sent and self._request.is_watched and self._request.verifies:
-            self._gate.watch(self._unit, step, self._request, state)
+            self._watching.watch(self._unit, step, self._request, state)
 
     def _record(
         self,

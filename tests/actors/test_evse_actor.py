@@ -19,7 +19,8 @@ from grug.model import FailureKind, Table
 from grug.runtime.calls import BusCaller, BusCalls, WriteCaller, open_calls
 from grug.runtime.clock import WallClock
 from grug.runtime.feed import Feed
-from grug.runtime.gate import Gate, GateUnit
+from grug.runtime.gate import Gate
+from grug.runtime.gate_unit import GateUnit
 from grug.storage.ledger import MemoryLedger
 from grug.transport.maps import load_map
 

@@ -26,7 +26,8 @@ from grug.model import Value
 from grug.runtime.calls import ValueCaller, WriteCaller, open_calls
 from grug.runtime.clock import WallClock
 from grug.runtime.feed import Feed
-from grug.runtime.gate import Gate, GateUnit
+from grug.runtime.gate import Gate
+from grug.runtime.gate_unit import GateUnit
 from grug.runtime.supervisor import Part, supervise
 from grug.storage.ledger import LedgerEntry, MemoryLedger
 

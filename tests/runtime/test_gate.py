@@ -28,7 +28,8 @@ from grug.messages import (
 from grug.model import Value, WriteState
 from grug.protocol.server import ServerRequest
 from grug.runtime.clock import WallClock
-from grug.runtime.gate import Gate, GateUnit
+from grug.runtime.gate import Gate
+from grug.runtime.gate_unit import GateUnit
 from grug.sim.faults import SimFaults, parse_fault
 from grug.sim.line import SimLine
 from grug.storage.ledger import LedgerEntry, MemoryLedger

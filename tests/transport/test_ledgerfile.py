@@ -27,7 +27,8 @@ from grug.messages import (
 from grug.model import Table, WriteState
 from grug.runtime.calls import BusReply, BusRequest
 from grug.runtime.clock import WallClock
-from grug.runtime.gate import Gate, GateUnit
+from grug.runtime.gate import Gate
+from grug.runtime.gate_unit import GateUnit
 from grug.storage.ledger import LedgerEntry
 from grug.transport import ledgerfile
 from grug.transport.ledgerfile import LEDGER, LedgerFile, read_ledger
@@ -104,7 +105,6 @@ async def test_a_house_and_a_command_side_by_side_do_not_beat_the_budget(tmp_pat
 
     async with trio.open_nursery() as nursery:
         for number, one in enumerate((gate(), gate(), gate())):
-            one._ids = 100 * number  # Other processes would have other numbers of theirs.
             for turn in range(4):
                 values = (("limit", 10 * number + turn + 1),)
                 deadline_s = trio.current_time() + 30.0
