@@ -237,12 +237,16 @@ def decide(
     before_w = state.offset_w
     off_grid = off_grid_of(facts)
     away = state.offline | off_grid
-    asked = _asked(settings, state, away, grid, facts, now_s)
-    state, reason, shifts_w, offset_w = _move_offset(settings, state, asked, off_grid, now_s, ramp)
-    if ramp and before_w == 0.0:
-        return _silent(settings, state, grid, now_s, f"no new image: {ramp}; {reason}")
     problem = problem_of_reading(grid) or _problem_of_others(settings, others, now_s)
     problem = problem or ("" if settings.inverters else "no inverter to steer")
+    # What is told after a silence begins at no offset, as the inverters do.
+    no_offset = ramp or ("nothing is told" if problem else "")
+    asked = _asked(settings, state, away, grid, facts, now_s)
+    state, reason, shifts_w, offset_w = _move_offset(
+        settings, state, asked, off_grid, now_s, no_offset
+    )
+    if ramp and before_w == 0.0:
+        return _silent(settings, state, grid, now_s, f"no new image: {ramp}; {reason}")
     if problem:
         return _silent(settings, state, grid, now_s, f"no image: {problem}; {reason}")
     # What is told is told until the next reading, so it needs to be known when that comes, and a
@@ -320,9 +324,11 @@ def _move_offset(
     asked: Wanted,
     off_grid: Collection[str],
     now_s: float,
-    ramp: str,
+    no_offset: str,
 ) -> tuple[OffsetState, str, Mapping[str, float], float]:
     """Move the offset towards what is asked and may be, no faster than the slew allows.
+
+    It goes to zero whatever is asked while ``no_offset`` says why.
 
     Returns:
         The state, the reason, the shifts that may be, and the offset that meters may say: less than
@@ -336,8 +342,8 @@ def _move_offset(
         state = replace(state, gate=gate)
     if held:
         phase, shifts_w = f"{phase}; {held}", NO_SHIFTS
-    if ramp:
-        target_w, phase = 0.0, f"offset 0 W, {ramp}"
+    if no_offset:
+        target_w, phase = 0.0, f"offset 0 W, {no_offset}"
     step_s = 0.0 if state.moved_s is None else now_s - state.moved_s
     step_w = settings.slew_w_per_s * min(max(step_s, 0.0), SLEW_STEP_S_MAX)
     offset_w = min(max(target_w, state.offset_w - step_w), state.offset_w + step_w)

@@ -335,12 +335,17 @@ def _quick(
 def surer(seen_w: float, left_w: float, doubt: float) -> float:
     """What is to be done for sure, if what is under way may come sooner or later than thought.
 
+    The answer has no jumps: where it had one, at a grid of 0 W, a quick inverter beside a slow one
+    made the house swing across it.
+
     Args:
         seen_w: by what is seen alone.
         left_w: less what is under way.
         doubt: part of what is under way beyond what is seen that is taken back.
     """
-    return left_w if seen_w * left_w >= 0.0 else doubt * left_w
+    if seen_w * left_w < 0.0:
+        return doubt * left_w
+    return left_w if abs(left_w) <= abs(seen_w) else seen_w + doubt * (left_w - seen_w)
 
 
 def surge_of(

@@ -234,6 +234,17 @@ def test_bad_reading_gives_no_image_and_says_why(grid: GridReading) -> None:
         assert all(math.isnan(value) for value in outcome.decided.values[2:])
 
 
+def test_after_a_silence_the_offset_begins_anew_at_the_slew() -> None:
+    state = msgspec.structs.replace(wish_for(OffsetState(), ask(-5000.0, 1000.0)), offset_w=-5000.0)
+    for second in range(11):
+        lost = GridReading(math.nan, 10.0, "grid not read")
+        outcome = decide(SETTINGS, state, lost, GridOthers(), 10.0 + second)
+        state = outcome.state
+    assert outcome.decided.reason == "no image: grid not read; offset 0 W, nothing is told"
+    back = decide(SETTINGS, state, GridReading(0.0, 20.2), GridOthers(), 20.2)
+    assert back.state.offset_w == pytest.approx(-0.2 * SETTINGS.slew_w_per_s)
+
+
 @given(st.floats(0, 100), st.floats(0.1, 5))
 def test_image_lives_as_long_as_its_reading_and_no_longer(age_s: float, max_age_s: float) -> None:
     settings = replace(SETTINGS, inverters=(replace(SOLIS[0], max_age_s=max_age_s),))

@@ -132,7 +132,17 @@ def test_what_is_under_way_beyond_what_is_seen_is_taken_back() -> None:
     assert surer(600.0, -900.0, 0.5) == -450.0
     assert surer(600.0, 300.0, 0.5) == 300.0
     assert surer(-600.0, 200.0, 0.5) == 100.0
+    assert surer(600.0, 1500.0, 0.5) == 1050.0, "whichever way the grid happens to be just now"
     assert surge_of(DRIVE, 310.0, 0.0, 0.0) == 0.0, "the plain part does so little"
+
+
+@given(st.floats(-9000.0, 9000.0), st.floats(-9000.0, 9000.0), st.floats(-10.0, 10.0))
+def test_a_little_more_or_less_at_the_grid_is_no_other_answer(
+    seen_w: float, coming_w: float, more_w: float
+) -> None:
+    answer_w = surer(seen_w, seen_w - coming_w, DRIVE.doubt)
+    other_w = surer(seen_w + more_w, seen_w + more_w - coming_w, DRIVE.doubt)
+    assert abs(other_w - answer_w) <= abs(more_w) + 1e-6
 
 
 @given(
@@ -219,11 +229,13 @@ def test_reserve_is_only_for_a_full_battery_and_too_much_sun() -> None:
 class Loop:
     """Two inverters that integrate what they are told, and a house; steps of 0.1 s."""
 
-    def __init__(self, gain: float, dead_s: float) -> None:
+    def __init__(self, gain: float, dead_s: float, other_dead_s: float | None = None) -> None:
         self.gain = gain
         self.wanted = {"a": 0.0, "b": 0.0}
-        delay = max(1, round(dead_s / 0.1))
-        self.late = {name: deque([0.0] * delay) for name in self.wanted}
+        delays_s = {"a": dead_s, "b": dead_s if other_dead_s is None else other_dead_s}
+        self.late = {
+            name: deque([0.0] * max(1, round(delay_s / 0.1))) for name, delay_s in delays_s.items()
+        }
         self.ac = dict.fromkeys(self.wanted, 0.0)
         self.facts: dict[str, InverterFacts] = {}
         self.motions = dict.fromkeys(self.wanted, STILL)
@@ -276,6 +288,14 @@ def test_it_settles_with_half_and_twice_the_gain_and_dead_time(gain: float, dead
     for load_w in (2000.0, 300.0, 3000.0):
         grid = loop.run(load_w, 60.0)
         assert max(map(abs, grid[-50:])) < 60.0, "quiet for the last ten seconds"
+
+
+def test_a_quick_and_a_slow_one_do_not_swing_against_each_other() -> None:
+    loop = Loop(0.45, 0.2, 1.0)
+    for load_w, seconds in ((300.0, 20.0), (2300.0, 0.4), (900.0, 20.0)):
+        grid = loop.run(load_w, seconds)
+    assert max(map(abs, grid[-50:])) < 60.0, "quiet after a load that was gone before any answer"
+    assert loop.hunting.gentle_until_s < 0.0, "and not because hunting was noticed"
 
 
 @given(st.lists(st.floats(-8000, 8000), min_size=1, max_size=12))
