@@ -183,6 +183,8 @@ class OffsetState(msgspec.Struct, frozen=True):
     """The last two times between two readings."""
     large_s: float | None = None
     """Since when an import is left that may be a motor's inrush."""
+    rest_w: float = 0.0
+    """What was left before that."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -268,6 +270,7 @@ def decide(
         read_s=grid.read_s,
         periods_s=periods_s,
         large_s=told.large_s,
+        rest_w=told.rest_w,
     )
     reason = f"{reason}; {told.reason}" if told.reason else reason
     if off_grid:
@@ -483,6 +486,7 @@ def _told(
         state.hunting,
         step_s,
         state.large_s,
+        state.rest_w,
     )
     return steer(settings.drive, settings.balance, there, inputs, now_s)
 

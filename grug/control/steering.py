@@ -91,7 +91,8 @@ class DriveSettings:
     surge_w: float = 1800.0
     """No more than this is set going before any of it is seen."""
     inrush_w: float = 2500.0
-    """A larger import is rather a motor's inrush: no more than ``inrush_surge_w`` is set going."""
+    """A larger jump to an import is rather a motor's inrush: no more than ``inrush_surge_w`` is set
+    going."""
     inrush_surge_w: float = 500.0
     inrush_s: float = 0.7
     """What is still there after this is no inrush."""
@@ -134,6 +135,8 @@ class Inputs(msgspec.Struct, frozen=True):
     """For how long it will be told: between two readings; 0 when that is not known."""
     large_s: float | None = None
     """Since when an import was left that may be a motor's inrush; None while none is."""
+    rest_w: float = 0.0
+    """What was left before that; less than 0 where the house exported."""
 
 
 class Told(msgspec.Struct, frozen=True):
@@ -148,6 +151,8 @@ class Told(msgspec.Struct, frozen=True):
     """Those that are told more than plainly."""
     large_s: float | None
     """Since when an import is left that may be a motor's inrush; None while none is."""
+    rest_w: float
+    """What was left before that, or is now."""
     reason: str
     """Only what is out of the ordinary; empty when nothing is."""
 
@@ -182,12 +187,14 @@ def steer(
     oldest_s = now_s - balance.facts_max_age_s
     is_seen = all(one.plant.is_measured and facts[one.name].ac_s >= oldest_s for one in able)
     hunting = note(drive.hunting, inputs.hunting, inputs.wanted_w, now_s)
-    is_surging, large_s = False, None
+    is_surging, large_s, rest_w = False, None, 0.0
     if is_gentle(hunting, now_s):
         told = shared(inputs.wanted_w, {one.name: one.share for one in able}, {})
         reason = f"hunting: told plainly for {hunting.gentle_until_s - now_s:.0f} s more"
     elif 0.0 < inputs.step_s <= MODEL_PERIOD_S_MAX and is_seen:
-        told, reason, large_s = _quick(drive, able, there, facts, motions, answers, inputs, now_s)
+        told, reason, large_s, rest_w = _quick(
+            drive, able, there, facts, motions, answers, inputs, now_s
+        )
         is_surging = bool(reason)
     else:
         told, reason = shared(inputs.wanted_w, {one.name: one.share for one in able}, {}), ""
@@ -215,6 +222,7 @@ def steer(
         hunting,
         frozenset(told) if is_surging else frozenset(),
         large_s,
+        rest_w,
         "; ".join(text for text in (reason, guarding) if text),
     )
 
@@ -294,8 +302,8 @@ def _quick(
     answers: Mapping[str, Answers],
     inputs: Inputs,
     now_s: float,
-) -> tuple[dict[str, float], str, float | None]:
-    """What each is told by the model of all, what is out of the ordinary, and ``large_s``."""
+) -> tuple[dict[str, float], str, float | None, float]:
+    """What each is told by the model of all, what is out of the ordinary, large_s and rest_w."""
     wanted_w = inputs.wanted_w
     coming_w = passes_w = recent_w = 0.0
     for one in there:
@@ -305,9 +313,10 @@ def _quick(
         recent_w += recent(plant, motion, now_s)
     passes_w = passes_w if passes_w > 0.0 else drive.trust * passes_w
     left_w = surer(wanted_w + passes_w, wanted_w + passes_w - coming_w, drive.doubt)
-    large_s = None
-    if left_w + coming_w >= drive.inrush_w:
+    large_s, rest_w = None, left_w + coming_w
+    if rest_w > 0.0 and rest_w - min(0.0, inputs.rest_w) >= drive.inrush_w:
         large_s = now_s if inputs.large_s is None else inputs.large_s
+        rest_w = inputs.rest_w
     is_inrush = large_s is not None and now_s - large_s < drive.inrush_s
     is_quick = inputs.step_s <= PERIOD_S_MAX
     surge_w = surge_of(drive, left_w, coming_w, recent_w, is_inrush) if is_quick else 0.0
@@ -318,7 +327,7 @@ def _quick(
         told = {
             one.name: _told(drive, one, facts[one.name], moves_w_per_s[one.name]) for one in able
         }
-        return told, "", large_s
+        return told, "", large_s, rest_w
     rooms = {one.name: room_w(facts[one.name], surge_w > 0.0) for one in able}
     # Twice as slow is four times less of a step: it comes when the quick one has done most of it.
     weights = {one.name: one.share / (one.plant.dead_s + one.plant.lag_s) ** 2 for one in able}
@@ -329,7 +338,7 @@ def _quick(
         heard_s = sum(for_s for _, for_s in to_come) or inputs.step_s
         per_s = moves_w_per_s[one.name] + surges[one.name] / heard_s
         told[one.name] = _told(drive, one, facts[one.name], per_s)
-    return told, f"surge of {surge_w:.0f} W", large_s
+    return told, f"surge of {surge_w:.0f} W", large_s, rest_w
 
 
 def surer(seen_w: float, left_w: float, doubt: float) -> float:

@@ -115,17 +115,32 @@ def test_an_import_is_answered_sooner_than_an_export_and_an_inrush_hardly() -> N
     assert surge_of(DRIVE, 200.0, 0.0, 0.0) == surge_of(DRIVE, -200.0, 0.0, 0.0) == 0.0
 
 
-def test_a_motors_inrush_is_hardly_answered_and_a_large_load_soon_is() -> None:
+def begun_by(wanted_w: list[float]) -> list[float]:
+    """What each decision sets going, for what is wanted one after the other."""
     facts = {"a": fact(), "b": fact()}
-    inputs = Inputs(4000.0, facts, {}, {}, {}, NONE, QUIET, 0.2)
-    told = []
-    for step in range(6):
+    inputs = Inputs(0.0, facts, {}, {}, {}, NONE, QUIET, 0.2)
+    begun = []
+    for step, each_w in enumerate(wanted_w):
+        inputs = msgspec.structs.replace(inputs, wanted_w=each_w)
         found = steer(DRIVE, BALANCE, PAIR, inputs, 0.2 * step)
-        told.append(sum(found.told_w.values()))
-        inputs = msgspec.structs.replace(inputs, motions=found.motions, large_s=found.large_s)
-    begun_w = 0.2 * 0.45 * sum(told[:3])
-    assert begun_w < 900.0, "a motor takes this for 0.4 s"
-    assert max(told[4:]) > 2 * max(told[1:3])
+        begun.append(0.2 * 0.45 * sum(found.told_w.values()))
+        inputs = msgspec.structs.replace(
+            inputs, motions=found.motions, large_s=found.large_s, rest_w=found.rest_w
+        )
+    return begun
+
+
+def test_a_motors_inrush_is_hardly_answered_and_a_large_load_soon_is() -> None:
+    begun = begun_by([4000.0] * 6)
+    assert sum(begun[:3]) < 900.0, "a motor takes this for 0.4 s"
+    assert max(begun[4:]) > 2 * max(begun[1:3])
+
+
+def test_an_inrush_out_of_an_export_is_one_by_its_jump() -> None:
+    begun = begun_by([-1500.0, *[2300.0] * 6])
+    assert 0.0 < max(begun[1:5]) < 700.0, "a motor takes this for 0.4 s"
+    assert begun[5] > 1.5 * max(begun[1:5]), "and a load for longer"
+    assert begun_by([0.0, 2300.0])[1] > 2 * begun[1], "without the export it is a load at once"
 
 
 def test_what_is_under_way_beyond_what_is_seen_is_taken_back() -> None:
