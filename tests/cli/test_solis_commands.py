@@ -77,6 +77,18 @@ async def test_a_second_write_has_to_wait(autojump_clock: Clock) -> None:
     assert image.get("battery_charge_current_maximum_setting") == 60.0
 
 
+@pytest.mark.parametrize("is_dry", [False, True])
+async def test_ten_times_the_current_that_was_meant_is_refused(
+    is_dry: bool, autojump_clock: Clock
+) -> None:
+    image, target = inverter()
+    line, device = target.prepare()
+    async with line:
+        with pytest.raises(NotAllowedError, match=r"outside 0\.\.125 A"):
+            await device.change(solis.charge_limit(500.0).values, why="test", dry_run=is_dry)
+    assert image.get("battery_charge_current_maximum_setting") == 0
+
+
 def entry(number: int, **more: object) -> LedgerEntry:
     values = {"state": WriteState.APPLIED, "wears": True, "per_year": 5, **more}
     return LedgerEntry(str(number), NOW_MS, "p#1", "solis1", "limit", "me", "cold", 5.0, **values)
