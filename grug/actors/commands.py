@@ -161,11 +161,13 @@ class _Clerk:
         wish = parse_offset(request, names, now_s)
         if isinstance(wish, Refused):
             return {"refused": wish.reason}
-        self._feed.publish(wish)
         accepted = _plain(wish, now_s)
         lowest_w, highest_w = bounds_w(settings.limits, self._now_held())
         if wish.aim is Aim.OFFSET and not lowest_w <= wish.power_w <= highest_w:
             accepted["limited_to_w"] = min(max(wish.power_w, lowest_w), highest_w)
+        if request.get("dry_run"):
+            return {"would_accept": accepted}
+        self._feed.publish(wish)
         return {"accepted": accepted}
 
     def _show(self, watch: _Watch) -> dict[str, Any]:

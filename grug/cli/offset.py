@@ -43,6 +43,7 @@ grug offset house 3000 --as export-max --for 8h
 )
 @click.option("--per-soc", type=float, default=0.0, help="Watts more for each percent of charge.")
 @click.option("--why", default="", help="A word for the log.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be accepted.")
 @click.option("--show", is_flag=True, help="What was asked, and what holds now.")
 @click.option(
     "--state", type=click.Path(path_type=Path), help="State directory of the house that runs."
@@ -54,6 +55,7 @@ def command(
     aim: str,
     per_soc: float,
     why: str,
+    dry_run: bool,
     show: bool,
     state: Path | None,
 ) -> Job:
@@ -69,6 +71,7 @@ def command(
         raise click.BadParameter(f"{lasts!r} is no duration such as 2h, 90min or 30s")
     request = {"command": "offset", "target": target, "power_w": watts, "for_s": for_s}
     request |= {"aim": aim.replace("-", "_"), "per_soc_w": per_soc}
+    request["dry_run"] = dry_run
     return partial(ask_and_print, request | {"who": f"cli/{getpass.getuser()}", "why": why}, state)
 
 
@@ -85,12 +88,13 @@ def ask_and_print(request: dict[str, Any], state: Path | None) -> int:
 
 
 def _text(answer: dict[str, Any]) -> str:
-    if "accepted" in answer:
-        wish = answer["accepted"]
+    wish = answer.get("accepted", answer.get("would_accept"))
+    if wish is not None:
+        would = "would be " if "would_accept" in answer else ""
         if not wish["for_s"]:
-            return f"ended: what {wish['who']} asked of {wish['target']}\n"
+            return f"{would}ended: what {wish['who']} asked of {wish['target']}\n"
         limited = f", limited to {wish['limited_to_w']:g} W" if "limited_to_w" in wish else ""
-        return f"accepted: {_wish_text(wish)}{limited}\n"
+        return f"{would}accepted: {_wish_text(wish)}{limited}\n"
     now = "none yet" if answer["offset_w"] is None else f"{answer['offset_w']:.0f} W"
     lines = [f"offset now: {now} ({answer['reason']})", *map(_wish_text, answer["wishes"])]
     return "\n".join(lines) + "\n"

@@ -8,7 +8,8 @@ The command socket, MQTT and the page all send the same object::
      "who": "cli"}
     {"command": "show"}
 
-``aim`` and ``per_soc_w`` are those of ``SetOffset``. A target of ``house`` is the whole house.
+``aim`` and ``per_soc_w`` are those of ``SetOffset``. A target of ``house`` is the whole house. With
+``dry_run`` true it is only said what would be accepted, and nothing is done.
 Every wish has an end; there is none without.
 """
 
@@ -30,7 +31,7 @@ FOR_S_MAX = 7 * 86400.0
 """Who wants an offset for longer than a week writes it into the config."""
 TEXT_MAX = 200
 """Of who and why: they go into the log."""
-_KEYS = {"command", "target", "power_w", "for_s", "who", "why", "aim", "per_soc_w"}
+_KEYS = {"command", "target", "power_w", "for_s", "who", "why", "aim", "per_soc_w", "dry_run"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,8 @@ def parse_offset(
     unknown = sorted(set(request) - _KEYS)
     if unknown:
         return Refused(f"unknown key {unknown[0]!r}; there are {', '.join(sorted(_KEYS))}")
+    if not isinstance(request.get("dry_run", False), bool):
+        return Refused(f"dry_run of {request['dry_run']!r} is neither true nor false")
     target = request.get("target", HOUSE)
     if target != HOUSE and target not in inverters:
         known = ", ".join((HOUSE, *inverters))

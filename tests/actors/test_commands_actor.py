@@ -75,6 +75,21 @@ async def test_show_tells_wishes_of_every_path_and_the_offset_that_holds(tmp_pat
         assert [wish["target"] for wish in shown["wishes"]] == ["house", "solis1"]
 
 
+async def test_a_dry_run_says_what_would_be_accepted_and_publishes_nothing(
+    tmp_path: Path, capsys: Any
+) -> None:
+    feed = Feed()
+    with feed.subscribe("test", SetOffset) as wishes:
+        async with serving(tmp_path, feed):
+            dry = WISH | {"power_w": 9000, "dry_run": True}
+            assert await trio.to_thread.run_sync(ask_and_print, dry, tmp_path) == 0
+            assert "refused" in await ask(tmp_path, WISH | {"dry_run": "yes"})
+        assert wishes.drain() == []
+    said = capsys.readouterr().out
+    assert said.startswith("would be accepted: house 9000 W until")
+    assert "limited to 6000 W" in said
+
+
 async def test_nonsense_is_refused_and_the_next_line_is_served(tmp_path: Path) -> None:
     async with serving(tmp_path, Feed()):
         for line in (
